@@ -1,0 +1,131 @@
+"""Relations, columns and types of a database, and DuckDB's rules for finding them by name.
+
+A `Catalog` is a frozen value: the rewrite reads it and never the database. Name folding is ASCII-only, as DuckDB
+does it (`É` and the Kelvin sign do not fold), and lives here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+__all__ = ["Catalog", "Column", "Relation", "fold", "quote"]
+
+_FOLD = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
+
+
+def fold(name: str) -> str:
+    """Fold a name as DuckDB does: ASCII letters only, quoted or not.
+
+    >>> fold('Orders'), fold('\\u212aelvin')
+    ('orders', '\\u212aelvin')
+    """
+    return name.translate(_FOLD)
+
+
+def quote(name: str) -> str:
+    """A name as a quoted SQL identifier.
+
+    >>> quote('odd "name"')
+    '"odd ""name"""'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: `type` is DuckDB's type text (`VARCHAR`, `DECIMAL(9,2)`, `STRUCT(a INTEGER)[]`)."""
+
+    name: str
+    type: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table or view: `schema` is the schema path (nested schemas have several parts), `sql` a view's SELECT text."""
+
+    schema: tuple[str, ...]
+    name: str
+    columns: tuple[Column, ...]
+    kind: Literal["table", "view"] = "table"
+    sql: str | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Folded path inside the database; the identity of the relation."""
+        return tuple(fold(p) for p in (*self.schema, self.name))
+
+    @property
+    def label(self) -> str:
+        """The name shown to people: without the schema in `main`, else `schema.name`."""
+        return self.name if tuple(map(fold, self.schema)) == ("main",) else ".".join((*self.schema, self.name))
+
+    def column(self, name: str) -> Column | None:
+        """The column of that name, or None."""
+        wanted = fold(name)
+        return next((c for c in self.columns if fold(c.name) == wanted), None)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What a query may be about: `name` is the database name callers write, `attached` the one guards use.
+
+    The engine attaches data under an unguessable name, so `attached` differs from `name` there; for execution on
+    somebody else's connection both are the same.
+    """
+
+    name: str
+    relations: Mapping[tuple[str, ...], Relation]
+    attached: str = ""
+    default_schema: tuple[str, ...] = ("main",)
+    _schemas: frozenset[tuple[str, ...]] = field(default_factory=frozenset, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.attached:
+            object.__setattr__(self, "attached", self.name)
+        schemas = {key[:i] for key in self.relations for i in range(1, len(key))}
+        object.__setattr__(self, "_schemas", frozenset(schemas | {tuple(map(fold, self.default_schema))}))
+
+    @classmethod
+    def of(cls, name: str, relations: Iterable[Relation], *, attached: str = "") -> Catalog:
+        """A catalog from relations."""
+        return cls(name, {r.key: r for r in relations}, attached)
+
+    def attached_as(self, attached: str) -> Catalog:
+        """The same catalog, for guards that run where the data is attached under another name."""
+        return replace(self, attached=attached)
+
+    @cached_property
+    def version(self) -> str:
+        """Hash over everything that can decide a guard's text."""
+        h = hashlib.sha256(repr((self.name, self.attached)).encode())
+        for key in sorted(self.relations):
+            h.update(repr(self.relations[key]).encode())
+        return h.hexdigest()[:16]
+
+    def find(self, path: tuple[str, ...]) -> Relation | None:
+        """The relation that DuckDB finds for a dotted path as written in a query, or None.
+
+        One part: the default schema. Two: schema.name, or database.name in the default schema. More: a schema path
+        with or without the database's name in front.
+        """
+        parts = tuple(fold(p) for p in path)
+        if len(parts) == 1:
+            return self.relations.get((*map(fold, self.default_schema), parts[0]))
+        found = self.relations.get(parts)
+        if fold(self.name) == parts[0]:
+            rest = parts[1:]
+            inner = self.relations.get(rest if len(rest) > 1 else (*map(fold, self.default_schema), *rest))
+            # DuckDB calls a name that is both a schema's and the database's ambiguous; so do we (nothing is found).
+            if inner is not None and found is not None and inner is not found:
+                return None
+            return inner if inner is not None else found
+        return found
+
+    def source(self, relation: Relation) -> str:
+        """The fully qualified, quoted name of a relation, which no CTE of a caller can capture."""
+        return ".".join(map(quote, (self.attached, *relation.schema, relation.name)))

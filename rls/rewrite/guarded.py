@@ -1,0 +1,40 @@
+"""What the rewrite hands to an engine: the final text, its parameters, and the reasons. A value object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rls.policy.grant import Grant
+
+__all__ = ["GuardedQuery", "Splice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """`text` stands in the final text instead of characters `start:end` of the caller's text."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True)
+class GuardedQuery:
+    """A query that can only see what its principal may see.
+
+    `sql` and `parameters` (name without `$` → value) are ready for a DuckDB connection over the same catalog; nothing
+    of them is for the caller's eyes. `original` is the caller's text, `splices` how one became the other (sorted by
+    start). `grants` maps each relation's label to its grant. `fingerprint` is the only safe key for a result cache.
+    """
+
+    sql: str
+    parameters: Mapping[str, object]
+    original: str
+    grants: Mapping[str, Grant]
+    fingerprint: str
+    splices: tuple[Splice, ...] = ()
+    dialect: str = "duckdb"
+    policy_version: str = ""
+    catalog_version: str = ""
+    attributes_read: tuple[str, ...] = field(default=())

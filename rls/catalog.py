@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -29,8 +29,8 @@ def fold(name: str) -> str:
 def quote(name: str) -> str:
     """A name as a quoted SQL identifier.
 
-    >>> quote('odd "name"')
-    '"odd ""name"""'
+    >>> print(quote('odd "name" here'))
+    "odd ""name"" here"
     """
     return '"' + name.replace('"', '""') + '"'
 
@@ -82,13 +82,10 @@ class Catalog:
     relations: Mapping[tuple[str, ...], Relation]
     attached: str = ""
     default_schema: tuple[str, ...] = ("main",)
-    _schemas: frozenset[tuple[str, ...]] = field(default_factory=frozenset, compare=False)
 
     def __post_init__(self) -> None:
         if not self.attached:
             object.__setattr__(self, "attached", self.name)
-        schemas = {key[:i] for key in self.relations for i in range(1, len(key))}
-        object.__setattr__(self, "_schemas", frozenset(schemas | {tuple(map(fold, self.default_schema))}))
 
     @classmethod
     def of(cls, name: str, relations: Iterable[Relation], *, attached: str = "") -> Catalog:
@@ -98,6 +95,10 @@ class Catalog:
     def attached_as(self, attached: str) -> Catalog:
         """The same catalog, for guards that run where the data is attached under another name."""
         return replace(self, attached=attached)
+
+    def from_schema(self, schema: tuple[str, ...]) -> Catalog:
+        """The same catalog, with one-part names looked for in `schema`."""
+        return replace(self, default_schema=schema)
 
     @cached_property
     def version(self) -> str:

@@ -17,8 +17,9 @@ class Grant:
     predicate   SQL text over the relation's columns; attribute values only as `$rls_<attribute>` parameters, mapping
                 tables fully qualified; "" unless `conditional`
     parameters  what `predicate` and `masks` bind: name without `$` → Python value (a list attribute is a list)
-    masks       column name → SQL expression shown instead (no comma-less surprises: it is an AST's text)
+    masks       column name → SQL expression shown instead 
     denied      columns that do not exist for this principal
+    labels      columns of ENUM type whose labels are public; others are shown as VARCHAR
     policies    names of the policies that decided, sorted
     reasons     why nothing is visible or why a policy did not apply, for people: never a value
     """
@@ -29,5 +30,6 @@ class Grant:
     parameters: Mapping[str, object] = field(default_factory=dict)
     masks: Mapping[str, str] = field(default_factory=dict)
     denied: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
     policies: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()

@@ -1,0 +1,97 @@
+"""DuckDB's own parse of a text, as plain dicts and lists: the second parser. Parses only; nothing is bound or run.
+
+One empty, locked connection per thread; `serialize` is all that touches it. Source positions in the tree count bytes
+of the UTF-8 text and are dropped by `bare`.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+__all__ = ["EngineParseError", "bare", "describe_expression", "serialize"]
+
+_local = threading.local()
+Tree = dict[str, Any]
+
+
+class EngineParseError(Exception):
+    """DuckDB does not parse the text, or does not serialise this kind of statement: `kind` is DuckDB's error type."""
+
+    def __init__(self, kind: str, message: str, position: int | None) -> None:
+        super().__init__(message)
+        self.kind, self.position = kind, position
+
+
+def _connection() -> Any:
+    con = getattr(_local, "connection", None)
+    if con is None:
+        import duckdb
+
+        con = duckdb.connect(
+            ":memory:",
+            config={
+                "threads": 1,
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "python_enable_replacements": "false",
+                "enable_external_access": "false",
+                "lock_configuration": "true",
+            },
+        )
+        _local.connection = con
+    return con
+
+
+def serialize(text: str) -> list[Tree]:
+    """The statements of a text as DuckDB's `json_serialize_sql` gives them (a list of `node` trees).
+
+    Raises `EngineParseError` for a text that does not parse or is not made of SELECT statements.
+    """
+    import duckdb
+
+    try:
+        row = _connection().execute("SELECT json_serialize_sql($1::VARCHAR)", [text]).fetchone()
+    except duckdb.Error as error:
+        raise EngineParseError(type(error).__name__, str(error), None) from None
+    try:
+        result = json.loads(row[0])
+    except RecursionError:
+        raise EngineParseError("nesting", "the statement is nested too deeply", None) from None
+    if result["error"]:
+        position = result.get("position")
+        raise EngineParseError(
+            str(result.get("error_type")),
+            str(result.get("error_message")),
+            int(position) if position is not None and str(position).isdigit() else None,
+        )
+    return [statement["node"] for statement in result["statements"]]
+
+
+def bare(tree: Any) -> Any:
+    """A copy of a tree without source positions, for comparing two trees."""
+    if isinstance(tree, dict):
+        return {k: bare(v) for k, v in tree.items() if k not in ("query_location", "query_location_length")}
+    if isinstance(tree, list):
+        return [bare(v) for v in tree]
+    return tree
+
+
+def describe_expression(expression: str) -> str:
+    """The column name DuckDB gives to an unnamed select item: its own rendering of the expression.
+
+    >>> describe_expression("1+ MAX( id )")
+    '(1 + max(id))'
+    """
+    import duckdb
+
+    try:
+        row = (
+            _connection()
+            .execute("SELECT json_deserialize_sql(json_serialize_sql($1::VARCHAR))", ["SELECT " + expression])
+            .fetchone()
+        )
+    except duckdb.Error as error:
+        raise EngineParseError(type(error).__name__, str(error), None) from None
+    return str(row[0])[len("SELECT ") :]

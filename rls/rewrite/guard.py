@@ -1,0 +1,227 @@
+"""SQL text, principal, policies, catalog → `GuardedQuery`. Pure: no database, clock or global decides anything.
+
+parse → resolve → one guard per base relation spliced over its name → names kept → `verify` with DuckDB's own parser.
+Splicing, not regenerating: the caller's text outside the replaced spans stays byte for byte, so that what sqlglot
+would print differently (`count(*)`, `(1,)`, `x->'a.b'`) keeps its meaning. Owns invariants (guarded), (fenced).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sqlglot import exp
+
+from rls.catalog import Catalog, Relation, fold, quote
+from rls.errors import QueryRefused
+from rls.identity.principal import Principal
+from rls.policy.grant import Grant
+from rls.rewrite import verify as verification
+from rls.rewrite.guarded import GuardedQuery, Splice
+from rls.rewrite.naming import name_items
+from rls.rewrite.parse import Parsed, parse
+from rls.rewrite.resolve import Reference, Resolution, resolve, unknown_relation
+from rls.rewrite.shown import shown_columns
+
+__all__ = ["Policies", "guard", "guard_text"]
+
+MAX_VIEW_DEPTH = 16
+
+
+class Policies(Protocol):
+    """What the rewrite asks of a policy set."""
+
+    @property
+    def version(self) -> str: ...
+    @property
+    def readable(self) -> frozenset[str]: ...
+    def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant | None: ...
+    def attribute_parameter(self, name: str) -> str: ...
+
+
+@dataclass
+class _Work:
+    """What one query needs along the way, its views included."""
+
+    principal: Principal
+    policies: Policies
+    catalog: Catalog
+    grants: dict[tuple[str, ...], Grant | None] = field(default_factory=dict)
+    used: list[tuple[Relation, Grant]] = field(default_factory=list)
+    attributes: set[str] = field(default_factory=set)
+
+    def grant(self, relation: Relation) -> Grant | None:
+        if relation.key not in self.grants:
+            self.grants[relation.key] = self.policies.grant(relation, self.principal, self.catalog)
+        return self.grants[relation.key]
+
+
+def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) -> GuardedQuery:
+    """Rewrite `sql` so that it sees only what `principal` may see of `catalog`.
+
+    The caller's own parameters may be `$name` (not starting with `rls_`); they are bound by the engine.
+    Raises `QueryRefused` with a stable code and, where known, the position in `sql`.
+
+    Source: PostgreSQL's row security (combination of policies), DuckDB 2.0's name resolution.
+    """
+    work = _Work(principal, policies, catalog)
+    parsed = parse(sql)
+    splices = _replacements(parsed, work, depth=0)
+    text, _ = apply_splices(sql, splices)
+    parameters: dict[str, object] = {}
+    for _relation, grant in work.used:
+        parameters.update(grant.parameters)
+    for name in work.attributes:
+        parameters[f"rls_{name}"] = _attribute_value(principal, name)
+    verification.verify(text, catalog=catalog, used=work.used, parameters=parameters.keys(), original=sql, splices=splices)
+    grants = {relation.label: grant for relation, grant in work.used}
+    return GuardedQuery(
+        sql=text,
+        parameters={k: v for k, v in parameters.items() if f"${k}" in text},
+        original=sql,
+        grants=grants,
+        fingerprint=_fingerprint(text, parameters, policies.version, catalog.version),
+        splices=tuple(splices),
+        policy_version=policies.version,
+        catalog_version=catalog.version,
+        attributes_read=tuple(sorted(work.attributes)),
+    )
+
+
+def guard_text(relation: Relation, grant: Grant, catalog: Catalog, *, source: str | None = None) -> str:
+    """The sub-query that stands for a relation: its permitted rows, its shown columns.
+
+    `SELECT * [EXCLUDE denied] [REPLACE masks] FROM source AS "name" [WHERE predicate] [OFFSET 0]`. The OFFSET keeps
+    the caller's expressions above the row filter (invariant fenced); where every row is visible there is nothing to
+    keep them from.
+    """
+    text = f"SELECT {shown_columns(relation, grant)} FROM {source or catalog.source(relation)} AS {quote(relation.name)}"
+    match grant.kind:
+        case "always":
+            return f"({text})"
+        case "conditional":
+            return f"({text} WHERE {grant.predicate} OFFSET 0)"
+        case _:
+            return f"({text} WHERE false OFFSET 0)"
+
+
+def _replacements(parsed: Parsed, work: _Work, *, depth: int) -> list[Splice]:
+    found = resolve(parsed, work.catalog)
+    splices = [_guard_splice(parsed, reference, work, depth) for reference in found.references]
+    splices += [Splice(c.start, c.end, quote(c.reference.alias)) for c in found.columns]
+    splices += _attribute_splices(parsed, found, work, depth)
+    places: list[tuple[int, exp.Expr, str | None]] = [(r.start, r.node, None) for r in found.references]
+    places += [(c.start, c.node, c.reference.name if c.whole_row else None) for c in found.columns]
+    places += [(a.start, a.node, a.name) for a in found.attributes]
+    splices += name_items(parsed, places)
+    # A name inserted at the end of an item comes after a replacement that ends there.
+    splices.sort(key=lambda s: (s.start, s.end))
+    for before, after in zip(splices, splices[1:], strict=False):
+        if before.end > after.start:
+            raise QueryRefused(
+                "query.reference",
+                "two replacements overlap",
+                position=parsed.position(after.start),
+                hint="name relations by schema.name and columns by alias",
+            )
+    return splices
+
+
+def _guard_splice(parsed: Parsed, reference: Reference, work: _Work, depth: int) -> Splice:
+    relation, start, end = reference.relation, reference.start, reference.end
+    grant = work.grant(relation)
+    if relation.kind == "view":
+        text = _view_text(parsed, reference, grant, work, depth)
+    elif grant is None:
+        raise unknown_relation(parsed, start, end)
+    else:
+        text = guard_text(relation, grant, work.catalog)
+        work.used.append((relation, grant))
+    if not reference.aliased:
+        text += f" AS {quote(reference.alias)}"
+    # `TABLE orders`, `SUMMARIZE orders`, `DESCRIBE TABLE orders` take a bare name only; a query takes a sub-query.
+    index = parsed.token_at[start]
+    word = parsed.tokens[index - 1].text.upper() if index else ""
+    if word == "TABLE":
+        return Splice(parsed.tokens[index - 1].start, end, f"FROM {text}")
+    if isinstance(reference.node.parent, exp.Summarize | exp.Describe):
+        return Splice(start, end, f"FROM {text}")
+    return Splice(start, end, text)
+
+
+def _view_text(parsed: Parsed, reference: Reference, grant: Grant | None, work: _Work, depth: int) -> str:
+    """A view's own text with its base relations guarded; its own policies, if any, on top."""
+    view = reference.relation
+    missing = unknown_relation(parsed, reference.start, reference.end)
+    if depth >= MAX_VIEW_DEPTH or view.sql is None:
+        raise missing
+    before = len(work.used)
+    inner_catalog = work.catalog
+    # Names in a view's text are found from the view's own schema.
+    work.catalog = work.catalog.from_schema(view.schema)
+    try:
+        inner = parse(view.sql)
+        body, _ = apply_splices(view.sql, _replacements(inner, work, depth=depth + 1))
+    except QueryRefused as error:
+        missing.detail = f"{view.label}: {error}"
+        raise missing from None
+    finally:
+        work.catalog = inner_catalog
+    # A column that does not exist for this principal would be looked for outside the view, in the caller's FROM.
+    denied = {fold(c) for _, g in work.used[before:] for c in g.denied}
+    if denied and any(fold(t.text) in denied or t.text == "*" for t in inner.tokens):
+        raise missing
+    columns = ", ".join(quote(c.name) for c in view.columns)
+    source = f"({body})"
+    if grant is None:
+        return f"(SELECT * FROM {source} AS {quote(view.name)}({columns}))"
+    work.used.append((view, grant))
+    return guard_text(view, grant, work.catalog, source=f"(SELECT * FROM {source} AS {quote(view.name)}({columns}))")
+
+
+def _attribute_splices(parsed: Parsed, found: Resolution, work: _Work, depth: int) -> list[Splice]:
+    splices = []
+    for use in found.attributes:
+        if depth or fold(use.name) not in work.policies.readable:
+            raise QueryRefused(
+                "query.unknown_attribute",
+                f"`user.{use.name}` is not an attribute that queries may read",
+                position=parsed.position(use.start, use.end),
+                hint="declare it `readable: true` in the identity file",
+            )
+        name = fold(use.name)
+        work.attributes.add(name)
+        splices.append(Splice(use.start, use.end, work.policies.attribute_parameter(name)))
+    return splices
+
+
+def _attribute_value(principal: Principal, name: str) -> object:
+    if name == "subject":
+        return principal.subject
+    if name == "roles":
+        return sorted(principal.roles)
+    value = principal.attributes.get(name)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def apply_splices(text: str, splices: list[Splice]) -> tuple[str, list[int]]:
+    """The text with its replacements, and where each replacement starts in the result. Splices are sorted."""
+    parts: list[str] = []
+    starts: list[int] = []
+    at = size = 0
+    for splice in splices:
+        kept = text[at : splice.start]
+        starts.append(size + len(kept))
+        parts += (kept, splice.text)
+        size += len(kept) + len(splice.text)
+        at = splice.end
+    parts.append(text[at:])
+    return "".join(parts), starts
+
+
+def _fingerprint(text: str, parameters: Mapping[str, object], policy_version: str, catalog_version: str) -> str:
+    values = sorted((k, type(v).__name__, repr(v)) for k, v in parameters.items())
+    return hashlib.sha256(json.dumps([text, values, policy_version, catalog_version]).encode()).hexdigest()

@@ -1,0 +1,192 @@
+"""Unnamed select items that contain a replacement → the name DuckDB would have given them.
+
+`SELECT (SELECT max(id) FROM orders)` is called `(SELECT max(id) FROM orders)` by DuckDB; after a splice it would be
+called after the guard, which changes the caller's column name and shows the policy. Takes the parsed text and the
+places of the replacements; returns insertions of ` AS "name"`. Owns the part of (faithful) about names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlglot import exp
+from sqlglot.tokens import Token, TokenType
+
+from rls.catalog import quote
+from rls.errors import QueryRefused
+from rls.rewrite.engine_ast import EngineParseError, describe_expression
+from rls.rewrite.guarded import Splice
+from rls.rewrite.parse import Parsed
+
+__all__ = ["name_items"]
+
+_OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
+_CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
+# What ends a select list at its own depth.
+_END = {
+    TokenType.FROM,
+    TokenType.WHERE,
+    TokenType.GROUP_BY,
+    TokenType.HAVING,
+    TokenType.WINDOW,
+    TokenType.QUALIFY,
+    TokenType.ORDER_BY,
+    TokenType.LIMIT,
+    TokenType.OFFSET,
+    TokenType.UNION,
+    TokenType.EXCEPT,
+    TokenType.INTERSECT,
+    TokenType.USING,
+    TokenType.FETCH,
+    TokenType.SEMICOLON,
+}
+
+
+@dataclass(slots=True)
+class _Item:
+    start: int
+    end: int
+
+
+def name_items(parsed: Parsed, places: Iterable[tuple[int, exp.Expr, str | None]]) -> list[Splice]:
+    """Insertions that keep the names of unnamed select items.
+
+    `places`: offset, node and, where the node is a bare item itself, the name it must keep (None: its own name stays).
+    Raises `QueryRefused` (`query.unnamed_item`) where the name cannot be kept.
+    """
+    insertions: dict[int, Splice] = {}
+    items: list[_Item] | None = None
+    for offset, node, bare_name in places:
+        owners = list(_owning_items(node))
+        if not owners:
+            continue
+        if items is None:
+            items = _scan_items(parsed.tokens)
+        around = sorted((i for i in items if i.start <= offset < i.end), key=lambda i: i.end - i.start)
+        if len(around) != len(owners):
+            raise _refuse(parsed, offset)
+        for item, owner in zip(around, owners, strict=True):
+            if item.end in insertions or isinstance(owner, exp.Alias | exp.Aliases | exp.PropertyEQ):
+                continue
+            if owner is node:
+                if bare_name is None:
+                    continue
+                name = bare_name
+            else:
+                if owner.find(exp.Star, exp.Columns) is not None and _spreads(owner):
+                    raise _refuse(parsed, offset)
+                name = _default_name(parsed, item, owner)
+            insertions[item.end] = Splice(item.end, item.end, f" AS {quote(name)}")
+    return list(insertions.values())
+
+
+def _owning_items(node: exp.Expr) -> Iterable[exp.Expr]:
+    """The select items that contain a node, innermost first."""
+    while (parent := node.parent) is not None:
+        if isinstance(parent, exp.Select) and node.arg_key == "expressions":
+            yield node
+        node = parent
+
+
+def _spreads(item: exp.Expr) -> bool:
+    """Whether an item stands for several columns: `COLUMNS(*) + (SELECT …)`; a star inside a sub-query does not."""
+    stack = [item]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, exp.Columns | exp.Star) and not isinstance(node.parent, exp.Count):
+            return True
+        for value in node.args.values():
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, exp.Expr) and not isinstance(child, exp.Query):
+                    stack.append(child)
+    return False
+
+
+def _default_name(parsed: Parsed, item: _Item, owner: exp.Expr) -> str:
+    if isinstance(owner, exp.Column) and isinstance(owner.this, exp.Identifier):
+        return owner.this.name
+    try:
+        return describe_expression(parsed.text[item.start : item.end])
+    except EngineParseError:
+        raise _refuse(parsed, item.start) from None
+
+
+def _refuse(parsed: Parsed, offset: int) -> QueryRefused:
+    return QueryRefused(
+        "query.unnamed_item",
+        "a select item needs a name here",
+        position=parsed.position(offset),
+        hint="add AS name to the item",
+    )
+
+
+def _scan_items(tokens: list[Token]) -> list[_Item]:
+    """Every item of every select list, from the tokens alone."""
+    items: list[_Item] = []
+    open_lists: list[tuple[int, int]] = []  # depth of a select list, index of its current item's first token
+    depth = 0
+
+    def close(last: int) -> None:
+        _, first = open_lists[-1]
+        if last >= first:
+            items.append(_Item(tokens[first].start, tokens[last].end + 1))
+
+    i = 0
+    while i < len(tokens):
+        token = tokens[i]
+        kind = token.token_type
+        inside = open_lists and open_lists[-1][0] == depth
+        if kind in _OPEN:
+            depth += 1
+        elif kind in _CLOSE:
+            if inside:
+                close(i - 1)
+                open_lists.pop()
+            depth -= 1
+        elif kind == TokenType.SELECT:
+            if inside:
+                close(i - 1)
+                open_lists.pop()
+            i = _skip_distinct(tokens, i + 1)
+            open_lists.append((depth, i))
+            continue
+        elif inside:
+            if kind == TokenType.COMMA:
+                close(i - 1)
+                open_lists[-1] = (depth, i + 1)
+            elif kind in _END and _ends_list(tokens, i):
+                close(i - 1)
+                open_lists.pop()
+        i += 1
+    while open_lists:
+        close(len(tokens) - 1)
+        open_lists.pop()
+    return items
+
+
+def _skip_distinct(tokens: list[Token], i: int) -> int:
+    if i < len(tokens) and tokens[i].token_type in (TokenType.DISTINCT, TokenType.ALL):
+        i += 1
+        if i < len(tokens) and tokens[i].token_type == TokenType.ON:
+            depth = 0
+            i += 1
+            while i < len(tokens):
+                depth += (tokens[i].token_type in _OPEN) - (tokens[i].token_type in _CLOSE)
+                i += 1
+                if depth == 0:
+                    break
+    return i
+
+
+def _ends_list(tokens: list[Token], i: int) -> bool:
+    """`FROM` in IS DISTINCT FROM, `USING` outside USING SAMPLE and words used as an alias do not end a list."""
+    kind = tokens[i].token_type
+    before = tokens[i - 1].token_type
+    if before == TokenType.ALIAS:
+        return False
+    if kind == TokenType.FROM and before == TokenType.DISTINCT:
+        return tokens[i - 2].token_type not in (TokenType.IS, TokenType.NOT)
+    if kind == TokenType.USING:
+        return i + 1 < len(tokens) and tokens[i + 1].text.upper() == "SAMPLE"
+    return True

@@ -1,0 +1,39 @@
+"""Relation and grant → the select list of its guard: masks in, denied columns out, enum labels hidden."""
+
+from __future__ import annotations
+
+import re
+
+from rls.catalog import Relation, fold, quote
+from rls.policy.grant import Grant
+
+__all__ = ["shown_columns"]
+
+_ENUM = re.compile(r"ENUM\((?:'(?:[^']|'')*'(?:, )?)*\)")
+
+
+def shown_columns(relation: Relation, grant: Grant) -> str:
+    """`*` with EXCLUDE and REPLACE as the grant says.
+
+    A column of ENUM type shows every label of the type, hidden rows' too (in errors, `enum_range`, Arrow
+    dictionaries), so it is shown as VARCHAR unless its labels are public; also inside lists, structs and maps.
+    """
+    denied = {fold(c) for c in grant.denied}
+    masks = {fold(c): text for c, text in grant.masks.items()}
+    labels = {fold(c) for c in grant.labels}
+    excluded, replaced = [], []
+    for column in relation.columns:
+        name = fold(column.name)
+        if name in denied:
+            excluded.append(quote(column.name))
+        elif name in masks:
+            replaced.append(f"{masks[name]} AS {quote(column.name)}")
+        elif "ENUM(" in column.type and name not in labels:
+            shown = _ENUM.sub("VARCHAR", column.type)
+            replaced.append(f"CAST({quote(column.name)} AS {shown}) AS {quote(column.name)}")
+    text = "*"
+    if excluded:
+        text += f" EXCLUDE ({', '.join(excluded)})"
+    if replaced:
+        text += f" REPLACE ({', '.join(replaced)})"
+    return text

@@ -36,13 +36,13 @@ def hash_rows(path: Path) -> dict[str, int]:
 
 
 def hash_table(con: DuckDBPyConnection, source: str) -> int:
-    return int(one(con, f"SELECT bit_xor(hash(rowid, r)) FROM {source} AS r"))
+    return one(con, f"SELECT bit_xor(hash(rowid, r)) FROM {source} AS r")
 
 
-def one(con: DuckDBPyConnection, sql: str) -> object:
+def one(con: DuckDBPyConnection, sql: str) -> int:
     row = con.execute(sql).fetchone()
     assert row is not None
-    return row[0]
+    return int(row[0])
 
 
 def test_same_seed_gives_the_same_rows_in_the_same_order_for_any_number_of_threads(

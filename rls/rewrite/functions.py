@@ -18,7 +18,7 @@ Conditions (without one the verdict holds for all arguments; see `Review.permits
 
 Names are those of DuckDB's own syntax tree (`json_serialize_sql`: `function_name`), not those of the caller's text:
   operators    `+ - * / // % ** ^ & | ~ << >> || @ ! ^@ && @> <@ <-> <=> ->>` keep their spelling; one or two arguments
-  LIKE         `~~`, NOT LIKE `!~~`, ILIKE `~~*`, NOT ILIKE `!~~*`, GLOB `~~~`; with ESCAPE `like_escape`, `ilike_escape`
+  LIKE         `~~`, NOT LIKE `!~~`, ILIKE `~~*`, NOT ILIKE `!~~*`, GLOB `~~~`; ESCAPE `like_escape`, `ilike_escape`
   regex        SIMILAR TO `regexp_full_match`; `~`, `!~`, `~*`, `!~*` `regexp_matches`
   dates        EXTRACT `date_part`, AT TIME ZONE `timezone`, INTERVAL n UNIT `to_days`, `to_months`, … over `trunc`
   text         SUBSTRING … FROM `substring`, POSITION … IN `position`, TRIM `trim`, `ltrim`, `rtrim`, OVERLAY `overlay`

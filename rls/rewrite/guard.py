@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,8 +24,10 @@ from rls.rewrite import verify as verification
 from rls.rewrite.guarded import GuardedQuery, Splice
 from rls.rewrite.naming import name_items
 from rls.rewrite.parse import Parsed, parse
+from rls.rewrite.pivot import list_pivots
 from rls.rewrite.resolve import Reference, Resolution, resolve, unknown_relation
 from rls.rewrite.shown import shown_columns
+from rls.rewrite.splice import apply_splices
 
 __all__ = ["Policies", "guard", "guard_text"]
 
@@ -51,6 +54,7 @@ class _Work:
     catalog: Catalog
     grants: dict[tuple[str, ...], Grant | None] = field(default_factory=dict)
     used: list[tuple[Relation, Grant]] = field(default_factory=list)
+    used_at: dict[int, list[tuple[Relation, Grant]]] = field(default_factory=dict)  # by offset in the caller's text
     attributes: set[str] = field(default_factory=set)
 
     def grant(self, relation: Relation) -> Grant | None:
@@ -69,14 +73,27 @@ def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) 
     """
     work = _Work(principal, policies, catalog)
     parsed = parse(sql)
-    splices = _replacements(parsed, work, depth=0)
-    text, _ = apply_splices(sql, splices)
+    found = resolve(parsed, catalog)
+    splices = _replacements(parsed, found, work, depth=0)
+    listed = list_pivots(parsed, found, splices)
+    if listed:
+        splices = sorted((*splices, *(s for p in listed for s in p.splices)), key=lambda s: (s.start, s.end))
+    text = apply_splices(sql, splices)
     parameters: dict[str, object] = {}
     for _relation, grant in work.used:
         parameters.update(grant.parameters)
     for name in work.attributes:
         parameters[f"rls_{name}"] = _attribute_value(principal, name)
-    verification.verify(text, catalog=catalog, used=work.used, parameters=parameters.keys(), original=sql, splices=splices)
+    bound = Counter(f"rls_{fold(use.name)}" for use in found.attributes)
+
+    def check(final: str) -> None:
+        verification.verify(final, catalog=catalog, used=work.used, bound=bound, original=sql, splices=splices)
+
+    check(text)
+    for pivot in listed:
+        inside = [use for start, uses in work.used_at.items() if pivot.contains(start) for use in uses]
+        attributes = Counter(f"rls_{fold(use.name)}" for use in found.attributes if pivot.contains(use.start))
+        verification.verify(pivot.sql, catalog=catalog, used=inside, bound=attributes)
     grants = {relation.label: grant for relation, grant in work.used}
     return GuardedQuery(
         sql=text,
@@ -88,6 +105,8 @@ def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) 
         policy_version=policies.version,
         catalog_version=catalog.version,
         attributes_read=tuple(sorted(work.attributes)),
+        pivots=tuple(pivot.places(splices) for pivot in listed),
+        check=check if listed else None,
     )
 
 
@@ -108,9 +127,13 @@ def guard_text(relation: Relation, grant: Grant, catalog: Catalog, *, source: st
             return f"({text} WHERE false OFFSET 0)"
 
 
-def _replacements(parsed: Parsed, work: _Work, *, depth: int) -> list[Splice]:
-    found = resolve(parsed, work.catalog)
-    splices = [_guard_splice(parsed, reference, work, depth) for reference in found.references]
+def _replacements(parsed: Parsed, found: Resolution, work: _Work, *, depth: int) -> list[Splice]:
+    splices = []
+    for reference in found.references:
+        before = len(work.used)
+        splices.append(_guard_splice(parsed, reference, work, depth))
+        if depth == 0:
+            work.used_at[reference.start] = work.used[before:]
     splices += [Splice(c.start, c.end, quote(c.reference.alias)) for c in found.columns]
     splices += _attribute_splices(parsed, found, work, depth)
     places: list[tuple[int, exp.Expr, str | None]] = [(r.start, r.node, None) for r in found.references]
@@ -164,7 +187,7 @@ def _view_text(parsed: Parsed, reference: Reference, grant: Grant | None, work: 
     work.catalog = work.catalog.from_schema(view.schema)
     try:
         inner = parse(view.sql)
-        body, _ = apply_splices(view.sql, _replacements(inner, work, depth=depth + 1))
+        body = apply_splices(view.sql, _replacements(inner, resolve(inner, work.catalog), work, depth=depth + 1))
     except QueryRefused as error:
         missing.detail = f"{view.label}: {error}"
         raise missing from None
@@ -205,21 +228,6 @@ def _attribute_value(principal: Principal, name: str) -> object:
         return sorted(principal.roles)
     value = principal.attributes.get(name)
     return list(value) if isinstance(value, tuple) else value
-
-
-def apply_splices(text: str, splices: list[Splice]) -> tuple[str, list[int]]:
-    """The text with its replacements, and where each replacement starts in the result. Splices are sorted."""
-    parts: list[str] = []
-    starts: list[int] = []
-    at = size = 0
-    for splice in splices:
-        kept = text[at : splice.start]
-        starts.append(size + len(kept))
-        parts += (kept, splice.text)
-        size += len(kept) + len(splice.text)
-        at = splice.end
-    parts.append(text[at:])
-    return "".join(parts), starts
 
 
 def _fingerprint(text: str, parameters: Mapping[str, object], policy_version: str, catalog_version: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rls.policy.grant import Grant
 
-__all__ = ["GuardedQuery", "Splice"]
+__all__ = ["GuardedQuery", "PivotValues", "Splice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,18 @@ class Splice:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class PivotValues:
+    """`PIVOT … ON expression` without an IN list makes a column per value: `sql` is the guarded query that lists the
+    values, `start:end` the place in the final text that takes them as string literals, `statement` the span of the
+    whole PIVOT there."""
+
+    sql: str
+    start: int
+    end: int
+    statement: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class GuardedQuery:
     """A query that can only see what its principal may see.
@@ -26,6 +38,8 @@ class GuardedQuery:
     `sql` and `parameters` (name without `$` → value) are ready for a DuckDB connection over the same catalog; nothing
     of them is for the caller's eyes. `original` is the caller's text, `splices` how one became the other (sorted by
     start). `grants` maps each relation's label to its grant. `fingerprint` is the only safe key for a result cache.
+    `pivots` is empty unless the text has a PIVOT whose columns come from data: then `sql` holds placeholders until
+    `with_pivot_values` has filled them; `check` verifies such a filled text.
     """
 
     sql: str
@@ -37,4 +51,6 @@ class GuardedQuery:
     dialect: str = "duckdb"
     policy_version: str = ""
     catalog_version: str = ""
-    attributes_read: tuple[str, ...] = field(default=())
+    attributes_read: tuple[str, ...] = ()
+    pivots: tuple[PivotValues, ...] = ()
+    check: Callable[[str], None] | None = field(default=None, compare=False, repr=False)

@@ -7,6 +7,7 @@ statement kinds are allowed by name before anything looks at meaning.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ from sqlglot.tokens import Token, TokenType
 
 from rls.errors import Position, QueryRefused
 
-__all__ = ["MAX_NESTING", "MAX_TEXT", "Parsed", "parse"]
+__all__ = ["MAX_NESTING", "MAX_TEXT", "Parsed", "clause_end", "is_statement", "parse", "refuse_statement", "starts_statement"]
 
 MAX_TEXT = 1_000_000  # characters
 MAX_NESTING = 150  # brackets, CASE and unary operators inside each other; both parsers recurse on them
@@ -36,10 +37,15 @@ _OPEN, _CLOSE = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}, {
     TokenType.R_BRACKET,
     TokenType.R_BRACE,
 }
+_AFTER_PIVOT = {TokenType.ORDER_BY, TokenType.LIMIT, TokenType.OFFSET}
 _UNARY = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE, TokenType.INTERVAL}
 
 # Roots of a statement. A root that is not here is refused, whatever it is.
 _ROOTS = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values, exp.Pivot, exp.Summarize, exp.Describe)
+_FIRST_WORDS = {
+    "SELECT", "FROM", "WITH", "VALUES", "TABLE", "SUMMARIZE", "DESCRIBE", "DESC",
+    "PIVOT", "PIVOT_WIDER", "PIVOT_LONGER", "UNPIVOT",
+}  # fmt: skip
 # Statements that hide inside others (`WITH x AS (DELETE …) SELECT …` runs on DuckDB 2.0). The engine's own parser
 # checks the same on the final text from an allow-list; this list only gives the better message and position.
 _STATEMENTS = (exp.DML, exp.DDL, exp.Command, exp.Into, exp.Lock, exp.Set, exp.Use, exp.Copy, exp.Block)
@@ -91,8 +97,11 @@ def parse(text: Any) -> Parsed:
                 position=Position.at(text, token.start),
                 hint="send one statement at a time",
             )
+    first = next((t for t in tokens if t.token_type != TokenType.L_PAREN), tokens[0])
+    if first.text.upper() not in _FIRST_WORDS:
+        raise refuse_statement(text, first.start, first.text)
     try:
-        trees = _DIALECT.parser(error_level=sqlglot.ErrorLevel.IMMEDIATE).parse(tokens, text)
+        trees = _DIALECT.parser(error_level=sqlglot.ErrorLevel.IMMEDIATE).parse(_wrap_pivots(tokens), text)
     except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
         # The parser's own slips on hostile text (a missing attribute, a failed index) are syntax errors to the caller.
         raise _syntax(text, error) from None
@@ -117,6 +126,68 @@ def refuse_statement(text: str, start: int, word: str) -> QueryRefused:
         position=Position.at(text, start, len(word)),
         hint="only SELECT, FROM, WITH, VALUES, PIVOT, UNPIVOT, SUMMARIZE and DESCRIBE run here",
     )
+
+
+def starts_statement(tokens: list[Token], i: int) -> bool:
+    """Whether the PIVOT or UNPIVOT at `i` starts a statement, rather than following a relation in FROM."""
+    if tokens[i].token_type not in (TokenType.PIVOT, TokenType.UNPIVOT):
+        return False
+    if i == 0 or tokens[i - 1].token_type == TokenType.L_PAREN:
+        return True
+    # `WITH x AS (…) PIVOT …`: the parenthesis closes a definition whose opening follows AS.
+    return tokens[i - 1].token_type == TokenType.R_PAREN and _closes_definition(tokens, i - 1)
+
+
+def _closes_definition(tokens: list[Token], i: int) -> bool:
+    depth = 0
+    for j in range(i, -1, -1):
+        depth += (tokens[j].token_type in _CLOSE) - (tokens[j].token_type in _OPEN)
+        if depth == 0:
+            return j > 0 and (
+                tokens[j - 1].token_type == TokenType.ALIAS or tokens[j - 1].text.upper() == "MATERIALIZED"
+            )
+    return False
+
+
+def clause_end(tokens: list[Token], i: int, ends: Collection[TokenType]) -> int:
+    """Index of the first token from `i` on, at the depth of `i`, that is one of `ends` or closes that depth."""
+    depth = 0
+    while i < len(tokens):
+        kind = tokens[i].token_type
+        if depth == 0 and (kind in ends or kind in _CLOSE):
+            return i
+        depth += (kind in _OPEN) - (kind in _CLOSE)
+        i += 1
+    return i
+
+
+def _wrap_pivots(tokens: list[Token]) -> list[Token]:
+    """Let sqlglot parse `PIVOT … ORDER BY … LIMIT …`, which it does not know, as a select from the bare PIVOT.
+
+    Only the token list changes, not the text: real tokens keep their offsets and the added ones name nothing.
+    """
+    starts = [i for i in range(len(tokens)) if starts_statement(tokens, i)]
+    if not starts:
+        return tokens
+    before: dict[int, int] = {}
+    after: dict[int, int] = {}
+    for start in starts:
+        end = clause_end(tokens, start, _AFTER_PIVOT)
+        if end < len(tokens) and tokens[end].token_type in _AFTER_PIVOT:
+            before[start] = before.get(start, 0) + 1
+            after[end] = after.get(end, 0) + 1
+    out: list[Token] = []
+    for i, token in enumerate(tokens):
+        out += [Token(TokenType.R_PAREN, ")")] * after.get(i, 0)
+        if i in before:
+            out += [
+                Token(TokenType.SELECT, "SELECT"),
+                Token(TokenType.STAR, "*"),
+                Token(TokenType.FROM, "FROM"),
+                Token(TokenType.L_PAREN, "("),
+            ]
+        out.append(token)
+    return out
 
 
 def _check_characters(text: str) -> None:

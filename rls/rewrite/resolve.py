@@ -55,16 +55,6 @@ class AttributeUse:
     node: exp.Expr
 
 
-@dataclass
-class Resolution:
-    """All that must be replaced in the text."""
-
-    references: list[Reference] = field(default_factory=list)
-    columns: list[QualifiedColumn] = field(default_factory=list)
-    attributes: list[AttributeUse] = field(default_factory=list)
-    pivots: list[tuple[exp.Expr, Scope]] = field(default_factory=list)
-
-
 class Scope:
     """The common table expressions visible at a place: the first `limit` of one WITH clause, then the outer ones."""
 
@@ -82,6 +72,16 @@ class Scope:
                 return True
             scope = scope.outer
         return False
+
+
+@dataclass
+class Resolution:
+    """All that must be replaced in the text."""
+
+    references: list[Reference] = field(default_factory=list)
+    columns: list[QualifiedColumn] = field(default_factory=list)
+    attributes: list[AttributeUse] = field(default_factory=list)
+    pivots: list[tuple[exp.Expr, Scope | None]] = field(default_factory=list)
 
 
 def resolve(parsed: Parsed, catalog: Catalog) -> Resolution:
@@ -115,13 +115,13 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolution:
                     qualified.append(node)
                 if fold(table.name) == "user" and not table.args.get("quoted") and node.args.get("db") is None:
                     user_columns.append(node)
-        elif isinstance(node, exp.Pivot):
-            found.pivots.append((node, scope))
         elif is_statement(node):
             raise refuse_statement(parsed.text, _start_of(node), node.key)
         with_ = node.args.get("with_")
         if with_ is not None:
             scope = _enter_with(parsed, with_, scope, stack, recursive_right)
+        if isinstance(node, exp.Pivot):
+            found.pivots.append((node, scope))
         for key, value in node.args.items():
             if key == "with_":
                 continue

@@ -8,7 +8,7 @@ compared tree by tree. Every node class, key, function, type and parameter is al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -111,14 +111,14 @@ def verify(
     *,
     catalog: Catalog,
     used: Sequence[tuple[Relation, Grant]],
-    parameters: Collection[str],
+    bound: Mapping[str, int],
     original: str = "",
     splices: Sequence[Splice] = (),
 ) -> None:
     """Check the final text: one query, every base relation inside its expected guard, nothing that is not allowed.
 
-    `used` lists the relation and grant of every guard the text must hold, one entry per guard; `parameters` the names
-    it may bind besides the caller's own. `original` and `splices` only serve to point into the caller's text.
+    `used` lists the relation and grant of every guard the text must hold, one entry per guard; `bound` how often the
+    text binds each `rls_` parameter outside the guards (`user.<attribute>`); other parameters are the caller's own. `original` and `splices` only serve to point into the caller's text.
     Raises `QueryRefused`: `query.syntax`, `.statements`, `.statement_kind`, `.construct`, `.function`, `.type`,
     `.collation`, `.parameter`, `.unguarded`.
     """
@@ -135,7 +135,10 @@ def verify(
         tree = _expected_guard(relation, grant, catalog)
         if tree not in trees_of:
             trees_of.append(tree)
-    found = _Walk(place, expected, frozenset(parameters), catalog).run(trees[0])
+    walk = _Walk(place, expected, catalog)
+    found = walk.run(trees[0])
+    if walk.bound != Counter(bound):
+        raise QueryRefused("query.parameter", "parameters that start with `rls_` are reserved", hint="rename them")
     wanted = Counter(_path(catalog, relation) for relation, _ in used)
     if found != wanted:
         raise QueryRefused(
@@ -153,11 +156,11 @@ class _Walk:
         self,
         place: _Places,
         expected: dict[tuple[str, ...], list[Any]],
-        parameters: frozenset[str],
         catalog: Catalog,
     ) -> None:
-        self.place, self.expected, self.parameters, self.catalog = place, expected, parameters, catalog
+        self.place, self.expected, self.catalog = place, expected, catalog
         self.found: Counter[tuple[str, ...]] = Counter()
+        self.bound: Counter[str] = Counter()
 
     def run(self, root: Any) -> Counter[tuple[str, ...]]:
         stack: list[tuple[Any, Scope | None]] = [(root, None)]
@@ -252,9 +255,9 @@ class _Walk:
             case "COLUMN_REF":
                 self._check_bare_name(tree)
             case "VALUE_PARAMETER":
-                name = tree["identifier"]
-                if name.startswith("rls_") and name not in self.parameters:
-                    raise self._refuse(tree, "query.parameter", f"the parameter `${name[:60]}` is reserved")
+                name = fold(tree["identifier"])
+                if name.startswith("rls_"):
+                    self.bound[name] += 1
             case "JOIN":
                 if tree["ranking_expression"] is not None or tree["ref_type"] not in (
                     "REGULAR", "NATURAL", "CROSS", "POSITIONAL", "ASOF", "DEPENDENT",

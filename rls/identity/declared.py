@@ -1,0 +1,67 @@
+"""What identity.yaml declares, as frozen values: issuers, roles, attributes. Made by `issuers`, read by everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rls.identity.attributes import Attribute
+    from rls.identity.keys import Key
+
+__all__ = ["REGISTERED_CLAIMS", "ClaimMap", "Identity", "Issuer", "normalise_type"]
+
+# RFC 7519 section 4.1.
+REGISTERED_CLAIMS = frozenset(("iss", "sub", "aud", "exp", "nbf", "iat", "jti"))
+
+
+def normalise_type(name: str) -> str:
+    """A `typ` as it is compared: media types have no case, and `application/` may be left out (RFC 7515, 4.1.9).
+
+    >>> normalise_type("JWT"), normalise_type("application/at+jwt")
+    ('jwt', 'at+jwt')
+    """
+    return name.lower().removeprefix("application/")
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimMap:
+    """Where in the claims the principal's parts are: the members' names from the top; () is the top itself."""
+
+    subject: tuple[str, ...]
+    roles: tuple[str, ...]
+    attributes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """A declared issuer. Times in seconds, `max_bytes` in characters, `types` as `normalise_type` writes them."""
+
+    name: str
+    audiences: tuple[str, ...]
+    algorithms: tuple[str, ...]
+    claims: ClaimMap
+    max_lifetime: int
+    max_age: int | None
+    leeway: int
+    types: tuple[str, ...]
+    max_bytes: int
+    keys: Mapping[str, Key] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Issuers by name, declared roles and attributes; `version` is a hash of everything in it that decides."""
+
+    issuers: Mapping[str, Issuer]
+    roles: frozenset[str]
+    attributes: Mapping[str, Attribute]
+    unknown_attributes: Literal["drop", "refuse"]
+    file: str
+    version: str
+
+    @property
+    def readable(self) -> frozenset[str]:
+        """Names of the attributes that callers may use in their SQL."""
+        return frozenset(name for name, attribute in self.attributes.items() if attribute.readable)

@@ -1,0 +1,185 @@
+"""identity.yaml → Identity: who may issue tokens, with which keys, and which roles and attributes exist.
+
+Takes a directory; returns a frozen `Identity` with all keys loaded, or raises PolicyInvalid with file, line and column.
+It owns the rule that nothing about identity is decided by a token: issuers, audiences, algorithms, keys, limits, types
+and claim map are all declared here, per issuer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from rls.catalog import fold
+from rls.errors import PolicyInvalid
+from rls.identity.attributes import Attribute, Refused, read_scalar
+from rls.identity.declared import REGISTERED_CLAIMS, ClaimMap, Identity, Issuer, normalise_type
+from rls.identity.keys import KeyUnfit, family_of
+from rls.identity.load_keys import KeyLoader
+from rls.yaml_model import validate
+from rls.yaml_source import Document, NodePath, read_documents
+
+if TYPE_CHECKING:
+    from rls.identity.model import AttributeEntry, IdentityFile, IssuerEntry
+
+__all__ = ["IDENTITY_FILE", "load_identity"]
+
+IDENTITY_FILE = "identity.yaml"
+BUILT_IN = frozenset(("subject", "roles"))
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+
+
+def load_identity(
+    directory: Path | str,
+    *,
+    keys: Literal["load", "none"] = "load",
+    environment: Mapping[str, str] | None = None,
+) -> Identity:
+    """The identity of a policy directory, from its identity.yaml.
+
+    `keys="none"` loads no key and so verifies no token: for testing policies where the secrets are not.
+    `environment` stands in for the process's. Raises PolicyInvalid, codes `policy.*`.
+    """
+    path = Path(directory) / IDENTITY_FILE
+    documents = read_documents(path)
+    if len(documents) > 1:
+        raise documents[1].invalid("policy.value", "identity file must be one document")
+    from rls.identity.model import IdentityFile
+
+    document = documents[0]
+    file = validate(document, IdentityFile)
+    loader = KeyLoader(document, path.parent, os.environ if environment is None else environment)
+    issuers: dict[str, Issuer] = {}
+    for number, entry in enumerate(file.issuers):
+        at: NodePath = ("issuers", number)
+        if entry.name in issuers:
+            raise document.invalid("policy.issuer", f"issuer `{entry.name}` is declared twice", path=(*at, "name"))
+        issuer = _issuer(entry, document, at)
+        issuers[entry.name] = replace(issuer, keys=loader.load(entry, at)) if keys == "load" else issuer
+    identity = Identity(
+        issuers=MappingProxyType(issuers),
+        roles=_roles(file, document),
+        attributes=MappingProxyType(_attributes(file, document)),
+        unknown_attributes=file.unknown_attributes,
+        file=str(path),
+        version="",
+    )
+    return replace(identity, version=_version(identity))
+
+
+def _issuer(entry: IssuerEntry, document: Document, at: NodePath) -> Issuer:
+    try:
+        family_of(entry.algorithms)
+    except KeyUnfit as error:
+        raise document.invalid("policy.algorithm", str(error), path=(*at, "algorithms"), hint=error.hint) from None
+    return Issuer(
+        name=entry.name,
+        audiences=tuple(entry.audiences),
+        algorithms=tuple(dict.fromkeys(entry.algorithms)),
+        claims=ClaimMap(*map(_pointer, (entry.claims.subject, entry.claims.roles, entry.claims.attributes))),
+        max_lifetime=entry.max_lifetime,
+        max_age=entry.max_age,
+        leeway=entry.leeway,
+        types=tuple(map(normalise_type, entry.types)),
+        max_bytes=entry.max_bytes,
+    )
+
+
+def _pointer(text: str) -> tuple[str, ...]:
+    return tuple(part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:])
+
+
+def _roles(file: IdentityFile, document: Document) -> frozenset[str]:
+    for number, role in enumerate(file.roles):
+        if role in file.roles[:number]:
+            raise document.invalid("policy.role", f"role `{role}` is declared twice", path=("roles", number))
+    return frozenset(file.roles)
+
+
+def _attributes(file: IdentityFile, document: Document) -> dict[str, Attribute]:
+    flat = [issuer.name for issuer in file.issuers if issuer.claims.attributes == ""]
+    if flat and file.unknown_attributes == "refuse":
+        raise document.invalid(
+            "policy.value",
+            f"unknown attributes cannot be refused where issuer `{flat[0]}` puts them beside other claims",
+            path=("unknown_attributes",),
+        )
+    found: dict[str, Attribute] = {}
+    folded: dict[str, str] = {}
+    for name, entry in file.attributes.items():
+        at = ("attributes", name)
+        if not _NAME.fullmatch(name):
+            hint = "use letters, digits and `_`, at most 63, no digit first"
+            raise document.invalid("policy.attribute", "attribute name is not usable", path=at, key=True, hint=hint)
+        if fold(name) in BUILT_IN:
+            raise document.invalid("policy.attribute", f"`user.{name}` is built in", path=at, key=True)
+        if flat and name in REGISTERED_CLAIMS:
+            message = f"attribute `{name}` has the name of a registered claim of issuer `{flat[0]}`"
+            raise document.invalid("policy.attribute", message, path=at, key=True)
+        if fold(name) in folded:
+            # `user.Tenant` and `user.tenant` are one name in SQL.
+            message = f"attribute `{name}` differs from `{folded[fold(name)]}` in case only"
+            raise document.invalid("policy.attribute", message, path=at, key=True)
+        folded[fold(name)] = name
+        found[name] = _attribute(name, entry, document)
+    return found
+
+
+def _attribute(name: str, entry: AttributeEntry, document: Document) -> Attribute:
+    at = ("attributes", name)
+
+    def invalid(key: str, message: str, *rest: int) -> PolicyInvalid:
+        return document.invalid("policy.attribute", message, path=(*at, key, *rest))
+
+    text, decimal = entry.type == "string", entry.type == "decimal"
+    for key, fits, owner in (
+        ("pattern", text, "string"),
+        ("max_length", text, "string"),
+        ("precision", decimal, "decimal"),
+        ("scale", decimal, "decimal"),
+        ("max_items", entry.is_list, "list"),
+    ):
+        if getattr(entry, key) is not None and not fits:
+            raise invalid(key, f"`{key}` is for a {owner} only")
+    given = {key: getattr(entry, key) for key in ("max_length", "max_items", "precision", "scale")}
+    attribute = Attribute(
+        name=name,
+        type=entry.type,
+        list=entry.is_list,
+        required=entry.required,
+        readable=entry.readable,
+        **{key: value for key, value in given.items() if value is not None},
+    )
+    if attribute.scale >= attribute.precision:
+        raise invalid("scale" if entry.scale is not None else "precision", "`scale` must be less than `precision`")
+    if entry.pattern is not None:
+        try:
+            re.compile(entry.pattern)
+        except (re.error, OverflowError, RecursionError):
+            raise invalid("pattern", "`pattern` is not a regular expression") from None
+        attribute = replace(attribute, pattern=entry.pattern)
+    if entry.enum is not None:
+        allowed = []
+        for number, raw in enumerate(entry.enum):
+            try:
+                allowed.append(read_scalar(attribute, raw))
+            except Refused:
+                raise invalid("enum", f"item {number + 1} is not a {entry.type} as declared", number) from None
+        attribute = replace(attribute, enum=tuple(allowed))
+    return attribute
+
+
+def _version(identity: Identity) -> str:
+    """Keys count by their fingerprints, so that a rotated key is a new version and none is shown."""
+    parts: list[object] = [sorted(identity.roles), identity.unknown_attributes, *identity.attributes.values()]
+    for issuer in identity.issuers.values():
+        parts += [issuer.name, [(k.kid, k.fingerprint, sorted(k.algorithms)) for k in issuer.keys.values()]]
+        parts.append(replace(issuer, keys={}))
+    return hashlib.sha256("\0".join(map(repr, parts)).encode()).hexdigest()[:16]

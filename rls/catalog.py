@@ -116,7 +116,9 @@ class Catalog:
         """
         parts = tuple(fold(p) for p in path)
         if len(parts) == 1:
-            return self.relations.get((*map(fold, self.default_schema), parts[0]))
+            found = self.relations.get((*map(fold, self.default_schema), parts[0]))
+            # Names in a view's text are looked for in the view's schema, then in the database's.
+            return found or self.relations.get(("main", parts[0]))
         found = self.relations.get(parts)
         if fold(self.name) == parts[0]:
             rest = parts[1:]

@@ -3,7 +3,7 @@
     RlsError
     ├── TokenRejected      token.*    the caller: one opaque public message, the typed reason is for the audit record
     ├── PolicyInvalid      policy.*   the policy author: file, line and column
-    ├── QueryRefused       query.*    the author of the SQL: nothing was run; offset, line and column in the caller's text
+    ├── QueryRefused       query.*    the author of the SQL: nothing was run; position in the caller's text
     ├── QueryFailed        run.*      the query ran and was ended (limit, error on visible rows)
     ├── AuditFailed        audit.*    the operator: the record could not be written, so the result is withheld
     └── EngineInvalid      engine.*   the operator: database, catalog or configuration

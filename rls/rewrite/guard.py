@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Protocol
 
 from sqlglot import exp
@@ -117,7 +118,9 @@ def guard_text(relation: Relation, grant: Grant, catalog: Catalog, *, source: st
     the caller's expressions above the row filter (invariant fenced); where every row is visible there is nothing to
     keep them from.
     """
-    text = f"SELECT {shown_columns(relation, grant)} FROM {source or catalog.source(relation)} AS {quote(relation.name)}"
+    text = (
+        f"SELECT {shown_columns(relation, grant)} FROM {source or catalog.source(relation)} AS {quote(relation.name)}"
+    )
     match grant.kind:
         case "always":
             return f"({text})"
@@ -142,12 +145,12 @@ def _replacements(parsed: Parsed, found: Resolution, work: _Work, *, depth: int)
     splices += name_items(parsed, places)
     # A name inserted at the end of an item comes after a replacement that ends there.
     splices.sort(key=lambda s: (s.start, s.end))
-    for before, after in zip(splices, splices[1:], strict=False):
-        if before.end > after.start:
+    for earlier, later in pairwise(splices):
+        if earlier.end > later.start:
             raise QueryRefused(
                 "query.reference",
                 "two replacements overlap",
-                position=parsed.position(after.start),
+                position=parsed.position(later.start),
                 hint="name relations by schema.name and columns by alias",
             )
     return splices

@@ -97,15 +97,14 @@ def _spreads(item: exp.Expr) -> bool:
         if isinstance(node, exp.Columns | exp.Star) and not isinstance(node.parent, exp.Count):
             return True
         for value in node.args.values():
-            for child in value if isinstance(value, list) else [value]:
-                if isinstance(child, exp.Expr) and not isinstance(child, exp.Query):
-                    stack.append(child)
+            children = value if isinstance(value, list) else [value]
+            stack += [c for c in children if isinstance(c, exp.Expr) and not isinstance(c, exp.Query)]
     return False
 
 
 def _default_name(parsed: Parsed, item: _Item, owner: exp.Expr) -> str:
     if isinstance(owner, exp.Column) and isinstance(owner.this, exp.Identifier):
-        return owner.this.name
+        return str(owner.this.name)
     try:
         return describe_expression(parsed.text[item.start : item.end])
     except EngineParseError:

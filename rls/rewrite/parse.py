@@ -19,7 +19,16 @@ from sqlglot.tokens import Token, TokenType
 
 from rls.errors import Position, QueryRefused
 
-__all__ = ["MAX_NESTING", "MAX_TEXT", "Parsed", "clause_end", "is_statement", "parse", "refuse_statement", "starts_statement"]
+__all__ = [
+    "MAX_NESTING",
+    "MAX_TEXT",
+    "Parsed",
+    "clause_end",
+    "is_statement",
+    "parse",
+    "refuse_statement",
+    "starts_statement",
+]
 
 MAX_TEXT = 1_000_000  # characters
 MAX_NESTING = 150  # brackets, CASE and unary operators inside each other; both parsers recurse on them
@@ -32,11 +41,14 @@ _ODD = re.compile(
     "[\x01-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\xa0\xad\u0600-\u0605\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f"
     "\u3000\ufeff\ufff0-\uffff\U000e0000-\U000e0fff]"
 )
-_OPEN, _CLOSE = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}, {
-    TokenType.R_PAREN,
-    TokenType.R_BRACKET,
-    TokenType.R_BRACE,
-}
+_OPEN, _CLOSE = (
+    {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE},
+    {
+        TokenType.R_PAREN,
+        TokenType.R_BRACKET,
+        TokenType.R_BRACE,
+    },
+)
 _AFTER_PIVOT = {TokenType.ORDER_BY, TokenType.LIMIT, TokenType.OFFSET}
 _UNARY = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE, TokenType.INTERVAL}
 

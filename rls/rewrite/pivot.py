@@ -72,7 +72,9 @@ def _final_offset(wanted: Splice, splices: Sequence[Splice]) -> int:
 def _shifted(offset: int, splices: Sequence[Splice], *, after: bool = False) -> int:
     """An offset of the caller's text in the final text; `after` counts insertions at the offset itself."""
     shift = sum(
-        len(s.text) - (s.end - s.start) for s in splices if s.end < offset or (s.end == offset and (after or s.start < offset))
+        len(s.text) - (s.end - s.start)
+        for s in splices
+        if s.end < offset or (s.end == offset and (after or s.start < offset))
     )
     return offset + shift
 

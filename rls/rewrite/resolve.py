@@ -229,7 +229,7 @@ def _path(node: exp.Table) -> list[exp.Identifier] | None:
         last = last.this
     parts += [last, *reversed(tail)]
     if all(isinstance(p, exp.Identifier) for p in parts):
-        return parts  # type: ignore[return-value]
+        return parts
     return None
 
 
@@ -311,7 +311,7 @@ class _Sources:
                         known[1].add(fold(item.this.name))
                 elif isinstance(item, exp.Subquery) and not isinstance(item.this, exp.Table | exp.Subquery):
                     continue
-                flat += [j for j in item.args.get("joins") or []]
+                flat += item.args.get("joins") or []
                 if isinstance(item, exp.From | exp.Join | exp.Subquery) and isinstance(item.this, exp.Expr):
                     flat.append(item.this)
         return known

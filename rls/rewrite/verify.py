@@ -118,7 +118,8 @@ def verify(
     """Check the final text: one query, every base relation inside its expected guard, nothing that is not allowed.
 
     `used` lists the relation and grant of every guard the text must hold, one entry per guard; `bound` how often the
-    text binds each `rls_` parameter outside the guards (`user.<attribute>`); other parameters are the caller's own. `original` and `splices` only serve to point into the caller's text.
+    text binds each `rls_` parameter outside the guards (`user.<attribute>`); other parameters are the caller's own.
+    `original` and `splices` only serve to point into the caller's text.
     Raises `QueryRefused`: `query.syntax`, `.statements`, `.statement_kind`, `.construct`, `.function`, `.type`,
     `.collation`, `.parameter`, `.unguarded`.
     """
@@ -159,6 +160,12 @@ class _Walk:
         catalog: Catalog,
     ) -> None:
         self.place, self.expected, self.catalog = place, expected, catalog
+        self.view_names = {
+            tree["from_table"]["alias"]
+            for trees in expected.values()
+            for tree in trees
+            if "subquery" in tree["from_table"]
+        }
         self.found: Counter[tuple[str, ...]] = Counter()
         self.bound: Counter[str] = Counter()
 
@@ -177,8 +184,13 @@ class _Walk:
             allowed = _ALLOWED.get(kind)
             if allowed is None or not tree.keys() <= allowed or tree.get("class") not in _CLASSES:
                 raise self._construct(tree, kind)
-            if kind == "SELECT_NODE" and self._is_guard(tree):
-                continue
+            if kind == "SELECT_NODE":
+                if self._is_guard(tree):
+                    continue
+                if self._is_view_guard(tree):
+                    # Its predicate and masks are the policies'; the view's own text is walked like the caller's.
+                    stack.append((tree["from_table"], scope))
+                    continue
             children = self._check(tree, kind, scope)
             if children is None:
                 ctes = tree.get("cte_map")
@@ -204,29 +216,27 @@ class _Walk:
         """Whether a SELECT is the expected guard of the relation it reads; its inside is then the policies', not the
         caller's. Anything that reads a data relation and is not exactly that is refused."""
         table = node["from_table"]
-        if table["type"] == "BASE_TABLE":
-            path = tuple(fold(part) for part in table["qualified_name"]["path"])
-            if path[0] != fold(self.catalog.attached) or len(path) < 3:
-                return False
-        elif table["type"] == "SUBQUERY" and ("view", table["alias"]) in self._view_aliases():
-            return self._is_view_guard(node, table)
-        else:
+        if table["type"] != "BASE_TABLE":
+            return False
+        path = tuple(fold(part) for part in table["qualified_name"]["path"])
+        if path[0] != fold(self.catalog.attached) or len(path) < 3:
             return False
         if bare(node) not in self.expected.get(path, ()):
             raise self._unguarded(table)
         self.found[path] += 1
         return True
 
-    def _view_aliases(self) -> set[tuple[str, str]]:
-        return {("view", tree["from_table"]["alias"]) for trees in self.expected.values() for tree in trees
-                if tree["from_table"]["type"] == "SUBQUERY"}  # fmt: skip
-
-    def _is_view_guard(self, node: Any, table: Any) -> bool:
-        """A view with policies of its own: the guard is checked as an outline, its source is walked like the rest."""
+    def _is_view_guard(self, node: Any) -> bool:
+        """Whether a SELECT is the expected guard of a view that has policies of its own: compared as an outline,
+        without its source."""
+        table = node["from_table"]
+        if table["type"] != "SUBQUERY" or table["alias"] not in self.view_names:
+            return False
         outline = bare({**node, "from_table": {**table, "subquery": None}})
         for path, trees in self.expected.items():
             if outline in trees:
                 self.found[path] += 1
+                return True
         return False
 
     def _check(self, tree: Any, kind: str, scope: Scope | None) -> list[Any] | None:
@@ -245,13 +255,18 @@ class _Walk:
                     # Its arguments only: as an expression the same name may be judged otherwise.
                     return [function["arguments"], tree["sample"]]
             case "TYPE":
-                if tree["schema"] or tree["catalog"] or len(tree["qualified_name"]["path"]) != 1 or not allowed_type(
-                    tree["type_name"]
+                if (
+                    tree["schema"]
+                    or tree["catalog"]
+                    or len(tree["qualified_name"]["path"]) != 1
+                    or not allowed_type(tree["type_name"])
                 ):
                     raise self._refuse(tree, "query.type", f"the type `{tree['type_name'][:60]}` is not allowed")
             case "COLLATE":
                 if not allowed_collation(tree["collation"]):
-                    raise self._refuse(tree, "query.collation", f"the collation `{tree['collation'][:60]}` is not allowed")
+                    raise self._refuse(
+                        tree, "query.collation", f"the collation `{tree['collation'][:60]}` is not allowed"
+                    )
             case "COLUMN_REF":
                 self._check_bare_name(tree)
             case "VALUE_PARAMETER":
@@ -293,7 +308,7 @@ class _Walk:
         if tree.get("export_state"):
             raise self._construct(tree, "EXPORT_STATE")
         if found.condition:
-            arguments = [_literal(a["expression"] if "expression" in a else a) for a in tree["arguments"]]
+            arguments = [_literal(a.get("expression", a)) for a in tree["arguments"]]
             # `x.repeat(3)` and `main.repeat(x, 3)` are one tree: hold the condition for both readings.
             readings = [arguments] if len(path) == 1 else [arguments, [NOT_LITERAL, *arguments]]
             if not all(found.permits(reading) for reading in readings):

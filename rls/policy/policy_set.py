@@ -1,0 +1,176 @@
+"""`PolicySet`: all policies of a directory, asked for the grant of a principal on a relation.
+
+It owns the rule that a relation is decided only by rules that name it or match it; one that nobody decided on has no
+grant, and the rewrite refuses it (default deny). Frozen and safe to share between threads: what it remembers (rules
+bound to a catalog's relation) can be computed again by anyone with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rls.catalog import Catalog, Relation, fold
+from rls.identity.principal import Principal
+from rls.policy.attributes import Attribute
+from rls.policy.bind import bind, shown_type
+from rls.policy.compile import compile_grant
+from rls.policy.grant import Grant
+from rls.policy.parser import ExpressionInvalid
+from rls.policy.rules import Bound, BoundColumn, BoundPolicy, ColumnRule, Pattern, Place, Policy, Rules
+
+if TYPE_CHECKING:
+    from rls.identity.declared import Identity
+
+__all__ = ["PolicySet"]
+
+_MAX_CATALOGS = 8
+
+
+@dataclass(frozen=True)
+class PolicySet:
+    """The policies of a directory. `rules` keep every policy's text, tree and place; `version` is a hash over
+    everything that decides; `attributes` are the declared and built-in ones by folded name."""
+
+    rules: tuple[Rules, ...]
+    identity: Identity
+    attributes: Mapping[str, Attribute] = field(repr=False)
+    version: str
+    directory: str = ""
+    # id of a catalog's relations → that object (so that the id is not given again) and what is bound to it
+    _bound: dict[tuple[int, str], tuple[object, dict[tuple[str, ...], Bound | None]]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @property
+    def readable(self) -> frozenset[str]:
+        """Folded names of the attributes that callers may use in their SQL."""
+        return frozenset(map(fold, self.identity.readable))
+
+    def attribute_parameter(self, name: str) -> str:
+        """The SQL that stands for `user.<name>`: `CAST($rls_tenant AS VARCHAR)`. Raises KeyError if undeclared."""
+        return self.attributes[fold(name)].sql
+
+    def policies(self) -> Iterator[Policy]:
+        """Every policy, in order of files."""
+        for rules in self.rules:
+            yield from rules.policies
+
+    def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant | None:
+        """What `principal` may see of `relation`; None where no rule decides on its rows.
+
+        Raises PolicyInvalid where a policy does not fit the relation (`policy.unknown_column`,
+        `policy.unknown_relation`, `policy.shadowed`, `policy.ambiguous_mask`, `policy.duplicate_relation`): a policy
+        that cannot be applied never widens what is seen.
+        """
+        bound = self.bound(relation, catalog)
+        return None if bound is None else compile_grant(bound, principal, self.attributes)
+
+    def bound(self, relation: Relation, catalog: Catalog) -> Bound | None:
+        """The rules that decide on a relation, names resolved in `catalog`; None if none does. Raises like `grant`."""
+        key = (id(catalog.relations), catalog.attached)
+        entry = self._bound.get(key)
+        if entry is None:
+            if len(self._bound) >= _MAX_CATALOGS:
+                self._bound.clear()
+            entry = self._bound[key] = (catalog.relations, {})
+        remembered = entry[1]
+        if relation.key not in remembered:
+            # Names in policies are found from `main`, wherever the query that led here looks for its own.
+            remembered[relation.key] = _bind_rules(self, relation, catalog.from_schema(("main",)))
+        return remembered[relation.key]
+
+
+def _bind_rules(policies: PolicySet, relation: Relation, catalog: Catalog) -> Bound | None:
+    rules = [r for r in policies.rules if r.covers(relation, catalog)]
+    if not any(r.decides_rows for r in rules):
+        return None
+    _refuse_two_names(rules)
+    own = [p for r in rules for p in r.policies]
+    own.sort(key=lambda p: (p.name, p.place.file, p.place.line))
+    columns = _column_rules(rules, relation)
+    labels = frozenset(c for c, rule in columns if rule.labels_public)
+    hidden = frozenset(fold(c.name) for c in relation.columns if "ENUM(" in c.type) - {fold(c) for c in labels}
+    attributes = policies.attributes
+
+    def bind_policy(policy: Policy) -> BoundPolicy:
+        try:
+            return BoundPolicy(policy, bind(policy.using, relation, catalog, attributes))
+        except ExpressionInvalid as error:
+            raise policy.place.invalid_expression(error) from None
+
+    def bind_column(name: str, rule: ColumnRule) -> BoundColumn:
+        column = relation.column(name)
+        type_ = "VARCHAR" if column is None else column.type
+        blank = f"CAST(NULL AS {type_ if name in labels else shown_type(type_)})"
+        mask = None
+        if rule.mask is not None:
+            try:
+                holes = bind(rule.mask, relation, catalog, attributes, labels_hidden=hidden)
+            except ExpressionInvalid as error:
+                raise rule.place.invalid_expression(error) from None
+            mask = f"({rule.mask.root.text(holes)})"
+        return BoundColumn(rule, name, mask, blank)
+
+    return Bound(
+        relation,
+        public=any(r.public for r in rules),
+        policies=tuple(bind_policy(p) for p in own),
+        columns=tuple(bind_column(name, rule) for name, rule in columns),
+        labels=labels,
+    )
+
+
+def _column_rules(rules: list[Rules], relation: Relation) -> list[tuple[str, ColumnRule]]:
+    """The rules of a relation's columns, by the catalog's name of the column.
+
+    A column that a document names for its relation must exist: after a renaming, its mask would vanish without a
+    word. A pattern's columns are those that its tables happen to have.
+    """
+    found: list[tuple[str, ColumnRule]] = []
+    masks: dict[str, ColumnRule] = {}
+    for rule in (c for r in rules for c in r.columns):
+        column = relation.column(rule.column)
+        if column is None:
+            if _is_pattern(rule, rules):
+                continue
+            raise _unknown_column(rule, relation)
+        if rule.mask is not None:
+            first = masks.setdefault(column.name, rule)
+            if first is not rule and first.mask is not None and first.mask.text != rule.mask.text:
+                raise rule.place.invalid(
+                    "policy.ambiguous_mask",
+                    f"column `{column.name}` of `{relation.label}` has another mask in {_where(first.place)}",
+                    hint="keep one of them, or add the relation to the pattern's `except`",
+                )
+        found.append((column.name, rule))
+    return found
+
+
+def _is_pattern(rule: ColumnRule, rules: list[Rules]) -> bool:
+    return any(isinstance(r.target, Pattern) for r in rules if any(c is rule for c in r.columns))
+
+
+def _unknown_column(rule: ColumnRule, relation: Relation) -> Exception:
+    from rls.yaml_model import suggest
+
+    hint = suggest(rule.column, [c.name for c in relation.columns])
+    at = Place(rule.place.document, rule.place.path[:2])
+    return at.document.invalid(
+        "policy.unknown_column", f"`{relation.label}` has no column `{rule.column}`", path=at.path, key=True, hint=hint
+    )
+
+
+def _refuse_two_names(rules: list[Rules]) -> None:
+    named = [r for r in rules if not isinstance(r.target, Pattern)]
+    if len(named) > 1:
+        raise named[1].place.invalid(
+            "policy.duplicate_relation",
+            f"this relation is decided twice, first in {_where(named[0].place)}",
+            hint="put both into one document",
+        )
+
+
+def _where(place: Place) -> str:
+    return f"{place.file}:{place.line}"

@@ -168,6 +168,8 @@ class _Walk:
         }
         self.found: Counter[tuple[str, ...]] = Counter()
         self.bound: Counter[str] = Counter()
+        self.bare_names: dict[str, Any] = {}
+        self.aliases: set[str] = set()  # of select items and alias column lists
 
     def run(self, root: Any) -> Counter[tuple[str, ...]]:
         stack: list[tuple[Any, Scope | None]] = [(root, None)]
@@ -184,6 +186,9 @@ class _Walk:
             allowed = _ALLOWED.get(kind)
             if allowed is None or not tree.keys() <= allowed or tree.get("class") not in _CLASSES:
                 raise self._construct(tree, kind)
+            if tree.get("alias"):
+                self.aliases.add(fold(tree["alias"]))
+            self.aliases.update(map(fold, tree.get("column_name_alias") or ()))
             if kind == "SELECT_NODE":
                 if self._is_guard(tree):
                     continue
@@ -203,6 +208,7 @@ class _Walk:
                 else:
                     children = [v for k, v in tree.items() if k not in ("cte_map", "type")]
             stack.extend((child, scope) for child in children if isinstance(child, dict | list))
+        self._check_bare_names()
         return self.found
 
     def _enter(self, ctes: list[Any], scope: Scope | None, stack: list[tuple[Any, Scope | None]]) -> Scope | None:
@@ -268,15 +274,14 @@ class _Walk:
                         tree, "query.collation", f"the collation `{tree['collation'][:60]}` is not allowed"
                     )
             case "COLUMN_REF":
-                self._check_bare_name(tree)
+                if len(tree["column_names"]) == 1:
+                    self._note_bare_name(tree, fold(tree["column_names"][0]))
             case "VALUE_PARAMETER":
                 name = fold(tree["identifier"])
                 if name.startswith("rls_"):
                     self.bound[name] += 1
             case "JOIN":
-                if tree["ranking_expression"] is not None or tree["ref_type"] not in (
-                    "REGULAR", "NATURAL", "CROSS", "POSITIONAL", "ASOF", "DEPENDENT",
-                ):  # fmt: skip
+                if tree["ref_type"] not in ("REGULAR", "NATURAL", "CROSS", "POSITIONAL", "ASOF", "NEAREST"):
                     raise self._construct(tree, f"{tree['ref_type']} JOIN")
             case "SHOW_REF":
                 if tree["query"] is None or tree["show_type"] not in ("SUMMARY", "DESCRIBE") or tree["table_name"]:
@@ -314,16 +319,21 @@ class _Walk:
             if not all(found.permits(reading) for reading in readings):
                 raise self._function(tree, name)
 
-    def _check_bare_name(self, tree: Any) -> None:
-        names = tree["column_names"]
-        function = bare_function(names[0]) if len(names) == 1 else None
-        if function is None:
-            return
-        found = review(function, "expression")
-        if found is None or found.verdict == "forbidden":
-            wanted = fold(names[0])
-            if not any(fold(c.name) == wanted for r in self.catalog.relations.values() for c in r.columns):
-                raise self._function(tree, names[0])
+    def _note_bare_name(self, tree: Any, name: str) -> None:
+        """`current_schema` is a column where there is one of that name, else a function: judged when all is seen."""
+        function = bare_function(name)
+        if function is not None:
+            found = review(function, "expression")
+            if found is None or found.verdict == "forbidden":
+                self.bare_names.setdefault(name, tree)
+
+    def _check_bare_names(self) -> None:
+        columns = (
+            {fold(c.name) for r in self.catalog.relations.values() for c in r.columns} if self.bare_names else set()
+        )
+        for name, tree in self.bare_names.items():
+            if name not in columns and name not in self.aliases:
+                raise self._function(tree, name)
 
     def _refuse(self, tree: Any, code: str, message: str, hint: str | None = None) -> QueryRefused:
         return QueryRefused(code, message, position=self.place.of(tree), hint=hint)

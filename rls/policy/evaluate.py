@@ -42,6 +42,7 @@ class Verdict:
 TRUE = Verdict("true")
 FALSE = Verdict("false")
 _NOTHING: Any = object()
+_ATOMS = frozenset(("CONSTANT", "COLUMN_REF", "CAST", "CASE"))
 
 
 def evaluate(branch: Branch, holes: tuple[str, ...], known: Mapping[str, object]) -> Verdict:
@@ -95,10 +96,15 @@ def _leaf(branch: Branch, holes: tuple[str, ...], known: Mapping[str, object]) -
     if missing:
         return Verdict("missing", attributes=missing)
     text = branch.text(holes)
-    text = text if text.startswith("(") else f"({text})"
+    # Under AND, OR and NOT: calls and names stand by themselves, operators come from DuckDB in parentheses.
+    text = text if text.startswith("(") or _stands_alone(branch.tree) else f"({text})"
     empty = _empty_list(branch.tree, known)
     impossible = empty is not None or _is_null(branch.tree)
     return Verdict("rest", text, branch.attributes, not impossible, frozenset({empty} if empty else ()))
+
+
+def _stands_alone(tree: Tree) -> bool:
+    return tree["class"] in _ATOMS or (tree["class"] == "FUNCTION" and not tree["is_operator"])
 
 
 def _settle(tree: Tree, known: Mapping[str, object]) -> bool | None:

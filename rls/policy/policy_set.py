@@ -7,11 +7,12 @@ bound to a catalog's relation) can be computed again by anyone with the same res
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rls.catalog import Catalog, Relation, fold
+from rls.errors import PolicyInvalid
 from rls.identity.principal import Principal
 from rls.policy.attributes import Attribute
 from rls.policy.bind import bind, shown_type
@@ -23,7 +24,7 @@ from rls.policy.rules import Bound, BoundColumn, BoundPolicy, ColumnRule, Patter
 if TYPE_CHECKING:
     from rls.identity.declared import Identity
 
-__all__ = ["PolicySet"]
+__all__ = ["PolicySet", "bind_column", "bind_policy", "public_labels", "rules_for"]
 
 _MAX_CATALOGS = 8
 
@@ -52,11 +53,6 @@ class PolicySet:
         """The SQL that stands for `user.<name>`: `CAST($rls_tenant AS VARCHAR)`. Raises KeyError if undeclared."""
         return self.attributes[fold(name)].sql
 
-    def policies(self) -> Iterator[Policy]:
-        """Every policy, in order of files."""
-        for rules in self.rules:
-            yield from rules.policies
-
     def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant | None:
         """What `principal` may see of `relation`; None where no rule decides on its rows.
 
@@ -83,76 +79,87 @@ class PolicySet:
 
 
 def _bind_rules(policies: PolicySet, relation: Relation, catalog: Catalog) -> Bound | None:
-    rules = [r for r in policies.rules if r.covers(relation, catalog)]
+    rules = rules_for(policies, relation, catalog)
     if not any(r.decides_rows for r in rules):
         return None
     _refuse_two_names(rules)
-    own = [p for r in rules for p in r.policies]
-    own.sort(key=lambda p: (p.name, p.place.file, p.place.line))
+    own = sorted((p for r in rules for p in r.policies), key=lambda p: (p.name, p.place.file, p.place.line))
     columns = _column_rules(rules, relation)
-    labels = frozenset(c for c, rule in columns if rule.labels_public)
-    hidden = frozenset(fold(c.name) for c in relation.columns if "ENUM(" in c.type) - {fold(c) for c in labels}
-    attributes = policies.attributes
-
-    def bind_policy(policy: Policy) -> BoundPolicy:
-        try:
-            return BoundPolicy(policy, bind(policy.using, relation, catalog, attributes))
-        except ExpressionInvalid as error:
-            raise policy.place.invalid_expression(error) from None
-
-    def bind_column(name: str, rule: ColumnRule) -> BoundColumn:
-        column = relation.column(name)
-        type_ = "VARCHAR" if column is None else column.type
-        blank = f"CAST(NULL AS {type_ if name in labels else shown_type(type_)})"
-        mask = None
-        if rule.mask is not None:
-            try:
-                holes = bind(rule.mask, relation, catalog, attributes, labels_hidden=hidden)
-            except ExpressionInvalid as error:
-                raise rule.place.invalid_expression(error) from None
-            mask = f"({rule.mask.root.text(holes)})"
-        return BoundColumn(rule, name, mask, blank)
-
+    labels = public_labels(rules, relation)
     return Bound(
         relation,
         public=any(r.public for r in rules),
-        policies=tuple(bind_policy(p) for p in own),
-        columns=tuple(bind_column(name, rule) for name, rule in columns),
+        policies=tuple(bind_policy(policies, p, relation, catalog) for p in own),
+        columns=tuple(bind_column(policies, rule, relation, catalog, labels=labels) for rule in columns),
         labels=labels,
     )
 
 
-def _column_rules(rules: list[Rules], relation: Relation) -> list[tuple[str, ColumnRule]]:
-    """The rules of a relation's columns, by the catalog's name of the column.
+def rules_for(policies: PolicySet, relation: Relation, catalog: Catalog) -> list[Rules]:
+    """The rules that name a relation or match it, in order of files."""
+    return [r for r in policies.rules if r.covers(relation, catalog)]
+
+
+def bind_policy(policies: PolicySet, policy: Policy, relation: Relation, catalog: Catalog) -> BoundPolicy:
+    """A policy for a relation. Raises PolicyInvalid where a name in its condition is not found."""
+    try:
+        return BoundPolicy(policy, bind(policy.using, relation, catalog, policies.attributes))
+    except ExpressionInvalid as error:
+        raise policy.place.invalid_expression(error) from None
+
+
+def bind_column(
+    policies: PolicySet, rule: ColumnRule, relation: Relation, catalog: Catalog, *, labels: frozenset[str]
+) -> BoundColumn:
+    """A column rule for a relation that has the column. Raises PolicyInvalid where a name in its mask is not found."""
+    column = relation.column(rule.column)
+    if column is None:
+        raise _unknown_column(rule, relation)
+    shown = column.type if column.name in labels else shown_type(column.type)
+    blank = f"CAST(NULL AS {shown})"
+    if rule.mask is None:
+        return BoundColumn(rule, column.name, None, blank)
+    hidden = frozenset(fold(c.name) for c in relation.columns if "ENUM(" in c.type and c.name not in labels)
+    try:
+        holes = bind(rule.mask, relation, catalog, policies.attributes, labels_hidden=hidden)
+    except ExpressionInvalid as error:
+        raise rule.place.invalid_expression(error) from None
+    return BoundColumn(rule, column.name, rule.mask.root.text(holes), blank)
+
+
+def public_labels(rules: list[Rules], relation: Relation) -> frozenset[str]:
+    """The catalog's names of the columns whose ENUM labels are public."""
+    columns = (relation.column(c.column) for r in rules for c in r.columns if c.labels_public)
+    return frozenset(c.name for c in columns if c is not None)
+
+
+def _column_rules(rules: list[Rules], relation: Relation) -> list[ColumnRule]:
+    """The rules of a relation's columns.
 
     A column that a document names for its relation must exist: after a renaming, its mask would vanish without a
     word. A pattern's columns are those that its tables happen to have.
     """
-    found: list[tuple[str, ColumnRule]] = []
+    found: list[ColumnRule] = []
     masks: dict[str, ColumnRule] = {}
-    for rule in (c for r in rules for c in r.columns):
-        column = relation.column(rule.column)
-        if column is None:
-            if _is_pattern(rule, rules):
-                continue
-            raise _unknown_column(rule, relation)
-        if rule.mask is not None:
-            first = masks.setdefault(column.name, rule)
-            if first is not rule and first.mask is not None and first.mask.text != rule.mask.text:
+    for document in rules:
+        for rule in document.columns:
+            column = relation.column(rule.column)
+            if column is None:
+                if isinstance(document.target, Pattern):
+                    continue
+                raise _unknown_column(rule, relation)
+            first = masks.setdefault(column.name, rule) if rule.mask is not None else rule
+            if rule.mask is not None and first.mask is not None and first.mask.text != rule.mask.text:
                 raise rule.place.invalid(
                     "policy.ambiguous_mask",
                     f"column `{column.name}` of `{relation.label}` has another mask in {_where(first.place)}",
                     hint="keep one of them, or add the relation to the pattern's `except`",
                 )
-        found.append((column.name, rule))
+            found.append(rule)
     return found
 
 
-def _is_pattern(rule: ColumnRule, rules: list[Rules]) -> bool:
-    return any(isinstance(r.target, Pattern) for r in rules if any(c is rule for c in r.columns))
-
-
-def _unknown_column(rule: ColumnRule, relation: Relation) -> Exception:
+def _unknown_column(rule: ColumnRule, relation: Relation) -> PolicyInvalid:
     from rls.yaml_model import suggest
 
     hint = suggest(rule.column, [c.name for c in relation.columns])

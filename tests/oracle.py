@@ -1,0 +1,167 @@
+"""The oracle: a copy of a database that physically holds only what one person may see, and answers from it.
+
+It takes a DuckDB file and a `Rule` per relation (plain SQL with literals), writes the reduced copy beside it and runs
+the caller's query there, untouched. It owns invariant (faithful)'s other half and shares no code with `rls`: what a
+guard must give is said here by `CREATE TABLE … AS SELECT`, by nothing cleverer.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+__all__ = ["Answer", "Rule", "answer", "build", "is_ordered", "quoted", "reduce_database", "tables_of"]
+
+# The text of an ENUM type with its labels, alone or inside STRUCT(…), MAP(…) and lists.
+_ENUM = re.compile(r"ENUM\('(?:[^']|'')*'(?:, '(?:[^']|'')*')*\)")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is left of one relation: rows where `predicate` is true, without `denied`, with `masks` instead of values.
+
+    `predicate` and `masks` are SQL over the relation's true columns. ENUM columns become VARCHAR unless they are
+    named in `labels`.
+    """
+
+    predicate: str = "true"
+    denied: frozenset[str] = frozenset()
+    masks: Mapping[str, str] = field(default_factory=dict)
+    labels: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a database said: columns and rows, or `error` (`Class: text`), never both."""
+
+    names: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    rows: Sequence[tuple[Any, ...]] = ()
+    error: str | None = None
+
+
+def quoted(*path: str) -> str:
+    """A dotted SQL name with every part quoted."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in path)
+
+
+def build(path: Path, statements: Iterable[str]) -> Path:
+    """Write a new database file by running `statements`, in order."""
+    with duckdb.connect(str(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+    return path
+
+
+def tables_of(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, ...], list[tuple[str, str]]]:
+    """Every table of a database and its (column, type) pairs. Nested schemas are not seen: name those in the rules."""
+    found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    listing = connection.execute(
+        "SELECT c.schema_name, c.table_name, c.column_name, c.data_type FROM duckdb_columns() c "
+        "JOIN duckdb_tables() t USING (table_oid, schema_name, table_name) "
+        "WHERE NOT c.internal AND NOT t.temporary AND c.database_name = current_database() "
+        "ORDER BY c.schema_name, c.table_name, c.column_index"
+    ).fetchall()
+    for schema, table, column, type_ in listing:
+        found.setdefault((schema, table), []).append((column, type_))
+    return found
+
+
+def reduce_database(
+    source: Path, rules: Mapping[tuple[str, ...], Rule], *, target: Path, backwards: bool = False
+) -> Path:
+    """Copy `source` to `target` and reduce every table there; a table without a rule is dropped.
+
+    The copy keeps the order of the rows, or with `backwards` turns it round: a query whose answer changes then never
+    had a defined one. Views stay, over the reduced tables. Row counts are those of the rules, so statistics are too.
+    """
+    shutil.copyfile(source, target)
+    with duckdb.connect(str(target)) as connection:
+        tables = tables_of(connection)
+        for path in rules.keys() - tables.keys():
+            tables[path] = _columns(connection, path)
+        # All copies are made before the first original goes: a rule may read other tables.
+        kept = []
+        for number, (path, columns) in enumerate(sorted(tables.items())):
+            if (rule := rules.get(path)) is None:
+                continue
+            copy = (*path[:-1], f"__reduced_{number}")
+            order = " ORDER BY rowid DESC" if backwards else ""
+            connection.execute(
+                f"CREATE TABLE {quoted(*copy)} AS SELECT {_shown(columns, rule)} FROM {quoted(*path)} "
+                f"WHERE ({rule.predicate}){order}"
+            )
+            kept.append((copy, path[-1]))
+        _drop_all(connection, set(tables))
+        for copy, name in kept:
+            connection.execute(f"ALTER TABLE {quoted(*copy)} RENAME TO {quoted(name)}")
+        connection.execute("CHECKPOINT")
+    return target
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, path: tuple[str, ...]) -> list[tuple[str, str]]:
+    described = connection.execute(f"SELECT * FROM {quoted(*path)} LIMIT 0").description or []
+    return [(column[0], str(column[1])) for column in described]
+
+
+def _shown(columns: list[tuple[str, str]], rule: Rule) -> str:
+    known = {name for name, _ in columns}
+    if unknown := (rule.denied | rule.masks.keys() | rule.labels) - known:
+        raise ValueError(f"rule names columns that are not there: {sorted(unknown)}")
+    shown = []
+    for name, type_ in columns:
+        if name in rule.denied:
+            continue
+        expression = rule.masks.get(name) or quoted(name)
+        if "ENUM(" in type_ and name not in rule.labels:
+            expression = f"CAST({expression} AS {_ENUM.sub('VARCHAR', type_)})"
+        shown.append(f"{expression} AS {quoted(name)}")
+    return ", ".join(shown)
+
+
+def _drop_all(connection: duckdb.DuckDBPyConnection, paths: set[tuple[str, ...]]) -> None:
+    """Drop tables, those that others point to by a foreign key after the others."""
+    waiting = set(paths)
+    while waiting:
+        dropped = set()
+        for path in sorted(waiting):
+            try:
+                connection.execute(f"DROP TABLE {quoted(*path)}")
+            except duckdb.Error as error:
+                last = error
+            else:
+                dropped.add(path)
+        if not dropped:
+            raise last
+        waiting -= dropped
+
+
+def answer(
+    connection: duckdb.DuckDBPyConnection, sql: str, *, parameters: object = None, seconds: float = 10.0
+) -> Answer:
+    """Run `sql` as it is; an error, or more than `seconds`, is an answer too."""
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.start()
+    try:
+        cursor = connection.execute(sql, parameters) if parameters is not None else connection.execute(sql)
+        rows = cursor.fetchall()
+        described = cursor.description or []
+    except Exception as error:  # noqa: BLE001 - Python's own conversion of a value (year 294247, …) may fail as well
+        return Answer(error=f"{type(error).__name__}: {error}")
+    finally:
+        timer.cancel()
+    return Answer(tuple(column[0] for column in described), tuple(str(column[1]) for column in described), rows)
+
+
+def is_ordered(connection: duckdb.DuckDBPyConnection, sql: str) -> bool:
+    """Whether the whole result is ordered by the query: DuckDB's own parser says so. A PIVOT statement is not."""
+    path = "$.statements[0].node.modifiers[*].type"
+    found = connection.execute("SELECT json_extract(json_serialize_sql($1), $2)", [sql, path]).fetchone()
+    return found is not None and '"ORDER_MODIFIER"' in found[0]

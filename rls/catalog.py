@@ -7,12 +7,13 @@ does it (`É` and the Kelvin sign do not fold), and lives here and nowhere else.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-__all__ = ["Catalog", "Column", "Relation", "fold", "quote"]
+__all__ = ["Catalog", "Column", "Relation", "fold", "quote", "shown_type"]
 
 _FOLD = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
 
@@ -33,6 +34,18 @@ def quote(name: str) -> str:
     "odd ""name"" here"
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+_ENUM = re.compile(r"ENUM\((?:'(?:[^']|'')*'(?:, )?)*\)")
+
+
+def shown_type(type_: str) -> str:
+    """A column's type as callers see it: ENUM as VARCHAR, also inside lists, structs and maps.
+
+    >>> shown_type("STRUCT(a ENUM('x', 'y')[])")
+    'STRUCT(a VARCHAR[])'
+    """
+    return _ENUM.sub("VARCHAR", type_)
 
 
 @dataclass(frozen=True, slots=True)

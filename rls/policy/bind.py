@@ -13,24 +13,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from rls.catalog import Catalog, Column, Relation, fold, quote
+from rls.catalog import Catalog, Column, Relation, fold, quote, shown_type
 from rls.policy.attributes import Attribute
 from rls.policy.expressions import Expression
 from rls.policy.parser import ExpressionInvalid
 from rls.policy.scopes import Hole, Item, Scope, Source
 
-__all__ = ["bind", "shown_type"]
-
-_ENUM = re.compile(r"ENUM\((?:'(?:[^']|'')*'(?:, )?)*\)")
-
-
-def shown_type(type_: str) -> str:
-    """A column's type as people see it: ENUM as VARCHAR, also inside lists, structs and maps.
-
-    >>> shown_type("STRUCT(a ENUM('x', 'y')[])")
-    'STRUCT(a VARCHAR[])'
-    """
-    return _ENUM.sub("VARCHAR", type_)
+__all__ = ["bind"]
 
 
 def has_fields(type_: str, fields: tuple[str, ...]) -> bool:

@@ -17,7 +17,7 @@ class Grant:
     predicate   SQL text over the relation's columns; attribute values only as `$rls_<attribute>` parameters, mapping
                 tables fully qualified; "" unless `conditional`
     parameters  what `predicate` and `masks` bind: name without `$` → Python value (a list attribute is a list)
-    masks       column name → SQL expression shown instead 
+    masks       column name → SQL expression shown instead
     denied      columns that do not exist for this principal
     labels      columns of ENUM type whose labels are public; others are shown as VARCHAR
     policies    names of the policies that decided, sorted

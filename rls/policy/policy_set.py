@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rls.catalog import Catalog, Relation, fold
+from rls.catalog import Catalog, Relation, fold, shown_type
 from rls.errors import PolicyInvalid
 from rls.identity.principal import Principal
 from rls.policy.attributes import Attribute
-from rls.policy.bind import bind, shown_type
+from rls.policy.bind import bind
 from rls.policy.compile import compile_grant
 from rls.policy.grant import Grant
 from rls.policy.parser import ExpressionInvalid

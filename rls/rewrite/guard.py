@@ -18,7 +18,7 @@ from typing import Protocol
 from sqlglot import exp
 
 from rls.catalog import Catalog, Relation, fold, quote
-from rls.errors import QueryRefused
+from rls.errors import PolicyInvalid, QueryRefused
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite import verify as verification
@@ -60,7 +60,16 @@ class _Work:
 
     def grant(self, relation: Relation) -> Grant | None:
         if relation.key not in self.grants:
-            self.grants[relation.key] = self.policies.grant(relation, self.principal, self.catalog)
+            try:
+                self.grants[relation.key] = self.policies.grant(relation, self.principal, self.catalog)
+            except PolicyInvalid as error:
+                # The policy's text is its author's, not the caller's (invariant private); no policy means no rows.
+                raise QueryRefused(
+                    "query.policy",
+                    f"the policies of `{relation.label}` cannot be applied",
+                    hint="ask whoever writes them to run `rls check`",
+                    detail=str(error),
+                ) from None
         return self.grants[relation.key]
 
 
@@ -83,8 +92,10 @@ def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) 
     parameters: dict[str, object] = {}
     for _relation, grant in work.used:
         parameters.update(grant.parameters)
+    values = _attribute_values(principal)
     for name in work.attributes:
-        parameters[f"rls_{name}"] = _attribute_value(principal, name)
+        # A declared attribute that this principal lacks is NULL to the caller's own SQL.
+        parameters[f"rls_{name}"] = values.get(name)
     bound = Counter(f"rls_{fold(use.name)}" for use in found.attributes)
 
     def check(final: str) -> None:
@@ -95,10 +106,11 @@ def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) 
         inside = [use for start, uses in work.used_at.items() if pivot.contains(start) for use in uses]
         attributes = Counter(f"rls_{fold(use.name)}" for use in found.attributes if pivot.contains(use.start))
         verification.verify(pivot.sql, catalog=catalog, used=inside, bound=attributes)
+        pivot.parameters = sorted({name for _, grant in inside for name in grant.parameters} | attributes.keys())
     grants = {relation.label: grant for relation, grant in work.used}
     return GuardedQuery(
         sql=text,
-        parameters={k: v for k, v in parameters.items() if f"${k}" in text},
+        parameters=parameters,
         original=sql,
         grants=grants,
         fingerprint=_fingerprint(text, parameters, policies.version, catalog.version),
@@ -224,13 +236,11 @@ def _attribute_splices(parsed: Parsed, found: Resolution, work: _Work, depth: in
     return splices
 
 
-def _attribute_value(principal: Principal, name: str) -> object:
-    if name == "subject":
-        return principal.subject
-    if name == "roles":
-        return sorted(principal.roles)
-    value = principal.attributes.get(name)
-    return list(value) if isinstance(value, tuple) else value
+def _attribute_values(principal: Principal) -> dict[str, object]:
+    values: dict[str, object] = {
+        fold(k): list(v) if isinstance(v, tuple) else v for k, v in principal.attributes.items()
+    }
+    return {**values, "subject": principal.subject, "roles": sorted(principal.roles)}
 
 
 def _fingerprint(text: str, parameters: Mapping[str, object], policy_version: str, catalog_version: str) -> str:

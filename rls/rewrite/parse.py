@@ -100,7 +100,7 @@ def parse(text: Any) -> Parsed:
     if not tokens:
         raise QueryRefused("query.empty", "the query is empty", hint="pass one SELECT statement")
     _check_odd_characters(text, tokens)
-    _check_nesting(text, tokens)
+    _check_tokens(text, tokens)
     for token in tokens:
         if token.token_type == TokenType.SEMICOLON:
             raise QueryRefused(
@@ -234,11 +234,19 @@ def _check_odd_characters(text: str, tokens: list[Token]) -> None:
         odd = _ODD.search(text, odd.end())
 
 
-def _check_nesting(text: str, tokens: list[Token]) -> None:
+def _check_tokens(text: str, tokens: list[Token]) -> None:
     depth = run = cases = subscripts = 0
     previous = None
     for token in tokens:
         kind = token.token_type
+        # DuckDB cannot mix positional parameters with named ones, and the guards' parameters are named.
+        if kind == TokenType.PLACEHOLDER or (kind == TokenType.NUMBER and previous == TokenType.PARAMETER):
+            raise QueryRefused(
+                "query.positional_parameter",
+                "parameters must be named",
+                position=Position.at(text, token.start),
+                hint="write `$name` and pass a mapping",
+            )
         # `x[1][1]…` costs sqlglot quadratic time: 3,000 of them took 26 s.
         if kind == TokenType.L_BRACKET and previous == TokenType.R_BRACKET:
             subscripts += 1

@@ -48,6 +48,7 @@ class ListedPivot:
     splices: tuple[Splice, Splice]
     spans: tuple[tuple[int, int], ...]
     statement: tuple[int, int]
+    parameters: Sequence[str] = ()
 
     def contains(self, offset: int) -> bool:
         """Whether the values' query holds the caller's text at `offset`."""
@@ -57,7 +58,7 @@ class ListedPivot:
         """Where the values go in the final text."""
         at = _final_offset(self.splices[1], splices) + self.splices[1].text.index(_PLACEHOLDER)
         statement = (_shifted(self.statement[0], splices), _shifted(self.statement[1], splices, after=True))
-        return PivotValues(self.sql, at, at + len(_PLACEHOLDER), statement)
+        return PivotValues(self.sql, tuple(self.parameters), at, at + len(_PLACEHOLDER), statement)
 
 
 def _final_offset(wanted: Splice, splices: Sequence[Splice]) -> int:

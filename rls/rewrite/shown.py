@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
-from rls.catalog import Relation, fold, quote
+from rls.catalog import Relation, fold, quote, shown_type
 from rls.policy.grant import Grant
 
 __all__ = ["shown_columns"]
-
-_ENUM = re.compile(r"ENUM\((?:'(?:[^']|'')*'(?:, )?)*\)")
 
 
 def shown_columns(relation: Relation, grant: Grant) -> str:
@@ -29,8 +25,7 @@ def shown_columns(relation: Relation, grant: Grant) -> str:
         elif name in masks:
             replaced.append(f"{masks[name]} AS {quote(column.name)}")
         elif "ENUM(" in column.type and name not in labels:
-            shown = _ENUM.sub("VARCHAR", column.type)
-            replaced.append(f"CAST({quote(column.name)} AS {shown}) AS {quote(column.name)}")
+            replaced.append(f"CAST({quote(column.name)} AS {shown_type(column.type)}) AS {quote(column.name)}")
     text = "*"
     if excluded:
         text += f" EXCLUDE ({', '.join(excluded)})"

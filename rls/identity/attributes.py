@@ -51,7 +51,7 @@ class Attribute:
     scale: int = 6
 
 
-class Refused(Exception):  # noqa: N818  (never leaves this package; its text is a word of `reasons.PROBLEMS`)
+class Refused(Exception):
     """A raw value is not one of the attribute."""
 
 

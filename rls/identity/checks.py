@@ -84,11 +84,11 @@ def read_claims(claims: Mapping[str, Any], identity: Identity, issuer: Issuer) -
     if issuer.claims.subject != ("sub",) and type(claims.get("sub", "")) is not str:
         reasons.append("claim:sub:type")
     roles, warnings = _read_roles(_find(claims, issuer.claims.roles), identity, reasons)
-    raw = claims if not issuer.claims.attributes else _find(claims, issuer.claims.attributes)
+    raw = _find(claims, issuer.claims.attributes)
     if raw is None:
         raw = {}
     if isinstance(raw, dict):
-        unknown = identity.unknown_attributes if issuer.claims.attributes else "ignore"
+        unknown = "ignore" if issuer.claims.beside else identity.unknown_attributes
         reading = read_attributes(raw, identity.attributes, unknown=unknown)
     else:
         reading = Reading(reasons=("claim:attributes:type",))

@@ -33,6 +33,13 @@ class ClaimMap:
     roles: tuple[str, ...]
     attributes: tuple[str, ...]
 
+    @property
+    def beside(self) -> frozenset[str]:
+        """Members of the attributes' object that are other claims: they are no attributes, known or unknown."""
+        depth = len(self.attributes)
+        names = {path[depth] for path in (self.subject, self.roles) if path[:depth] == self.attributes}
+        return frozenset(names | REGISTERED_CLAIMS) if depth == 0 else frozenset(names)
+
 
 @dataclass(frozen=True, slots=True)
 class Issuer:

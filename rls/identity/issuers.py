@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from rls.catalog import fold
 from rls.errors import PolicyInvalid
 from rls.identity.attributes import Attribute, Refused, read_scalar
-from rls.identity.declared import REGISTERED_CLAIMS, ClaimMap, Identity, Issuer, normalise_type
+from rls.identity.declared import ClaimMap, Identity, Issuer, normalise_type
 from rls.identity.keys import KeyUnfit, family_of
 from rls.identity.load_keys import KeyLoader
 from rls.yaml_model import validate
@@ -66,7 +66,7 @@ def load_identity(
     identity = Identity(
         issuers=MappingProxyType(issuers),
         roles=_roles(file, document),
-        attributes=MappingProxyType(_attributes(file, document)),
+        attributes=MappingProxyType(_attributes(file, document, issuers)),
         unknown_attributes=file.unknown_attributes,
         file=str(path),
         version="",
@@ -79,11 +79,17 @@ def _issuer(entry: IssuerEntry, document: Document, at: NodePath) -> Issuer:
         family_of(entry.algorithms)
     except KeyUnfit as error:
         raise document.invalid("policy.algorithm", str(error), path=(*at, "algorithms"), hint=error.hint) from None
+    claims = ClaimMap(*map(_pointer, (entry.claims.subject, entry.claims.roles, entry.claims.attributes)))
+    for name, path in (("subject", claims.subject), ("roles", claims.roles)):
+        others = [other for other in (claims.subject, claims.roles, claims.attributes) if other is not path]
+        if not path or any(other[: len(path)] == path for other in others):
+            message = "must name a member of its own, such as `/user/role`"
+            raise document.invalid("policy.value", message, path=(*at, "claims", name))
     return Issuer(
         name=entry.name,
         audiences=tuple(entry.audiences),
         algorithms=tuple(dict.fromkeys(entry.algorithms)),
-        claims=ClaimMap(*map(_pointer, (entry.claims.subject, entry.claims.roles, entry.claims.attributes))),
+        claims=claims,
         max_lifetime=entry.max_lifetime,
         max_age=entry.max_age,
         leeway=entry.leeway,
@@ -103,12 +109,13 @@ def _roles(file: IdentityFile, document: Document) -> frozenset[str]:
     return frozenset(file.roles)
 
 
-def _attributes(file: IdentityFile, document: Document) -> dict[str, Attribute]:
-    flat = [issuer.name for issuer in file.issuers if issuer.claims.attributes == ""]
-    if flat and file.unknown_attributes == "refuse":
+def _attributes(file: IdentityFile, document: Document, issuers: Mapping[str, Issuer]) -> dict[str, Attribute]:
+    beside = {name: issuer for issuer in issuers.values() for name in issuer.claims.beside}
+    if beside and file.unknown_attributes == "refuse":
+        issuer = next(iter(beside.values()))
         raise document.invalid(
             "policy.value",
-            f"unknown attributes cannot be refused where issuer `{flat[0]}` puts them beside other claims",
+            f"unknown attributes cannot be refused where issuer `{issuer.name}` puts them beside other claims",
             path=("unknown_attributes",),
         )
     found: dict[str, Attribute] = {}
@@ -120,8 +127,8 @@ def _attributes(file: IdentityFile, document: Document) -> dict[str, Attribute]:
             raise document.invalid("policy.attribute", "attribute name is not usable", path=at, key=True, hint=hint)
         if fold(name) in BUILT_IN:
             raise document.invalid("policy.attribute", f"`user.{name}` is built in", path=at, key=True)
-        if flat and name in REGISTERED_CLAIMS:
-            message = f"attribute `{name}` has the name of a registered claim of issuer `{flat[0]}`"
+        if name in beside:
+            message = f"attribute `{name}` has the name of another claim of issuer `{beside[name].name}`"
             raise document.invalid("policy.attribute", message, path=at, key=True)
         if fold(name) in folded:
             # `user.Tenant` and `user.tenant` are one name in SQL.
@@ -171,7 +178,7 @@ def _attribute(name: str, entry: AttributeEntry, document: Document) -> Attribut
             try:
                 allowed.append(read_scalar(attribute, raw))
             except Refused:
-                raise invalid("enum", f"item {number + 1} is not a {entry.type} as declared", number) from None
+                raise invalid("enum", f"item {number + 1} is not of type {entry.type} as declared", number) from None
         attribute = replace(attribute, enum=tuple(allowed))
     return attribute
 

@@ -41,7 +41,7 @@ MIN_RSA_BITS = 2048
 MIN_DISTINCT_BYTES = 8
 
 
-class KeyUnfit(ValueError):  # noqa: N818  (named as the words of this library go: `TokenRejected`, `PolicyInvalid`)
+class KeyUnfit(ValueError):
     """The material cannot be used; the text says why and never shows it. `code` is the last part of a policy code."""
 
     def __init__(self, code: str, message: str, *, hint: str | None = None) -> None:

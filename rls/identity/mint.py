@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from rls.errors import RlsError, TokenRejected
-from rls.identity.declared import REGISTERED_CLAIMS, Identity, Issuer
+from rls.identity.declared import Identity, Issuer
 from rls.identity.decode import encode_part
 from rls.identity.keys import Key, KeyUnfit, read_private_pem, sign
 from rls.identity.reasons import describe_reason
@@ -29,7 +29,7 @@ __all__ = ["DEFAULT_LIFETIME", "MintRefused", "mint_token"]
 DEFAULT_LIFETIME = 300
 
 
-class MintRefused(RlsError):  # noqa: N818  (named as its siblings in `rls.errors`)
+class MintRefused(RlsError):
     """The token was not made; code `mint.*`. The message names attributes and roles, never their values."""
 
     exit_code = 4
@@ -78,7 +78,7 @@ def mint_token(
     }
     _put(claims, chosen.claims.subject, subject)
     _put(claims, chosen.claims.roles, _check_roles(identity, roles))
-    _put_attributes(claims, chosen, _check_attributes(identity, attributes or {}))
+    _put(claims, chosen.claims.attributes, _check_attributes(identity, attributes or {}))
     header = {
         "alg": algorithm,
         "kid": kid,
@@ -170,19 +170,14 @@ def _to_json(name: str, value: Any) -> Any:
 
 
 def _put(claims: dict[str, Any], pointer: tuple[str, ...], value: Any) -> None:
-    for part in pointer[:-1]:
+    """Put a value where the claim map says; members of an object stand beside those already there."""
+    for part in pointer if isinstance(value, dict) else pointer[:-1]:
         claims = claims.setdefault(part, {})
-    claims[pointer[-1]] = value
-
-
-def _put_attributes(claims: dict[str, Any], issuer: Issuer, attributes: dict[str, Any]) -> None:
-    if issuer.claims.attributes:
-        _put(claims, issuer.claims.attributes, attributes)
-        return
-    for name in attributes:
-        if name in claims or name in REGISTERED_CLAIMS:
-            raise MintRefused("mint.attribute", f"attribute `{name}` has the name of another claim")
-    claims |= attributes
+    if isinstance(value, dict):
+        # No name is lost: the identity file cannot declare an attribute with the name of a claim beside it.
+        claims.update(value)
+    else:
+        claims[pointer[-1]] = value
 
 
 def _json_part(value: dict[str, Any]) -> str:

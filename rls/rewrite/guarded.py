@@ -22,8 +22,8 @@ class Splice:
 @dataclass(frozen=True, slots=True)
 class PivotValues:
     """`PIVOT … ON expression` without an IN list makes a column per value: `sql` is the guarded query that lists the
-    values, `parameters` the names it binds, `start:end` the place in the final text that takes them as string literals, `statement` the span of the
-    whole PIVOT there."""
+    values, `parameters` the names it binds, `start:end` the place in the final text that takes them as string
+    literals, `statement` the span of the whole PIVOT there."""
 
     sql: str
     parameters: tuple[str, ...]

@@ -1,0 +1,324 @@
+"""Token, SQL text → `Result`: verify, guard, execute, record, in that order, for every interface.
+
+Takes a signed token and a caller's text; returns rows that the token's principal may see. Owns that there is one way
+in (`_attempt`), that every attempt leaves one audit record before anything is handed out (recorded), and that no error
+carries what its caller must not know (private).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from rls.audit.attempt import Attempt
+from rls.audit.sinks import FileSink, open_sink
+from rls.catalog import Catalog
+from rls.engines.base import Executor, Fetch, Fetched
+from rls.engines.limits import Limits
+from rls.engines.parameters import check_parameters
+from rls.errors import AuditFailed, PolicyInvalid, QueryFailed, QueryRefused, RlsError
+from rls.explanation import Explanation, explain_guarded
+from rls.identity.principal import Principal
+from rls.result import Result
+from rls.rewrite.guarded import GuardedQuery
+
+if TYPE_CHECKING:
+    from rls.audit.record import Action, AuditRecord
+    from rls.audit.sinks import AuditSink
+    from rls.policy.policy_set import PolicySet
+
+__all__ = ["Engine", "Session"]
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What decides, swapped as a whole by `reload`: a query never sees half of a change.
+
+    `inner` is the catalog for guards that run here, `outer` the one for guards that run on another connection.
+    """
+
+    policies: PolicySet
+    inner: Catalog
+    outer: Catalog
+
+
+class Engine:
+    """The way in. Safe to share between threads; close it, or use it in a `with` block."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        policies: PolicySet,
+        sink: AuditSink,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """From parts, which stay their owner's to close; `Engine.open` is the usual way.
+
+        `clock` gives Unix time in seconds.
+        """
+        self._executor, self._sink, self._clock = executor, sink, clock
+        self._closing = contextlib.ExitStack()
+        self._swap = threading.Lock()
+        self._state = self._decide(policies)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        policies: str | os.PathLike[str],
+        audit: str | os.PathLike[str] | Callable[[AuditRecord], object] | AuditSink,
+        name: str | None = None,
+        limits: Limits | None = None,
+    ) -> Engine:
+        """An engine over a DuckDB file, which is opened read-only.
+
+        policies  directory of policy files, `identity.yaml` among them
+        audit     where records go: a path of a JSON-lines file, a callable, or an object with `write(record)`
+        name      what callers call the database, as in `warehouse.main.orders`; default: the file's stem
+        limits    bounds for every query; default: `Limits()`
+
+        Raises `PolicyInvalid`, `EngineInvalid` (`engine.database_*`, `engine.name`), `AuditFailed` (`audit.open`,
+        `audit.sink`).
+        """
+        from rls.engines.duckdb import DuckDBExecutor
+        from rls.policy.load import load_policies
+
+        loaded = load_policies(os.fspath(policies))
+        sink = open_sink(audit)
+        with contextlib.ExitStack() as undo:
+            if isinstance(sink, FileSink) and sink is not audit:
+                undo.callback(sink.close)
+            executor = DuckDBExecutor.open(os.fspath(path), name=name, limits=limits)
+            undo.callback(executor.close)
+            engine = cls(executor, loaded, sink)
+            engine._closing = undo.pop_all()
+        return engine
+
+    @property
+    def catalog(self) -> Catalog:
+        """All relations of the database, under the name callers write."""
+        return self._state.outer
+
+    @property
+    def policies(self) -> PolicySet:
+        """The policies in force."""
+        return self._state.policies
+
+    def query(
+        self,
+        token: str,
+        sql: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        fetch: Fetch = "rows",
+    ) -> Result:
+        """Run `sql` for the principal of `token`.
+
+        parameters  values for the `$name`s in `sql`
+        fetch       `rows` (best for small results) or `arrow` (best for large ones); a `Result` offers both anyhow
+
+        Raises `TokenRejected`, `QueryRefused` (nothing ran), `QueryFailed` (a limit, or an error on visible rows),
+        `AuditFailed` (the record could not be written, so the result is withheld), `EngineInvalid`.
+        """
+        return self._query(lambda state: self._verify(token, state), sql, parameters or {}, fetch)
+
+    def guard(self, token: str, sql: str) -> GuardedQuery:
+        """The guarded text of `sql`, for execution on somebody else's DuckDB connection over the same catalog.
+
+        Recorded like a query. Raises like `query`.
+        """
+        return self._guard_for(lambda state: self._verify(token, state), sql)
+
+    def explain(self, who: Principal | str, sql: str) -> Explanation:
+        """What `sql` would become for a token or for a named principal; touches no data, and leaves no record.
+
+        Raises `TokenRejected`, `QueryRefused`, `PolicyInvalid` (with the policy's place: this is for its author).
+        """
+        state = self._state
+        principal = who if isinstance(who, Principal) else self._verify(who, state)
+        return explain_guarded(self._guard(sql, principal, state.policies, state.outer))
+
+    def session(self, token: str) -> Session:
+        """A principal's queries without verifying its token each time. Raises `TokenRejected`."""
+        return Session(self, token)
+
+    def reload(self, policies: str | os.PathLike[str] | None = None) -> None:
+        """Read the policies again (from another directory, if given). Running queries end under the old ones.
+
+        Raises `PolicyInvalid`; the old policies then stay in force.
+        """
+        from rls.policy.load import load_policies
+
+        with self._swap:
+            self._state = self._decide(load_policies(os.fspath(policies or self._state.policies.directory)))
+
+    def close(self) -> None:
+        """Free what `Engine.open` opened. Running queries end with an error."""
+        self._closing.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _decide(self, policies: PolicySet) -> _State:
+        catalog = self._executor.catalog
+        return _State(policies, catalog, catalog.attached_as(catalog.name))
+
+    def _query(
+        self, who: Callable[[_State], Principal], sql: str, parameters: Mapping[str, object], fetch: Fetch
+    ) -> Result:
+        def work(attempt: Attempt, state: _State, principal: Principal) -> Fetched:
+            attempt.parameters = check_parameters(parameters, self._executor.limits)
+            if fetch not in ("rows", "arrow"):
+                raise QueryRefused(
+                    "query.fetch", "results are fetched as `rows` or as `arrow`", hint="give one of them"
+                )
+            guarded = attempt.guarded = self._guard(sql, principal, state.policies, state.inner)
+            guarded = attempt.guarded = self._fill_pivots(guarded, guarded, parameters)
+            fetched = self._executor.execute(guarded, parameters, fetch=fetch)
+            attempt.row_count = fetched.row_count
+            return fetched
+
+        attempt, fetched = self._attempt("query", who, sql, work)
+        return Result(fetched, audit_id=attempt.audit_id)
+
+    def _guard_for(self, who: Callable[[_State], Principal], sql: str) -> GuardedQuery:
+        def work(attempt: Attempt, state: _State, principal: Principal) -> GuardedQuery:
+            guarded = attempt.guarded = self._guard(sql, principal, state.policies, state.outer)
+            if guarded.pivots:
+                inner = self._guard(sql, principal, state.policies, state.inner)
+                guarded = attempt.guarded = self._fill_pivots(guarded, inner, {})
+            return guarded
+
+        return self._attempt("guard", who, sql, work)[1]
+
+    def _attempt(
+        self,
+        action: Action,
+        who: Callable[[_State], Principal],
+        sql: str,
+        work: Callable[[Attempt, _State, Principal], Answer],
+    ) -> tuple[Attempt, Answer]:
+        """Every query of every interface comes through here: who asks, then the work, then the record, then the
+        answer. Whatever goes wrong on the way is recorded as well and leaves as an `RlsError`."""
+        state = self._state
+        attempt = Attempt(action, sql, text_limit=self._executor.limits.text, now=self._clock())
+        attempt.versions(state.policies.version, state.outer.version, self._executor.version)
+        failure: RlsError
+        try:
+            attempt.principal = principal = who(state)
+            answer = work(attempt, state, principal)
+        except PolicyInvalid as error:
+            # It names files, columns and policies: for their author, not for who sent the query.
+            failure = QueryRefused("query.policy", "a relation's policies cannot be applied", hint="tell the operator")
+            failure.detail = str(error)
+        except RlsError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 (a fault of this library must not show its data to the caller)
+            failure = QueryFailed("run.fault", "something went wrong in the engine", hint="tell the operator")
+            failure.detail = f"{type(error).__name__}: {error}"
+        except BaseException:
+            # Ctrl-C, or the end of the program: recorded, then on its way.
+            with contextlib.suppress(AuditFailed):
+                attempt.keep(self._sink, QueryFailed("run.interrupted", "the query was interrupted"))
+            raise
+        else:
+            attempt.keep(self._sink, None)
+            return attempt, answer
+        attempt.keep(self._sink, failure)
+        # Raised outside of `except`, with nothing in tow: the exception it came from may quote rows and policies.
+        failure.__cause__ = failure.__context__ = None
+        failure.add_note(f"audit record {attempt.audit_id}")
+        raise failure
+
+    def _verify(self, token: object, state: _State) -> Principal:
+        from rls.identity.verify import verify_token
+
+        return verify_token(token, state.policies.identity, now=self._clock())
+
+    def _guard(self, sql: str, principal: Principal, policies: PolicySet, catalog: Catalog) -> GuardedQuery:
+        from rls.rewrite.guard import guard
+
+        _check_text(sql, self._executor.limits.text)
+        return guard(sql, principal, policies, catalog)
+
+    def _fill_pivots(
+        self, guarded: GuardedQuery, inner: GuardedQuery, parameters: Mapping[str, object]
+    ) -> GuardedQuery:
+        """A PIVOT without an IN list gets the values that this principal may see, each list from its own query."""
+        if not guarded.pivots:
+            return guarded
+        from rls.rewrite.pivot import with_pivot_values
+
+        limit = self._executor.limits.columns
+        values = []
+        for pivot in inner.pivots:
+            query = replace(inner, sql=pivot.sql, splices=(), pivots=(), check=None)
+            named = {k: v for k, v in parameters.items() if re.search(rf"\${k}\b", pivot.sql, re.IGNORECASE)}
+            rows = self._executor.execute(query, named, fetch="rows").rows or []
+            if len(rows) > limit:
+                raise QueryFailed("run.columns", f"PIVOT finds more than {limit} values", hint="list them with IN (…)")
+            values.append([row[0] for row in rows])
+        return with_pivot_values(guarded, values)
+
+
+class Session:
+    """One verified token's queries. The token is verified again when it has expired or the policies were reloaded."""
+
+    def __init__(self, engine: Engine, token: str) -> None:
+        self._engine, self._token = engine, token
+        self._version, self._principal = self._verified(engine._state)
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
+        return self._principal
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, fetch: Fetch = "rows") -> Result:
+        """See `Engine.query`."""
+        return self._engine._query(self._who, sql, parameters or {}, fetch)
+
+    def guard(self, sql: str) -> GuardedQuery:
+        """See `Engine.guard`."""
+        return self._engine._guard_for(self._who, sql)
+
+    def explain(self, sql: str) -> Explanation:
+        """See `Engine.explain`."""
+        return self._engine.explain(self._who(self._engine._state), sql)
+
+    def _verified(self, state: _State) -> tuple[str, Principal]:
+        return state.policies.identity.version, self._engine._verify(self._token, state)
+
+    def _who(self, state: _State) -> Principal:
+        version, principal = self._version, self._principal
+        if self._engine._clock() >= principal.expires_at or state.policies.identity.version != version:
+            version, principal = self._verified(state)
+            self._version, self._principal = version, principal
+        return principal
+
+
+def _check_text(sql: object, limit: int) -> None:
+    """What can be said of a text before any parser sees it."""
+    if not isinstance(sql, str):
+        raise QueryRefused("query.text", "a query is a text", hint="give it as a string")
+    if len(sql) > limit:
+        raise QueryRefused("query.too_long", f"the query is longer than {limit} characters", hint="shorten it")
+    try:
+        sql.encode()
+    except UnicodeEncodeError:
+        failure = QueryRefused("query.text", "the query holds half of a surrogate pair", hint="send it as UTF-8")
+    else:
+        return
+    raise failure

@@ -1,0 +1,63 @@
+"""What an execution engine offers: a `GuardedQuery` goes in, a `Fetched` comes out, or an `RlsError`.
+
+`rls.engine.Engine` is written against this protocol alone, so DuckDB in this process, DuckDB in worker processes and
+Spark are interchangeable. An executor runs only what it is handed: it decides nothing about who may see what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from rls.catalog import Catalog, Column
+from rls.engines.limits import Limits
+from rls.rewrite.guarded import GuardedQuery
+
+__all__ = ["Executor", "Fetch", "Fetched"]
+
+Fetch = Literal["rows", "arrow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A complete answer, out of the engine's hands: nothing of it needs the connection any more.
+
+    `types` are DuckDB's type texts. Exactly one of `rows` (tuples of Python values) and `table` (a pyarrow Table) is
+    set: DuckDB's own conversion to that form, so no value has gone through another one.
+    """
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    row_count: int
+    rows: list[tuple[Any, ...]] | None = None
+    table: Any = None
+
+
+class Executor(Protocol):
+    """Runs guarded queries over one database.
+
+    `version` names the engine for the audit record; `catalog.attached` is the name that guards must use here.
+    """
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def execute(self, guarded: GuardedQuery, parameters: Mapping[str, object], *, fetch: Fetch) -> Fetched:
+        """Run it with the guard's and the caller's own `parameters`. Raises `QueryRefused` for what is wrong with the
+        caller's text or parameters, `QueryFailed` for what happened while it ran, never an engine's own exception."""
+        ...
+
+    def describe(self, guarded: GuardedQuery, parameters: Mapping[str, object]) -> tuple[Column, ...]:
+        """Names and types of the answer; nothing runs. Raises as `execute` does."""
+        ...
+
+    def close(self) -> None:
+        """Free the database; running queries end with an error."""
+        ...

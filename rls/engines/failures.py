@@ -1,0 +1,145 @@
+"""What DuckDB says → what the caller may know: an error of this library with a stable code.
+
+Takes a DuckDB exception whose text is JSON (`errors_as_json`) and the guarded query; returns `QueryRefused` for what is
+wrong with the caller's text, `QueryFailed` for what happened while it ran. Owns invariant (private) for engine errors:
+no message is DuckDB's. Its texts quote rows (`Could not convert string 'x'`), policies (`LINE 1: …`) and hidden names
+(`Did you mean …`), so they go to `detail` only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from rls.errors import Position, QueryFailed, QueryRefused, RlsError
+from rls.rewrite.guarded import GuardedQuery
+
+__all__ = ["EngineReport", "explain_failure", "place", "read_report", "redact"]
+
+_DETAIL_CHARACTERS = 2_000
+_CANDIDATES = "\n\tCandidate functions:"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """DuckDB's error, taken apart: `kind` is its exception type (`Binder`, `Conversion`), `offset` counts bytes."""
+
+    kind: str
+    subtype: str
+    message: str
+    offset: int | None
+    fields: dict[str, str]
+
+    @property
+    def invalidates(self) -> bool:
+        """Whether DuckDB refuses every further query on the instance after this error."""
+        return self.kind in ("INTERNAL", "FATAL")
+
+
+# DuckDB's exception type → code, message, hint. What is not here is `run.failed`.
+_RUN: Final[dict[str, tuple[str, str, str | None]]] = {
+    "Conversion": ("run.cast", "a value cannot be converted to the wanted type", "TRY_CAST gives NULL instead"),
+    "Out of Range": ("run.out_of_range", "a value is out of the range of its type", "cast to a wider type first"),
+    "Mismatch Type": ("run.cast", "a value does not have the wanted type", "TRY_CAST gives NULL instead"),
+    "Invalid Input": ("run.invalid_input", "a function got a value that it does not accept", None),
+    "Sequence": ("run.invalid_input", "a function got a value that it does not accept", None),
+    "Out of Memory": ("run.memory", "the query needs more memory than it may use", "aggregate or filter earlier"),
+    "Object Size": ("run.memory", "a value is larger than it may be", "aggregate or filter earlier"),
+    "IO": ("run.io", "the database could not be read", "tell the operator"),
+    "Serialization": ("run.io", "the database could not be read", "tell the operator"),
+}
+# Said in so many words by DuckDB, always about the query and never about a value.
+_SPECIAL: Final[tuple[tuple[str, str, str, str | None], ...]] = (
+    (
+        "More than one row returned by a subquery",
+        "run.subquery_rows",
+        "a sub-query used as a value returned more than one row",
+        "use IN, or an aggregate",
+    ),
+    ("Division by zero", "run.division_by_zero", "division by zero", "use NULLIF(divisor, 0)"),
+)
+_BIND: Final[frozenset[str]] = frozenset(
+    ("Binder", "Catalog", "Parser", "Syntax", "Not implemented", "Invalid type", "Expression", "Parameter Not Resolved")
+)
+
+
+def read_report(text: str) -> EngineReport:
+    """DuckDB's error text, with or without its JSON.
+
+    >>> read_report('Conversion Error: {"exception_type":"Conversion","exception_message":"no","position":"7"}').offset
+    7
+    """
+    start = text.find("{")
+    try:
+        found = json.loads(text[start:], strict=False) if start >= 0 else None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or "exception_type" not in found:
+        kind, _, message = text.partition(" Error: ")
+        return EngineReport(kind, "", message or text, None, {})
+    fields = {str(k): str(v) for k, v in found.items()}
+    position = fields.get("position", "")
+    return EngineReport(
+        fields["exception_type"],
+        fields.get("error_subtype", ""),
+        fields.get("exception_message", ""),
+        int(position) if position.isdigit() else None,
+        fields,
+    )
+
+
+def explain_failure(report: EngineReport, guarded: GuardedQuery) -> RlsError:
+    """The public error for a report; the caller's place is given where the fault is in the caller's own text."""
+    detail = f"{report.kind}: {report.message.partition(_CANDIDATES)[0]}"[:_DETAIL_CHARACTERS]
+    where = place(guarded, report.offset)
+    if report.kind in _BIND:
+        return QueryRefused(
+            "query.invalid",
+            "the query does not fit the columns and types of what it reads",
+            position=where,
+            hint="check the names and types there" if where else "check names and types",
+            detail=detail,
+        )
+    if report.invalidates:
+        return QueryFailed("run.internal", "the engine failed on this query", hint="rewrite it", detail=detail)
+    code, message, hint = _RUN.get(report.kind, ("run.failed", "the query could not be run", None))
+    for words, *special in _SPECIAL:
+        if report.message.startswith(words):
+            code, message, hint = special[0] or code, special[1] or message, special[2]
+    if where is not None:
+        hint = "; ".join(h for h in (f"see line {where.line}, column {where.column}", hint) if h)
+    return QueryFailed(code, message, hint=hint, detail=detail)
+
+
+def place(guarded: GuardedQuery, offset: int | None) -> Position | None:
+    """The place in the caller's text for a byte offset in the final text; None inside a guard, whose text is not the
+    caller's."""
+    if offset is None:
+        return None
+    at = len(guarded.sql.encode()[:offset].decode(errors="ignore"))
+    shift = 0  # characters that the final text is longer than the caller's, up to here
+    for splice in guarded.splices:
+        start = splice.start + shift
+        if at < start:
+            break
+        if at < start + len(splice.text):
+            return None
+        shift += len(splice.text) - (splice.end - splice.start)
+    return Position.at(guarded.original, at - shift)
+
+
+def redact(detail: str) -> str:
+    """An engine's text without what may be a value: everything between its first and last quote, and digits.
+
+    >>> redact("Conversion: Could not convert string 'it's 5' to INT32")
+    "Conversion: Could not convert string '…' to INT#"
+    """
+    first, last = detail.find("'"), detail.rfind("'")
+    if 0 <= first < last:
+        detail = f"{detail[:first]}'…'{detail[last + 1 :]}"
+    first, last = detail.find('"'), detail.rfind('"')
+    if 0 <= first < last:
+        detail = f'{detail[:first]}"…"{detail[last + 1 :]}'
+    return re.sub(r"\d+", "#", detail)

@@ -1,0 +1,69 @@
+"""A locked-down DuckDB instance: nothing but the attached data, and no way to change that from SQL.
+
+Takes limits, returns a connection whose configuration can no longer be altered. Owns the settings and their order:
+DuckDB accepts some only at connect, and refuses some once files are out of reach.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from rls.catalog import quote
+
+__all__ = ["open_locked"]
+
+# In this order: the file is attached before the file system is taken away, and the lock comes last.
+_LOCK: Final = (
+    "SET enable_external_access = false",
+    "SET disabled_filesystems = 'LocalFileSystem'",
+    "SET lock_configuration = true",
+)
+
+
+def open_locked(*, threads: int, memory: int, attach: tuple[Path, str] | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory instance with an empty default catalog; `attach` is a DuckDB file, read-only, and its name there.
+
+    `memory` is in bytes. Raises DuckDB's own exceptions.
+    """
+    connection = duckdb.connect(":memory:", config=_settings(threads, memory))
+    try:
+        if attach is not None:
+            location = str(attach[0]).replace("'", "''")
+            # With its TYPE written out, a file of another kind is an error and not a reason to load an extension.
+            connection.execute(f"ATTACH '{location}' AS {quote(attach[1])} (READ_ONLY, TYPE duckdb)")
+        for statement in _LOCK:
+            connection.execute(statement)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _settings(threads: int, memory: int) -> dict[str, str | bool | int | float | list[str]]:
+    """Settings at connect.
+
+    `preserve_insertion_order` stays on although a fence then runs on one thread: without it, rows of a query that does
+    not order them come back in another order each time, and (faithful) promises the order of the unguarded query.
+    """
+    return {
+        "threads": str(threads),
+        "memory_limit": f"{memory}B",
+        "preserve_insertion_order": "true",
+        # No spilling: temporary files would hold rows of every principal, and fill a disk that is not ours.
+        "temp_directory": "",
+        "max_temp_directory_size": "0B",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "allow_community_extensions": "false",
+        "allow_extension_repositories": "forbidden",
+        "allow_persistent_secrets": "false",
+        # `FROM df` would read the variables of the host program.
+        "python_enable_replacements": "false",
+        "python_scan_all_frames": "false",
+        "max_expression_depth": "200",
+        # Errors say their type, place and parts, so that none of their text has to be guessed at.
+        "errors_as_json": "true",
+    }

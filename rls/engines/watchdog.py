@@ -1,0 +1,79 @@
+"""Interrupts what runs longer than it may: one thread for all queries of an engine.
+
+Takes a function that interrupts and a number of seconds, for as long as a `with` block lasts. Owns that no interrupt is
+sent after the block has ended, so that one query's limit never ends another query.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+__all__ = ["Watchdog"]
+
+# DuckDB forgets an interrupt that comes while a statement is being set up, so it is repeated until the query ends.
+_REPEAT_SECONDS = 0.05
+
+
+@dataclass(eq=False)
+class Watch:
+    """One watched block; `expired` once it has been interrupted."""
+
+    interrupt: Callable[[], None]
+    due: float
+    expired: bool = False
+
+
+class Watchdog:
+    """Starts its thread with the first watch; the thread is a daemon and ends with `close`."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._watches: list[Watch] = []
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._wakes_at = float("inf")
+
+    @contextlib.contextmanager
+    def watch(self, interrupt: Callable[[], None], *, seconds: float) -> Iterator[Watch]:
+        """Call `interrupt` (again and again) once `seconds` have passed and the block has not ended."""
+        watch = Watch(interrupt, time.monotonic() + seconds)
+        with self._condition:
+            # A fork leaves the object without its thread.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="rls-watchdog", daemon=True)
+                self._thread.start()
+            self._watches.append(watch)
+            # Mostly the thread already sleeps towards an earlier time (of a query that has long ended): waking it for
+            # each query would cost more than the watch itself.
+            if watch.due < self._wakes_at:
+                self._condition.notify()
+        try:
+            yield watch
+        finally:
+            with self._condition:
+                self._watches.remove(watch)
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+
+    def _run(self) -> None:
+        with self._condition:
+            while not self._closed:
+                now = time.monotonic()
+                for watch in self._watches:
+                    if watch.due <= now:
+                        watch.expired = True
+                        watch.due = now + _REPEAT_SECONDS
+                        # A connection that another thread closes meanwhile has nothing left to interrupt.
+                        with contextlib.suppress(Exception):
+                            watch.interrupt()
+                self._wakes_at = min((w.due for w in self._watches), default=float("inf"))
+                idle = self._wakes_at == float("inf")
+                self._condition.wait(None if idle else max(0.0, self._wakes_at - time.monotonic()))

@@ -1,0 +1,76 @@
+"""What a query would become and why, for people. A value object; making one touches no data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rls.policy.grant import Grant
+from rls.rewrite.guarded import GuardedQuery, Splice
+
+__all__ = ["Explanation", "explain_guarded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """For the author of policies, not for the caller: it shows policy text.
+
+    `original` and `sql` are the text before and after, `splices` the places where they differ (offsets in `original`).
+    `grants` maps each relation that is read to its grant; `masked` and `denied` name its columns that are shown
+    changed, or not at all. `parameters` are bound when it runs: attribute values of this principal.
+    """
+
+    original: str
+    sql: str
+    splices: tuple[Splice, ...]
+    grants: Mapping[str, Grant]
+    masked: Mapping[str, tuple[str, ...]]
+    denied: Mapping[str, tuple[str, ...]]
+    parameters: Mapping[str, object]
+    attributes_read: tuple[str, ...]
+    fingerprint: str
+    policy_version: str
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Labels of the relations that are read, those inside views included."""
+        return tuple(self.grants)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, for `--json`; values of attributes are left out."""
+        return {
+            "original": self.original,
+            "sql": self.sql,
+            "relations": {
+                label: {
+                    "kind": grant.kind,
+                    "filter": grant.predicate,
+                    "policies": list(grant.policies),
+                    "reasons": list(grant.reasons),
+                    "masked": list(self.masked[label]),
+                    "denied": list(self.denied[label]),
+                }
+                for label, grant in self.grants.items()
+            },
+            "parameters": sorted(self.parameters),
+            "attributes_read": list(self.attributes_read),
+            "fingerprint": self.fingerprint,
+            "policy_version": self.policy_version,
+        }
+
+
+def explain_guarded(guarded: GuardedQuery) -> Explanation:
+    """The explanation that a guarded query already holds."""
+    return Explanation(
+        original=guarded.original,
+        sql=guarded.sql,
+        splices=guarded.splices,
+        grants=guarded.grants,
+        masked={label: tuple(sorted(grant.masks)) for label, grant in guarded.grants.items()},
+        denied={label: tuple(sorted(grant.denied)) for label, grant in guarded.grants.items()},
+        parameters=guarded.parameters,
+        attributes_read=guarded.attributes_read,
+        fingerprint=guarded.fingerprint,
+        policy_version=guarded.policy_version,
+    )

@@ -117,8 +117,8 @@ def read_scalar(attribute: Attribute, raw: Any) -> Scalar:
 def show(name: str) -> str:
     """A name from outside as it may stand in a warning: bounded, on one line.
 
-    >>> show("a\\nb" + "c" * 100)
-    '`a\\\\nb' + 'c' * 37 + '…`'
+    >>> print(show("a\\nb"), show("c" * 50))
+    `a\\nb` `cccccccccccccccccccccccccccccccccccccccc…`
     """
     text = name.encode("unicode_escape").decode("ascii")
     return f"`{text[:40]}…`" if len(text) > 40 else f"`{text}`"

@@ -29,7 +29,7 @@ REASONS = {
     "not_yet_valid": "the token is not valid yet",
     "issued_in_future": "the token was issued in the future",
     "lifetime_too_long": "the time between `iat` and `exp` is longer than the issuer may give",
-    "lifetime_not_positive": "`exp` is not after `iat`",
+    "lifetime_not_positive": "the claim `exp` is not after `iat`",
     "too_old": "the token was issued too long ago",
     "wrong_audience": "the token is for another audience",
     "unknown_attribute": "the token has an attribute that is not declared",

@@ -25,6 +25,8 @@ NodePath = tuple[str | int, ...]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
+# Values in a file. The parser takes some 20 µs for each, and no person writes more.
+MAX_VALUES = 50_000
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,37})")
 _FRACTION = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,37})\.[0-9]{1,38}")
@@ -200,6 +202,7 @@ class _Builder:
         self._stack: list[_Open] = []
         self._spans: dict[NodePath, _Span] = {}
         self._data: Any = None
+        self._count = 0
 
     def invalid(self, code: str, message: str, offset: int, *, hint: str | None = None) -> PolicyInvalid:
         place = Position.at(self.text, offset)
@@ -262,6 +265,9 @@ class _Builder:
 
     def _place(self, value: Any, start: int, end: int, style: str | None) -> NodePath:
         """Put a value where it belongs and remember where it stood."""
+        self._count += 1
+        if self._count > MAX_VALUES:
+            raise self.invalid("policy.too_large", f"file has more than {MAX_VALUES} values", start)
         if not self._stack:
             self._data = value
             self._spans[()] = _Span(start, start, end, style)

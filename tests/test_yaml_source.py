@@ -82,6 +82,7 @@ def test_position_within_a_text_value(text: str, offset: int, want: tuple[int, i
         ("[" * 100_000, "policy.too_deep", 1, 65),
         ("- " * 500_000, "policy.too_deep", 1, 129),
         ("a: 1\n" + "x" * MAX_BYTES, "policy.too_large", 1, 1),
+        ("- a\n" * 50_001, "policy.too_large", 50_000, 3),
     ],
     ids=lambda v: v[:20] if isinstance(v, str) else None,
 )

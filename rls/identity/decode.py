@@ -81,13 +81,7 @@ def read_json_object(raw: bytes) -> dict[str, Any]:
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         raise TokenRejected("too_deep")
     try:
-        found = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_fraction,
-            parse_constant=_refuse_constant,
-        )
+        found = _DECODER.decode(text)
         if "\\u" in text:
             # An escaped half of a surrogate pair has no UTF-8 form: no engine could compare it with a column.
             json.dumps(found, ensure_ascii=False, default=str).encode("utf-8")
@@ -147,3 +141,8 @@ def _fraction(text: str) -> Decimal:
 
 def _refuse_constant(_: str) -> NoReturn:
     raise TokenRejected("number")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_refuse_constant
+)

@@ -1,0 +1,65 @@
+"""`rls explain`: what a query becomes for a persona, and why. Reads policies and the catalog, never a row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rls.cli.options import database_option, json_option, persona_of, policies_option, read_sql
+
+if TYPE_CHECKING:
+    from rls.explanation import Explanation
+    from rls.identity.principal import Principal
+
+__all__ = ["explain"]
+
+
+@click.command()
+@click.option("--as", "persona", required=True, metavar="PERSONA", help="A name from personas.yaml in the directory.")
+@policies_option
+@database_option
+@json_option
+@click.argument("sql")
+def explain(*, persona: str, policies: Path, database: Path, as_json: bool, sql: str) -> None:
+    """Show what a query becomes for a persona, and why; reads no data.
+
+    SQL is the query's text, or `-` to read it from standard input.
+    """
+    from rls.cli.failures import pointing_into
+    from rls.cli.opening import explaining_engine
+    from rls.policy.load import load_policies
+
+    text = read_sql(sql)
+    # Nothing is verified here, so the issuers' keys need not be where this runs.
+    rules = load_policies(policies, keys="none")
+    principal = persona_of(persona, policies, rules.identity)
+    with pointing_into(text), explaining_engine(database, rules) as engine:
+        explanation = engine.explain(principal, text)
+    if as_json:
+        from rls.cli.as_json import dump_json
+
+        splices = [{"start": s.start, "end": s.end, "text": s.text} for s in explanation.splices]
+        values = {"values": explanation.parameters}  # of a persona: its file is the author's own
+        click.echo(dump_json({"persona": persona, **explanation.to_dict(), **values, "splices": splices}))
+        return
+    show(explanation, persona, principal)
+
+
+def show(explanation: Explanation, persona: str, principal: Principal) -> None:
+    """The explanation on the terminal."""
+    from rls.cli import render
+    from rls.cli.sql_view import side_by_side
+
+    out = render.console()
+    roles = ", ".join(sorted(principal.roles)) or "no role"
+    out.print(render.styled((persona, "name"), f", subject {principal.subject}, {roles}"))
+    out.print()
+    out.print(render.sql_table(out, side_by_side(explanation.original, explanation.splices)))
+    if not explanation.grants:
+        out.print(render.styled(("the query reads no relation", "note")))
+        return
+    out.print(render.grant_table(explanation.grants))
+    if explanation.parameters:
+        out.print(render.parameter_lines(explanation.parameters))

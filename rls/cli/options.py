@@ -1,0 +1,91 @@
+"""Options that several commands share, and reading SQL and tokens from where the user put them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["audit_option", "database_option", "json_option", "persona_of", "policies_option", "read_sql", "read_token"]
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, errors too.")
+
+policies_option: Decorator = click.option(
+    "--policies",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="RLS_POLICIES",
+    show_envvar=True,
+    metavar="DIR",
+    help="Directory of policy files with identity.yaml.",
+)
+
+database_option: Decorator = click.option(
+    "--database",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="RLS_DATABASE",
+    show_envvar=True,
+    metavar="FILE",
+    help="DuckDB database file; opened read-only.",
+)
+
+audit_option: Decorator = click.option(
+    "--audit",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="RLS_AUDIT",
+    show_envvar=True,
+    metavar="FILE",
+    help="JSON lines file that gets a record of every query; without a record there is no result.",
+)
+
+
+def read_sql(argument: str) -> str:
+    """The SQL of an argument; `-` reads it from standard input."""
+    if argument != "-":
+        return argument
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError:
+        raise click.UsageError("the SQL on standard input is not UTF-8") from None
+
+
+def read_token(argument: str | None, file: Path | None) -> str:
+    """The token of `--token` (or RLS_TOKEN) or `--token-file`; exactly one of them."""
+    if (argument is None) == (file is None):
+        raise click.UsageError("give one of `--token-file`, `--token` or the environment variable RLS_TOKEN")
+    if argument is not None:
+        return argument.strip()
+    assert file is not None  # noqa: S101 - looked at above
+    return read_text(file, "token").strip()
+
+
+def read_text(file: Path, what: str) -> str:
+    """The text of a file the user named, `-` for standard input; raises a usage error that says what it should be."""
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"cannot read the {what} file `{file}`: {(error.strerror or 'error').lower()}") from None
+    except UnicodeDecodeError:
+        raise click.UsageError(f"the {what} file `{file}` is not text") from None
+
+
+def persona_of(name: str, policies: Path, identity: Any) -> Any:
+    """The principal called `name` in the directory's personas.yaml; a usage error that lists the names if none is."""
+    from rls.identity import load_personas
+    from rls.yaml_model import suggest
+
+    file = policies / "personas.yaml"
+    if not file.is_file():
+        raise click.UsageError(f"there is no `{file}` to find persona `{name}` in")
+    personas = load_personas(file, identity)
+    if name not in personas:
+        hint = suggest(name, personas) or f"there are {', '.join(sorted(personas)) or 'none'}"
+        raise click.UsageError(f"there is no persona `{name}` in `{file}`; {hint}")
+    return personas[name]

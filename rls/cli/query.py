@@ -1,0 +1,114 @@
+"""`rls query`: SQL and a token → the rows its holder may see. One call of the engine, like every other interface."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rls.cli.options import audit_option, database_option, json_option, policies_option, read_sql, read_token
+
+if TYPE_CHECKING:
+    from rls.result import Result
+
+__all__ = ["query"]
+
+# DuckDB's type names that are numbers: their cells are aligned right.
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "FLOAT", "DOUBLE", "DECIMAL")
+NULL = "NULL"
+
+
+@click.command()
+@click.option("--token", envvar="RLS_TOKEN", show_envvar=True, help="The token; others can see command lines.")
+@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="A file with the token, or `-`.")
+@policies_option
+@database_option
+@audit_option
+@click.option("--rows", default=50, show_default=True, type=click.IntRange(min=1), help="Rows shown on a terminal.")
+@json_option
+@click.argument("sql")
+def query(
+    *,
+    token: str | None,
+    token_file: Path | None,
+    policies: Path,
+    database: Path,
+    audit: Path,
+    rows: int,
+    as_json: bool,
+    sql: str,
+) -> None:
+    """Run a query as the holder of a token.
+
+    SQL is the query's text, or `-` to read it from standard input.
+    """
+    # A file named on the command line is meant, whatever the environment holds.
+    given = read_token(None if token_file is not None and _from_environment() else token, token_file)
+    text = read_sql(sql)
+    from rls.cli.failures import pointing_into
+    from rls.engine import Engine
+
+    with Engine.open(database, policies=policies, audit=audit) as engine, pointing_into(text):
+        started = time.perf_counter()
+        result = engine.query(given, text)
+        seconds = time.perf_counter() - started
+        if as_json:
+            from rls.cli.as_json import dump_json
+
+            click.echo(dump_json(as_dict(result)))
+            return
+        show(result, limit=rows, seconds=seconds)
+
+
+def as_dict(result: Result) -> dict[str, Any]:
+    """The result as plain data; rows are lists, because names may be given twice."""
+    return {
+        "columns": [{"name": n, "type": t} for n, t in zip(result.columns, result.types, strict=True)],
+        "rows": result.rows,
+        "row_count": result.row_count,
+        "audit_id": result.audit_id,
+    }
+
+
+def show(result: Result, *, limit: int, seconds: float) -> None:
+    """The result on the terminal: what fits; in a pipe all of it."""
+    from rls.cli import render
+
+    out = render.console()
+    shown = result.rows[:limit] if out.is_terminal else result.rows
+    columns = [(n, t.startswith(_NUMBERS)) for n, t in zip(result.columns, result.types, strict=True)]
+    cells = [tuple(NULL if value is None else _cell(value) for value in row) for row in shown]
+    table, fitting = render.wide_table(out, columns, cells, nulls=NULL)
+    out.print(table)
+    notes = [_count(result.row_count, "row")]
+    if len(shown) < result.row_count:
+        notes.append(f"{len(shown)} shown, --rows shows more")
+    if fitting < len(columns):
+        notes.append(f"{fitting} of {len(columns)} columns fit, --json has all")
+    notes += [f"{seconds * 1000:,.0f} ms", f"audit record {result.audit_id}"]
+    out.print(render.styled((" · ".join(notes), "note")))
+
+
+def _from_environment() -> bool:
+    source = click.get_current_context().get_parameter_source("token")
+    return source is click.core.ParameterSource.ENVIRONMENT
+
+
+def _cell(value: object) -> str:
+    from rls.cli.as_json import plain
+
+    match value:
+        case str():
+            return value
+        case bool():
+            return str(value).lower()
+        case list() | dict() | tuple():
+            return str(plain(value))
+        case _:
+            return str(value)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

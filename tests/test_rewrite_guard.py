@@ -54,6 +54,7 @@ LEGAL = [
     "SELECT typeof(mood), mood FROM orders ORDER BY id",
     "SELECT list_transform([1, 2], lambda x: x + id) FROM orders",
     'SELECT "user".id FROM orders AS "user"',
+    "SELECT rowid, user FROM (SELECT id AS rowid, tenant FROM orders) AS t(rowid, user)",
 ]
 
 
@@ -116,6 +117,7 @@ REFUSED = {
     "COPY orders TO 'x'": "query.statement_kind",
     "EXPLAIN SELECT 1": "query.statement_kind",
     "FROM (SHOW orders)": "query.unknown_relation",
+    "SELECT orders.rowid FROM orders": "query.rowid",
     "SELECT CAST('a' AS mood)": "query.type",
     "SELECT $rls_tenant FROM orders": "query.parameter",
     "SELECT $RLS_tenant": "query.parameter",

@@ -121,7 +121,7 @@ def verify(
     text binds each `rls_` parameter outside the guards (`user.<attribute>`); other parameters are the caller's own.
     `original` and `splices` only serve to point into the caller's text.
     Raises `QueryRefused`: `query.syntax`, `.statements`, `.statement_kind`, `.construct`, `.function`, `.type`,
-    `.collation`, `.parameter`, `.unguarded`.
+    `.collation`, `.parameter`, `.rowid`, `.unguarded`.
     """
     place = _Places(text, original, splices)
     try:
@@ -168,7 +168,7 @@ class _Walk:
         }
         self.found: Counter[tuple[str, ...]] = Counter()
         self.bound: Counter[str] = Counter()
-        self.bare_names: dict[str, Any] = {}
+        self.odd_names: dict[str, Any] = {}
         self.aliases: set[str] = set()  # of select items and alias column lists
 
     def run(self, root: Any) -> Counter[tuple[str, ...]]:
@@ -208,7 +208,7 @@ class _Walk:
                 else:
                     children = [v for k, v in tree.items() if k not in ("cte_map", "type")]
             stack.extend((child, scope) for child in children if isinstance(child, dict | list))
-        self._check_bare_names()
+        self._check_odd_names()
         return self.found
 
     def _enter(self, ctes: list[Any], scope: Scope | None, stack: list[tuple[Any, Scope | None]]) -> Scope | None:
@@ -274,8 +274,7 @@ class _Walk:
                         tree, "query.collation", f"the collation `{tree['collation'][:60]}` is not allowed"
                     )
             case "COLUMN_REF":
-                if len(tree["column_names"]) == 1:
-                    self._note_bare_name(tree, fold(tree["column_names"][0]))
+                self._note_name(tree)
             case "VALUE_PARAMETER":
                 name = fold(tree["identifier"])
                 if name.startswith("rls_"):
@@ -319,21 +318,33 @@ class _Walk:
             if not all(found.permits(reading) for reading in readings):
                 raise self._function(tree, name)
 
-    def _note_bare_name(self, tree: Any, name: str) -> None:
-        """`current_schema` is a column where there is one of that name, else a function: judged when all is seen."""
-        function = bare_function(name)
-        if function is not None:
+    def _note_name(self, tree: Any) -> None:
+        """`rowid` and `current_schema` are columns where there is one of that name, else a relation's physical row
+        number and a function: judged when all is seen."""
+        names = tree["column_names"]
+        last = fold(names[-1])
+        if last == "rowid":
+            self.odd_names.setdefault(last, tree)
+        elif len(names) == 1 and (function := bare_function(last)) is not None:
             found = review(function, "expression")
             if found is None or found.verdict == "forbidden":
-                self.bare_names.setdefault(name, tree)
+                self.odd_names.setdefault(last, tree)
 
-    def _check_bare_names(self) -> None:
-        columns = (
-            {fold(c.name) for r in self.catalog.relations.values() for c in r.columns} if self.bare_names else set()
-        )
-        for name, tree in self.bare_names.items():
-            if name not in columns and name not in self.aliases:
-                raise self._function(tree, name)
+    def _check_odd_names(self) -> None:
+        if not self.odd_names:
+            return
+        columns = {fold(c.name) for r in self.catalog.relations.values() for c in r.columns}
+        for name, tree in self.odd_names.items():
+            if name in columns or name in self.aliases:
+                continue
+            if name == "rowid":
+                raise self._refuse(
+                    tree,
+                    "query.rowid",
+                    "`rowid` counts hidden rows too",
+                    "use a key, or row_number() OVER (ORDER BY …)",
+                )
+            raise self._function(tree, name)
 
     def _refuse(self, tree: Any, code: str, message: str, hint: str | None = None) -> QueryRefused:
         return QueryRefused(code, message, position=self.place.of(tree), hint=hint)

@@ -19,6 +19,7 @@ from rls.catalog import Catalog, Relation
 from rls.engines.read_catalog import read_catalog
 from rls.errors import TokenRejected
 from rls.identity import Principal, load_personas, mint_token, verify_token
+from rls.policy.check import check_policies
 from rls.policy.grant import Grant
 from rls.policy.load import load_policies
 from rls.policy.policy_set import PolicySet
@@ -81,6 +82,10 @@ def test_the_personas_cover_roles_tenants_and_gaps(world: World) -> None:
     assert {p.attributes["tenant"] for p in personas.values()} >= {"acme", "globex", "initech", "ACME", "o'brien & søn"}
     assert personas["lena"].attributes["regions"] == ()
     assert "clearance" not in personas["gina"].attributes
+
+
+def test_the_policies_have_no_findings(world: World) -> None:
+    assert check_policies(world.policies, world.catalog) == []
 
 
 def test_every_persona_of_a_tenant_is_an_employee_there(world: World) -> None:

@@ -1,0 +1,135 @@
+"""Row-level security for analytics SQL: a verified token and a line of SQL go in, the rows that user may see come out.
+
+>>> import rls
+>>> engine = rls.Engine.open("warehouse.duckdb", policies="policies/", audit="audit.jsonl")  # doctest: +SKIP
+>>> engine.query(token, "SELECT region, sum(amount) FROM orders GROUP BY region").rows  # doctest: +SKIP
+
+Names are loaded when first used: importing this package imports no database, no parser and no cryptography.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rls.audit.record import AuditRecord
+    from rls.audit.sinks import AuditSink, FileSink, read_records
+    from rls.catalog import Catalog, Column, Relation
+    from rls.engine import Engine, Session
+    from rls.engines.limits import Limits
+    from rls.errors import (
+        AuditFailed,
+        EngineInvalid,
+        PolicyInvalid,
+        Position,
+        QueryFailed,
+        QueryRefused,
+        RlsError,
+        TokenRejected,
+    )
+    from rls.explanation import Explanation
+    from rls.identity.declared import Identity
+    from rls.identity.inspect import Inspection, inspect_token
+    from rls.identity.issuers import load_identity
+    from rls.identity.mint import mint_token
+    from rls.identity.personas import load_personas
+    from rls.identity.principal import Principal
+    from rls.identity.verify import verify_token
+    from rls.policy.check import check_policies
+    from rls.policy.grant import Grant
+    from rls.policy.load import load_policies
+    from rls.policy.policy_set import PolicySet
+    from rls.result import Result
+    from rls.rewrite.guard import guard
+    from rls.rewrite.guarded import GuardedQuery
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AuditFailed",
+    "AuditRecord",
+    "AuditSink",
+    "Catalog",
+    "Column",
+    "Engine",
+    "EngineInvalid",
+    "Explanation",
+    "FileSink",
+    "Grant",
+    "GuardedQuery",
+    "Identity",
+    "Inspection",
+    "Limits",
+    "PolicyInvalid",
+    "PolicySet",
+    "Position",
+    "Principal",
+    "QueryFailed",
+    "QueryRefused",
+    "Relation",
+    "Result",
+    "RlsError",
+    "Session",
+    "TokenRejected",
+    "check_policies",
+    "guard",
+    "inspect_token",
+    "load_identity",
+    "load_personas",
+    "load_policies",
+    "mint_token",
+    "read_records",
+    "verify_token",
+]
+
+_HOMES = {
+    "AuditFailed": "errors",
+    "AuditRecord": "audit.record",
+    "AuditSink": "audit.sinks",
+    "Catalog": "catalog",
+    "Column": "catalog",
+    "Engine": "engine",
+    "EngineInvalid": "errors",
+    "Explanation": "explanation",
+    "FileSink": "audit.sinks",
+    "Grant": "policy.grant",
+    "GuardedQuery": "rewrite.guarded",
+    "Identity": "identity.declared",
+    "Inspection": "identity.inspect",
+    "Limits": "engines.limits",
+    "PolicyInvalid": "errors",
+    "PolicySet": "policy.policy_set",
+    "Position": "errors",
+    "Principal": "identity.principal",
+    "QueryFailed": "errors",
+    "QueryRefused": "errors",
+    "Relation": "catalog",
+    "Result": "result",
+    "RlsError": "errors",
+    "Session": "engine",
+    "TokenRejected": "errors",
+    "check_policies": "policy.check",
+    "guard": "rewrite.guard",
+    "inspect_token": "identity.inspect",
+    "load_identity": "identity.issuers",
+    "load_personas": "identity.personas",
+    "load_policies": "policy.load",
+    "mint_token": "identity.mint",
+    "read_records": "audit.sinks",
+    "verify_token": "identity.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("rls.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,6 +8,7 @@ instance costs one error: the instance is opened again.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 from collections.abc import Mapping
@@ -46,8 +47,14 @@ class _Instance:
         self.connection = open_locked(threads=limits.threads, memory=limits.memory, attach=(path, attached))
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
+        # DuckDB refuses a connection that another thread is calling instead of waiting for it.
         with self._lock:
             return self.connection.cursor()
+
+    def close(self) -> None:
+        # A cursor that is still busy (it ignores interrupts) keeps the instance; it goes when that cursor goes.
+        with self._lock, contextlib.suppress(duckdb.Error):
+            self.connection.close()
 
 
 class DuckDBExecutor:
@@ -106,9 +113,9 @@ class DuckDBExecutor:
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            self._watchdog.close()
-            self._instance.connection.close()
-            self._shadow.close()
+        self._watchdog.close()
+        self._instance.close()
+        self._shadow.close()
 
     def _finish(self, found: Fetched | RlsError, guarded: GuardedQuery, parameters: Mapping[str, object]) -> Fetched:
         """The answer, or the error: raised here and not where DuckDB's exception was caught, since that one would
@@ -208,7 +215,8 @@ class DuckDBExecutor:
 
     def _failure(self, report: EngineReport, guarded: GuardedQuery, instance: _Instance, *, expired: bool) -> RlsError:
         if report.invalidates:
-            self._replace(instance)
+            # The next query opens it again. It is not closed here: that would close the cursors of others with it.
+            instance.lost = True
             if "previous fatal error" in report.message:
                 return QueryFailed(
                     "run.restarted", "the engine was restarted while the query ran", hint="send the query again"
@@ -233,12 +241,6 @@ class DuckDBExecutor:
             if self._instance.lost:
                 self._instance = self._connect()
             return self._instance
-
-    def _replace(self, instance: _Instance) -> None:
-        """Open the data again after DuckDB has invalidated `instance`; cursors of others end with their own error."""
-        with self._lock:
-            instance.lost = True
-            instance.connection.close()
 
     def _connect(self) -> _Instance:
         failure: EngineInvalid

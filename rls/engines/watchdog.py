@@ -16,6 +16,7 @@ __all__ = ["Watchdog"]
 
 # DuckDB forgets an interrupt that comes while a statement is being set up, so it is repeated until the query ends.
 _REPEAT_SECONDS = 0.05
+_CLOSE_SECONDS = 5.0
 
 
 @dataclass(eq=False)
@@ -58,14 +59,18 @@ class Watchdog:
                 self._watches.remove(watch)
 
     def close(self) -> None:
-        """End the thread."""
+        """Interrupt everything that is watched, wait for its end (not for ever), and end the thread."""
         with self._condition:
             self._closed = True
+            for watch in self._watches:
+                watch.due = 0.0
             self._condition.notify()
+        if self._thread is not None:
+            self._thread.join(_CLOSE_SECONDS)
 
     def _run(self) -> None:
         with self._condition:
-            while not self._closed:
+            while self._watches or not self._closed:
                 now = time.monotonic()
                 for watch in self._watches:
                     if watch.due <= now:

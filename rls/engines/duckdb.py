@@ -34,8 +34,8 @@ __all__ = ["DuckDBExecutor"]
 
 _CHUNK_ROWS = 2_048
 _BATCH_ROWS = 122_880
-# The names of DuckDB's own catalogs: a query could not say which one it means.
-_TAKEN_NAMES = frozenset(("memory", "system", "temp"))
+# Names of DuckDB's own catalogs. `memory` may be taken: the in-memory catalog beside the data is empty.
+_TAKEN_NAMES = frozenset(("system", "temp"))
 
 
 class _Instance:

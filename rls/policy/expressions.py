@@ -32,7 +32,7 @@ from rls.policy.queries import QueryReader
 from rls.policy.reader import Reader
 from rls.policy.scopes import Hole
 
-__all__ = ["Branch", "Expression", "read_expression"]
+__all__ = ["Branch", "Expression", "read_expression", "read_tree"]
 
 _CONNECTIVES = {"CONJUNCTION_AND": "and", "CONJUNCTION_OR": "or", "OPERATOR_NOT": "not"}
 
@@ -105,6 +105,13 @@ def read_expression(text: str, attributes: Mapping[str, Attribute], *, branches:
     tree = _only_expression(select, text)
     reader = QueryReader(text, attributes)
     root = _branch(tree, reader, branches=branches)
+    return Expression(text, root, tuple(reader.holes))
+
+
+def read_tree(tree: Tree, text: str, attributes: Mapping[str, Attribute]) -> Expression:
+    """An expression from a tree that was made from another one's: the same checks, as one leaf."""
+    reader = QueryReader(text, attributes)
+    root = _branch(tree, reader, branches=False)
     return Expression(text, root, tuple(reader.holes))
 
 

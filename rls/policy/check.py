@@ -1,0 +1,154 @@
+"""A policy set and a live catalog → findings: what would stop a query, hide or show too much, or is left over.
+
+Takes a loaded `PolicySet` (what is wrong in its files alone has been refused by `load`) and the catalog it is to guard;
+returns findings sorted by place. It reads no data: types and truth are asked of DuckDB on an empty copy.
+
+    error    a relation or column that does not exist, a pattern that matches nothing, a table nobody decided on, a
+             condition that does not bind or is none, an attribute of another type, two masks of one column
+    warning  a condition that is always or never true, a relation with restrictive policies only, a mask that changes
+             a column's type, a list whose emptiness opens, names given twice, roles and attributes that nothing uses
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rls.catalog import Catalog, Relation, fold
+from rls.errors import PolicyInvalid
+from rls.policy.check_rules import check_column, check_policy
+from rls.policy.check_usage import find_unused
+from rls.policy.findings import Finding
+from rls.policy.policy_set import PolicySet, rules_for
+from rls.policy.rules import Pattern, Place, Policy, Rules
+from rls.policy.scratch import Scratch
+
+__all__ = ["check_policies"]
+
+
+def check_policies(policies: PolicySet, catalog: Catalog) -> list[Finding]:
+    """Everything that a person should look at before these policies guard this catalog, sorted by place."""
+    catalog = catalog.from_schema(("main",))
+    scratch = Scratch(catalog)
+    try:
+        found = [
+            *_targets(policies, catalog),
+            *_undecided(policies, catalog),
+            *_relations(policies, catalog, scratch),
+            *_unknown_types(policies, catalog, scratch),
+            *find_unused(policies),
+        ]
+    finally:
+        scratch.close()
+    # A pattern's policy that is wrong for many tables in the same way is one finding.
+    return sorted(set(found), key=lambda f: (f.file, f.line, f.column, f.severity, f.code, f.message))
+
+
+def _targets(policies: PolicySet, catalog: Catalog) -> Iterator[Finding]:
+    """Relations and patterns that point nowhere."""
+    for rules in policies.rules:
+        target, place = rules.target, rules.place
+        if not isinstance(target, Pattern):
+            if catalog.find(target) is None:
+                yield Finding.of(_unknown_relation(target, place, catalog))
+            continue
+        covered = [r for r in catalog.relations.values() if rules.covers(r, catalog)]
+        if not covered:
+            hint = _near_column(target, catalog)
+            yield Finding.of(place.invalid("policy.empty_pattern", "the pattern matches no table", hint=hint))
+        for index, path in enumerate(target.exempt):
+            if catalog.find(path) is None:
+                exempt = Place(place.document, ("relations", "except", index))
+                yield Finding.of(_unknown_relation(path, exempt, catalog), "warning")
+        for rule in rules.columns:
+            if covered and all(r.column(rule.column) is None for r in covered):
+                message = f"no table of the pattern has a column `{rule.column}`"
+                at = Place(rule.place.document, rule.place.path[:2])
+                yield Finding.of(at.invalid("policy.unknown_column", message), "warning")
+
+
+def _unknown_relation(path: tuple[str, ...], place: Place, catalog: Catalog) -> PolicyInvalid:
+    from rls.yaml_model import suggest
+
+    name = ".".join(path)
+    hint = suggest(name, [r.label for r in catalog.relations.values()])
+    return place.invalid("policy.unknown_relation", f"unknown relation `{name}`", hint=hint)
+
+
+def _near_column(pattern: Pattern, catalog: Catalog) -> str | None:
+    from rls.yaml_model import suggest
+
+    known = {c.name for r in catalog.relations.values() for c in r.columns}
+    folded = {fold(name) for name in known}
+    missing = [name for name in pattern.with_columns if fold(name) not in folded]
+    return suggest(missing[0], sorted(known)) if missing else None
+
+
+def _undecided(policies: PolicySet, catalog: Catalog) -> Iterator[Finding]:
+    """Tables that no file names and no pattern matches: queries of them are refused."""
+    for relation in sorted(catalog.relations.values(), key=lambda r: r.key):
+        rules = rules_for(policies, relation, catalog)
+        if relation.kind == "table" and not any(r.decides_rows for r in rules):
+            message = f"nobody decided on table `{relation.label}`: every query of it is refused"
+            hint = "write policies for it, or `public: true`"
+            error = PolicyInvalid("policy.undecided", message, file=policies.directory, hint=hint)
+            yield Finding.of(error, relation=relation.label)
+
+
+def _relations(policies: PolicySet, catalog: Catalog, scratch: Scratch) -> Iterator[Finding]:
+    """Per relation, what all its rules together show, then each of them."""
+    seen: set[int] = set()  # a pattern's policy: its truth is looked at for one table
+    for relation in catalog.relations.values():
+        rules = rules_for(policies, relation, catalog)
+        if not rules:
+            continue
+        yield from _together(policies, relation, rules, catalog)
+        for document in rules:
+            for policy in document.policies:
+                yield from check_policy(policies, policy, relation, scratch, truth=id(policy) not in seen)
+                seen.add(id(policy))
+            for rule in document.columns:
+                if relation.column(rule.column) is not None or not isinstance(document.target, Pattern):
+                    yield from check_column(policies, rule, relation, scratch, rules=rules)
+
+
+def _unknown_types(policies: PolicySet, catalog: Catalog, scratch: Scratch) -> Iterator[Finding]:
+    for key in sorted(scratch.unknown_types):
+        label = catalog.relations[key].label
+        message = f"`{label}` has a column of a type that is not known here: it was checked as VARCHAR"
+        hint = "load the extension the type comes from"
+        error = PolicyInvalid("policy.unknown_type", message, file=policies.directory, hint=hint)
+        yield Finding.of(error, "warning", relation=label)
+
+
+def _together(policies: PolicySet, relation: Relation, rules: list[Rules], catalog: Catalog) -> Iterator[Finding]:
+    label = relation.label
+    all_policies = [p for r in rules for p in r.policies]
+    public = next((r for r in rules if r.public), None)
+    if all_policies and public is None and all(p.kind == "restrictive" for p in all_policies):
+        error = all_policies[0].place.invalid(
+            "policy.restrictive_only",
+            f"`{label}` has restrictive policies only: nobody sees a row",
+            hint="add a permissive policy: restrictive ones narrow what others permit",
+        )
+        yield Finding.of(error, "warning", relation=label)
+    if public is not None:
+        for policy in all_policies:
+            effect = "still hides rows" if policy.kind == "restrictive" else "has no effect"
+            message = f"`{label}` is public, and policy `{policy.name}` of a pattern {effect}"
+            hint = "add the relation to the pattern's `except`, or write policies instead"
+            yield Finding.of(public.place.invalid("policy.public", message, hint=hint), "warning", relation=label)
+    seen: dict[str, Policy] = {}
+    for policy in all_policies:
+        first = seen.setdefault(policy.name, policy)
+        if first is not policy:
+            where = f"{first.place.file}:{first.place.line}"
+            message = f"two policies of `{label}` are called `{policy.name}`, the first in {where}"
+            hint = "audit records name policies: choose another name"
+            error = policy.place.invalid("policy.duplicate_name", message, hint=hint)
+            yield Finding.of(error, "warning", relation=label)
+    try:
+        policies.bound(relation, catalog)
+    except PolicyInvalid as error:
+        # Names that are not found are reported one by one, by `check_policy` and `check_column`.
+        if error.code in ("policy.ambiguous_mask", "policy.duplicate_relation"):
+            yield Finding.of(error, relation=label)

@@ -10,6 +10,7 @@ import json
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +18,15 @@ import click
 from rls.cli.cells import cells
 from rls.errors import PolicyInvalid, Position, QueryRefused, RlsError
 
-__all__ = ["caret_lines", "pointing_into", "report", "report_defect", "report_usage"]
+__all__ = [
+    "caret_lines",
+    "file_excerpt",
+    "pointing_into",
+    "pointing_into_file",
+    "report",
+    "report_defect",
+    "report_usage",
+]
 
 USAGE = 2
 EXCERPT_WIDTH = 76
@@ -32,6 +41,30 @@ def pointing_into(sql: str) -> Iterator[None]:
         if error.position is not None:
             error.add_note("\n".join(caret_lines(sql, error.position)))
         raise
+
+
+@contextmanager
+def pointing_into_file() -> Iterator[None]:
+    """Errors of policy files that pass through get a note that shows the line; for commands of the files' author."""
+    try:
+        yield
+    except PolicyInvalid as error:
+        excerpt = file_excerpt(error.file, error.line, error.column)
+        if excerpt:
+            error.add_note("\n".join(excerpt))
+        raise
+
+
+def file_excerpt(file: str, line: int, column: int) -> tuple[str, str] | None:
+    """A line of a file and a caret under its column; None where there is no such line to be read."""
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    lines = text.splitlines()
+    if line > len(lines) or not lines[line - 1].strip():
+        return None
+    return caret_lines(lines[line - 1], Position(column - 1, 1, column))
 
 
 def report(error: RlsError, *, as_json: bool) -> int:

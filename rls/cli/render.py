@@ -27,13 +27,17 @@ from rls.policy.grant import Grant
 __all__ = [
     "KIND_WORDS",
     "console",
+    "facts",
     "grant_table",
     "heading",
+    "indented",
+    "parameter_lines",
     "print_error",
     "print_note",
     "progress",
     "share",
     "sql_table",
+    "sql_text",
     "styled",
     "table",
     "visible",
@@ -147,6 +151,16 @@ def table(*columns: str | tuple[str, str], rows: Iterable[Sequence[str | Text]],
         made.add_column(Text(visible(name)), justify="right" if justify == "right" else "left", overflow="fold")
     for row in rows:
         made.add_row(*(Text(visible(c)) if isinstance(c, str) else c for c in row))
+    return made
+
+
+def facts(rows: Iterable[tuple[str, Text]]) -> Table:
+    """Lines of a name and what there is to say; long ones continue beneath their beginning."""
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(style="note", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, text in rows:
+        made.add_row(visible(name), text)
     return made
 
 
@@ -271,6 +285,11 @@ def _sql_value(value: object) -> str:
             return str(value).lower()
         case _:
             return "'" + str(value).replace("'", "''") + "'"
+
+
+def sql_text(spans: Iterable[Span]) -> Text:
+    """SQL in colours."""
+    return _text(spans)
 
 
 def _text(spans: Iterable[Span]) -> Text:

@@ -1,0 +1,257 @@
+"""Records and where they are kept: every field, no values, one line each, and no answer without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rls.audit.attempt import Attempt
+from rls.audit.record import AuditRecord
+from rls.audit.sinks import AuditSink, CallableSink, FileSink, TornLine, keep, open_sink, read_records
+from rls.errors import AuditFailed, EngineInvalid, QueryFailed, QueryRefused, RlsError, TokenRejected
+from rls.identity.principal import Principal
+from rls.policy.grant import Grant
+from rls.rewrite.guarded import GuardedQuery
+
+ALICE = Principal("u-1", frozenset({"maker", "explorer"}), {"tenant": "acme-value"}, "https://app.example", "jti-1")
+GUARDED = GuardedQuery(
+    sql="SELECT guarded",
+    parameters={"rls_tenant": "acme-value"},
+    original="SELECT 1",
+    grants={
+        "orders": Grant("orders", "conditional", "tenant_id = $rls_tenant", policies=("own_tenant",)),
+        "finance.ledger": Grant("finance.ledger", "never"),
+    },
+    fingerprint="",
+    attributes_read=("tenant",),
+)
+
+
+def record(**changes: Any) -> AuditRecord:
+    return AuditRecord(
+        **{"time": "2024-01-01T00:00:00.000+00:00", "audit_id": "1", "action": "query", "outcome": "allowed", **changes}
+    )
+
+
+def attempted(
+    failure: RlsError | None = None, *, sql: str = "SELECT 1", who: Principal | None = ALICE, limit: int = 100
+) -> dict[str, Any]:
+    kept: list[AuditRecord] = []
+    attempt = Attempt("query", sql, text_limit=limit, now=1_700_000_000.25)
+    attempt.versions("p1", "c1", "duckdb 2.0.0")
+    attempt.principal = who
+    if who is not None:
+        attempt.guarded, attempt.row_count, attempt.parameters = GUARDED, 3, ("x",)
+    attempt.keep(CallableSink(kept.append), failure)
+    assert kept[0].audit_id == attempt.audit_id
+    found: dict[str, Any] = json.loads(kept[0].to_json())
+    return found
+
+
+def test_a_record_says_who_asked_what_and_why_it_was_answered() -> None:
+    found = attempted()
+    assert len(found.pop("audit_id")) == 32
+    assert found.pop("duration") >= 0
+    assert found == {
+        "time": "2023-11-14T22:13:20.250+00:00",
+        "action": "query",
+        "outcome": "allowed",
+        "code": "",
+        "detail": "",
+        "subject": "u-1",
+        "roles": ["explorer", "maker"],
+        "issuer": "https://app.example",
+        "token_id": "jti-1",
+        "assurance": "token",
+        "sql": "SELECT 1",
+        "sql_length": 8,
+        "sql_sha256": "e004ebd5b5532a4b85984a62f8ad48a81aa3460c1ca07701f386135d72cdecf5",
+        "final_sha256": "5e0fe25f3af5f9e582040cb2577ac7d1fe27eaeaa7e5ce4aa73075d9c367b815",
+        "relations": {
+            "orders": {"kind": "conditional", "policies": ["own_tenant"]},
+            "finance.ledger": {"kind": "never", "policies": []},
+        },
+        "parameters": ["x"],
+        "attributes_read": ["tenant"],
+        "row_count": 3,
+        "policy_version": "p1",
+        "catalog_version": "c1",
+        "engine_version": "duckdb 2.0.0",
+    }
+    assert "acme-value" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome", "code"),
+    [
+        (None, "allowed", ""),
+        (TokenRejected("expired"), "rejected", "expired"),
+        (QueryRefused("query.function", "no"), "refused", "query.function"),
+        (QueryFailed("run.timeout", "no"), "failed", "run.timeout"),
+        (EngineInvalid("engine.closed", "no"), "failed", "engine.closed"),
+    ],
+)
+def test_outcomes(failure: RlsError | None, outcome: str, code: str) -> None:
+    found = attempted(failure)
+    assert (found["outcome"], found["code"]) == (outcome, code)
+    assert found["row_count"] == (3 if failure is None else None)
+
+
+def test_denied_is_when_no_relation_that_is_read_shows_a_row() -> None:
+    kept: list[AuditRecord] = []
+    for kinds in (("never", "never"), ("never", "always"), ()):
+        attempt = Attempt("query", "", text_limit=10, now=0)
+        grants = {f"r{i}": Grant(f"r{i}", kind) for i, kind in enumerate(kinds)}  # type: ignore[arg-type]
+        attempt.guarded = GuardedQuery("", {}, "", grants, "")
+        attempt.keep(CallableSink(kept.append), None)
+    assert [r.outcome for r in kept] == ["denied", "allowed", "allowed"]
+
+
+def test_an_engines_words_are_kept_without_their_values() -> None:
+    found = attempted(QueryFailed("run.cast", "no", detail="Conversion: Could not convert string 'Zebra 42' to INT32"))
+    assert found["detail"] == "Conversion: Could not convert string '…' to INT#"
+
+
+def test_long_texts_are_cut_and_told_apart_by_hash() -> None:
+    first, second = attempted(sql="x" * 5000 + "1"), attempted(sql="x" * 5000 + "2")
+    assert first["sql"] == second["sql"] == "x" * 100
+    assert first["sql_length"] == 5001
+    assert first["sql_sha256"] != second["sql_sha256"]
+    stranger = attempted(TokenRejected("malformed"), sql="x" * 5000, who=None, limit=1_000_000)
+    assert len(stranger["sql"]) == 1000
+    assert stranger["subject"] == ""
+    assert attempted(sql="\ud800 'half a pair\u2028")["sql"] == "\ud800 'half a pair\u2028"
+
+
+def test_one_line_per_record_whatever_the_text(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path / "audit.jsonl")
+    texts = ["a\nb", 'x"}\n{"outcome":"allowed"', "\u2028\x00\x1b[31m", "é"]
+    for text in texts:
+        sink.write(record(sql=text))
+    lines = (tmp_path / "audit.jsonl").read_bytes().split(b"\n")
+    assert len(lines) == len(texts) + 1
+    assert all(32 <= byte < 127 for line in lines for byte in line)
+    found = list(read_records(tmp_path / "audit.jsonl"))
+    assert [r["sql"] for r in found if isinstance(r, dict)] == texts
+    assert stat.S_IMODE((tmp_path / "audit.jsonl").stat().st_mode) == 0o600
+    sink.close()
+
+
+def test_records_are_appended_to_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    for audit_id in ("1", "2"):
+        sink = FileSink(path, fsync=True)
+        sink.write(record(audit_id=audit_id))
+        sink.close()
+    assert [r["audit_id"] for r in read_records(path) if isinstance(r, dict)] == ["1", "2"]
+
+
+def test_a_torn_last_line_is_reported_and_harms_no_later_record(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    whole = record(audit_id="1").to_json()
+    path.write_text(whole + "\n" + whole[:40])
+    assert isinstance(list(read_records(path))[1], TornLine)
+    sink = FileSink(path)
+    sink.write(record(audit_id="2"))
+    sink.close()
+    first, torn, last = read_records(path)
+    assert torn == TornLine(whole[:40])
+    assert isinstance(first, dict)
+    assert isinstance(last, dict)
+    assert last["audit_id"] == "2"
+
+
+def test_a_record_that_was_written_in_part_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = FileSink(tmp_path / "audit.jsonl")
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))
+    with pytest.raises(AuditFailed) as caught:
+        sink.write(record(audit_id="1"))
+    assert caught.value.code == "audit.write"
+    monkeypatch.undo()
+    sink.write(record(audit_id="2"))
+    torn, whole = read_records(tmp_path / "audit.jsonl")
+    assert isinstance(torn, TornLine)
+    assert isinstance(whole, dict)
+    sink.close()
+
+
+def test_a_full_disk_is_a_failure() -> None:
+    sink = FileSink("/dev/full")
+    with pytest.raises(AuditFailed) as caught:
+        sink.write(record())
+    assert caught.value.code == "audit.write"
+    sink.close()
+
+
+def test_a_deleted_file_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    sink = FileSink(path)
+    sink.write(record(audit_id="1"))
+    path.unlink()
+    sink.write(record(audit_id="2"))
+    assert [r["audit_id"] for r in read_records(path) if isinstance(r, dict)] == ["2"]
+    sink.close()
+    sink.write(record(audit_id="3"))
+    assert len(list(read_records(path))) == 2
+    sink.close()
+
+
+def test_threads_do_not_mix_lines(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    sinks = [FileSink(path), FileSink(path)]
+
+    def write(number: int) -> None:
+        for i in range(50):
+            sinks[number % 2].write(record(audit_id=f"{number}-{i}", sql="x" * 5000))
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = {r["audit_id"] for r in read_records(path) if isinstance(r, dict)}
+    assert found == {f"{n}-{i}" for n in range(4) for i in range(50)}
+
+
+def test_a_sink_is_a_path_a_callable_or_an_object(tmp_path: Path) -> None:
+    class Memory:
+        def __init__(self) -> None:
+            self.kept: list[AuditRecord] = []
+
+        def write(self, one: AuditRecord) -> None:
+            self.kept.append(one)
+
+    kept: list[AuditRecord] = []
+    memory = Memory()
+    for given in (tmp_path / "a.jsonl", str(tmp_path / "b.jsonl"), kept.append, memory):
+        sink = open_sink(given)
+        assert isinstance(sink, AuditSink)
+        keep(sink, record())
+    assert kept == memory.kept == [record()]
+    assert len(list(read_records(tmp_path / "a.jsonl"))) == len(list(read_records(tmp_path / "b.jsonl"))) == 1
+    for bad in (None, 5, b"path", []):
+        with pytest.raises(AuditFailed) as caught:
+            open_sink(bad)  # type: ignore[arg-type]
+        assert caught.value.code == "audit.sink"
+    with pytest.raises(AuditFailed) as caught:
+        open_sink(tmp_path / "no" / "such" / "folder.jsonl")
+    assert caught.value.code == "audit.open"
+
+
+def test_whatever_a_sink_raises_is_an_audit_failure_that_quotes_nothing() -> None:
+    def broken(_: AuditRecord) -> None:
+        raise ConnectionError("password=hunter2")
+
+    with pytest.raises(AuditFailed) as caught:
+        keep(open_sink(broken), record())
+    assert caught.value.code == "audit.write"
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" in (caught.value.detail or "")
+    assert caught.value.__context__ is None

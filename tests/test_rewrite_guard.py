@@ -54,6 +54,7 @@ LEGAL = [
     "SELECT typeof(mood), mood FROM orders ORDER BY id",
     "SELECT list_transform([1, 2], lambda x: x + id) FROM orders",
     'SELECT "user".id FROM orders AS "user"',
+    "SELECT sum(id) OVER w, 1 + max(id) OVER (w), id FROM products WINDOW v AS (ORDER BY id), w AS (PARTITION BY id % (SELECT 1 + count(*) FROM orders)) ORDER BY id",
     "SELECT rowid, user FROM (SELECT id AS rowid, tenant FROM orders) AS t(rowid, user)",
 ]
 
@@ -118,6 +119,7 @@ REFUSED = {
     "EXPLAIN SELECT 1": "query.statement_kind",
     "FROM (SHOW orders)": "query.unknown_relation",
     "SELECT orders.rowid FROM orders": "query.rowid",
+    "SELECT EXTRACT(\"year FROM DATE '2020-01-01') > 0 UNION ALL SELECT tenant FROM orders --\" FROM DATE '2020-01-01')": "query.function",
     "SELECT CAST('a' AS mood)": "query.type",
     "SELECT $rls_tenant FROM orders": "query.parameter",
     "SELECT $RLS_tenant": "query.parameter",

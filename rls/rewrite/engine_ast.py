@@ -6,6 +6,7 @@ of the UTF-8 text and are dropped by `bare`.
 
 from __future__ import annotations
 
+import atexit
 import json
 import threading
 from typing import Any
@@ -78,20 +79,28 @@ def bare(tree: Any) -> Any:
     return tree
 
 
-def describe_expression(expression: str) -> str:
+def describe_expression(expression: str, *, windows: str = "") -> str:
     """The column name DuckDB gives to an unnamed select item: its own rendering of the expression.
+
+    `windows` is the WINDOW clause the item may refer to; DuckDB writes a named window out in full.
 
     >>> describe_expression("1+ MAX( id )")
     '(1 + max(id))'
     """
     import duckdb
 
+    text = f"SELECT {expression} FROM rls {windows}"
     try:
-        row = (
-            _connection()
-            .execute("SELECT json_deserialize_sql(json_serialize_sql($1::VARCHAR))", ["SELECT " + expression])
-            .fetchone()
-        )
+        row = _connection().execute("SELECT json_deserialize_sql(json_serialize_sql($1::VARCHAR))", [text]).fetchone()
     except duckdb.Error as error:
         raise EngineParseError(type(error).__name__, str(error), None) from None
-    return str(row[0])[len("SELECT ") :]
+    return str(row[0])[len("SELECT ") : -len(" FROM rls")]
+
+
+@atexit.register
+def _close() -> None:
+    # An open connection at the interpreter's end makes DuckDB's bindings print what they think is leaked.
+    connection = getattr(_local, "connection", None)
+    if connection is not None:
+        connection.close()
+        del _local.connection

@@ -14,6 +14,8 @@ Conditions (without one the verdict holds for all arguments; see `Review.permits
   escape         arguments 2 and 3 are string literals, the escape is one character or empty, and no escape stands
                  alone at the pattern's end: DuckDB raises on that, unmarked, once a row's text has matched up to there
   count:N:LIMIT  argument N (from 1), where it is a literal, is at most LIMIT; the rest is left to the worker's limits
+  part           argument 1, where it is a literal, is a part of a date that DuckDB knows: it raises on others only
+                 when a row is there
   steps:LIMIT    literal bounds (stop), (start, stop) or (start, stop, step) make at most LIMIT rows
 
 Names are those of DuckDB's own syntax tree (`json_serialize_sql`: `function_name`), not those of the caller's text:
@@ -63,6 +65,14 @@ PLACES: Final = {
     "type": "type",
     "collation": "collation",
 }
+DATE_PARTS: Final = frozenset(
+    """c cent centuries century d day dayofmonth dayofweek dayofyear days dec decade decades decs dow doy epoch era h
+    hour hours hr hrs isodow isoyear julian m microsecond microseconds mil millenium millennia millennium millenniums
+    millisecond milliseconds mils min mins minute minutes mon mons month months ms msec msecs quarter quarters s sec
+    second seconds secs timezone timezone_hour timezone_minute us usec usecond useconds usecs w week weekday weekofyear
+    weeks y year years yearweek yr yrs""".split()  # noqa: SIM905 - forty lines otherwise
+)
+
 SEVERITY: Final = ("leakproof", "raises", "forbidden")
 
 # Without parentheses these are column references in the tree; where no column has the name, DuckDB calls the function.
@@ -165,6 +175,8 @@ def _holds(condition: str, arguments: Sequence[object]) -> bool:
         case ["count", position, limit]:
             place = int(position) - 1
             return place >= len(arguments) or _number(arguments[place]) <= int(limit)
+        case ["part"]:
+            return not arguments or not isinstance(arguments[0], str) or arguments[0].lower() in DATE_PARTS
         case ["steps", limit]:
             return _steps(arguments) <= int(limit)
         case _:

@@ -17,7 +17,7 @@ from rls.catalog import quote
 from rls.errors import QueryRefused
 from rls.rewrite.engine_ast import EngineParseError, describe_expression
 from rls.rewrite.guarded import Splice
-from rls.rewrite.parse import Parsed
+from rls.rewrite.parse import Parsed, clause_end
 
 __all__ = ["name_items"]
 
@@ -57,7 +57,9 @@ def name_items(parsed: Parsed, places: Iterable[tuple[int, exp.Expr, str | None]
     """
     insertions: dict[int, Splice] = {}
     items: list[_Item] | None = None
-    for offset, node, bare_name in places:
+    pending = [(offset, node, bare_name, "") for offset, node, bare_name in places]
+    pending += [user for offset, node, _, _ in pending for user in _window_users(parsed, offset, node)]
+    for offset, node, bare_name, windows in pending:
         owners = list(_owning_items(node))
         if not owners:
             continue
@@ -76,7 +78,7 @@ def name_items(parsed: Parsed, places: Iterable[tuple[int, exp.Expr, str | None]
             else:
                 if owner.find(exp.Star, exp.Columns) is not None and _spreads(owner):
                     raise _refuse(parsed, offset)
-                name = _default_name(parsed, item, owner)
+                name = _default_name(parsed, item, owner, windows)
             insertions[item.end] = Splice(item.end, item.end, f" AS {quote(name)}")
     return list(insertions.values())
 
@@ -87,6 +89,32 @@ def _owning_items(node: exp.Expr) -> Iterable[exp.Expr]:
         if isinstance(parent, exp.Select) and node.arg_key == "expressions":
             yield node
         node = parent
+
+
+def _window_users(parsed: Parsed, offset: int, node: exp.Expr) -> Iterable[tuple[int, exp.Expr, None, str]]:
+    """Names of windows in select items, where the place is in the WINDOW clause that defines them: an unnamed
+    `sum(x) OVER w` is called after the whole of `w`."""
+    while (parent := node.parent) is not None:
+        if isinstance(parent, exp.Select) and node.arg_key == "windows":
+            clause = _window_clause(parsed, offset)
+            for window in (w for item in parent.expressions for w in item.find_all(exp.Window)):
+                name = window.args.get("alias")
+                if isinstance(name, exp.Identifier) and "start" in name.meta:
+                    yield name.meta["start"], name, None, clause
+        node = parent
+
+
+def _window_clause(parsed: Parsed, offset: int) -> str:
+    tokens = parsed.tokens
+    index = next(i for i in range(len(tokens) - 1, -1, -1) if tokens[i].start <= offset)
+    depth = 0
+    while index >= 0 and not (tokens[index].token_type == TokenType.WINDOW and depth < 0):
+        depth += (tokens[index].token_type in _CLOSE) - (tokens[index].token_type in _OPEN)
+        index -= 1
+    end = clause_end(tokens, index, _END - {TokenType.WINDOW})
+    if index < 0:
+        raise _refuse(parsed, offset)
+    return parsed.text[tokens[index].start : tokens[end - 1].end + 1]
 
 
 def _spreads(item: exp.Expr) -> bool:
@@ -102,11 +130,11 @@ def _spreads(item: exp.Expr) -> bool:
     return False
 
 
-def _default_name(parsed: Parsed, item: _Item, owner: exp.Expr) -> str:
+def _default_name(parsed: Parsed, item: _Item, owner: exp.Expr, windows: str) -> str:
     if isinstance(owner, exp.Column) and isinstance(owner.this, exp.Identifier):
         return str(owner.this.name)
     try:
-        return describe_expression(parsed.text[item.start : item.end])
+        return describe_expression(parsed.text[item.start : item.end], windows=windows)
     except EngineParseError:
         raise _refuse(parsed, item.start) from None
 

@@ -6,7 +6,6 @@ its public text, and anything else becomes an error that no oracle will excuse.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,7 @@ from typing import Any, Self
 
 from tests.oracle import Answer
 
-__all__ = ["Driver", "Refusal"]
+__all__ = ["Driver", "Refusal", "sign", "sign_rsa"]
 
 
 @dataclass(frozen=True)
@@ -31,12 +30,11 @@ class Driver:
     def __init__(
         self, database: Path, policies: Path, *, token: str, name: str | None = None, limits: Any = None
     ) -> None:
-        import rls
+        from rls.engine import Engine
 
-        options = {"limits": limits} if limits is not None else {}
         self._token = token
-        self._engine = rls.Engine.open(
-            database, policies=policies, audit=database.parent / "audit.jsonl", name=name, **options
+        self._engine = Engine.open(
+            database, policies=policies, audit=database.parent / "audit.jsonl", name=name, limits=limits
         )
 
     def __enter__(self) -> Self:
@@ -53,7 +51,7 @@ class Driver:
 
         try:
             result = self._engine.query(token or self._token, sql)
-            return Answer(tuple(result.names), tuple(result.types), result.rows)
+            return Answer(tuple(result.columns), tuple(result.types), result.rows)
         except QueryRefused as error:
             return Refusal(error.code, f"{error} {error.to_dict()}")
         except QueryFailed as error:
@@ -71,6 +69,12 @@ def sign(claims: dict[str, Any], secret: str) -> str:
     return jwt.encode(claims, secret, algorithm="HS256", headers={"kid": "k1"})
 
 
-def now() -> int:
-    """The time for `iat`, in whole seconds."""
-    return int(time.time())
+def sign_rsa(claims: dict[str, Any]) -> tuple[str, bytes]:
+    """An RS256 token with the key id `k1`, and the public key (PEM) of the pair made for it."""
+    import jwt
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return jwt.encode(claims, key, algorithm="RS256", headers={"kid": "k1"}), public

@@ -27,6 +27,9 @@ __all__ = ["FAULTS", "STATUSES", "Outcome", "judge_all"]
 FAULTS = ("wrong rows", "wrong order", "wrong names", "wrong types", "spurious error", "answered an error", "crash")
 STATUSES = ("ok", "both fail", *FAULTS, "refused", "withheld", "undefined", "skipped")
 
+_UNBOUND = "query.invalid"
+_CRASHES = ("escaped", "run.fault", "run.internal")
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -108,9 +111,12 @@ def _judge(bench: _Bench, driver: Driver, sql: str) -> tuple[str, str, str]:
     if isinstance(actual, Refusal):
         if reason is not None:
             return "withheld", actual.code, reason
-        return ("both fail" if expected.error else "refused"), actual.code, actual.text[:400]
+        if expected.error:
+            return "both fail", actual.code, ""
+        # DuckDB could not bind the guarded text although it binds the caller's: no decision, an error.
+        return ("spurious error" if actual.code == _UNBOUND else "refused"), actual.code, actual.text[:400]
     if actual.error and not expected.error:
-        return ("crash" if actual.error.startswith("escaped") else "spurious error"), "", actual.error[:400]
+        return ("crash" if actual.error.startswith(_CRASHES) else "spurious error"), "", actual.error[:400]
     ordered = is_ordered(bench.oracle, sql)
     if differs(expected, again, ordered=ordered) is not None:
         return "undefined", "", "two runs of the oracle differ"

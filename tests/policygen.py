@@ -70,7 +70,7 @@ class _Table:
             f"SELECT {name} FROM {quoted(*self.path)} WHERE {name} IS NOT NULL AND length({name}::VARCHAR) < 40 "
             f"GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT {limit}"
         ).fetchall()
-        return [row[0] for row in rows]
+        return [row[0] for row in rows if _fits_a_token(row[0])]
 
 
 def generate(connection: duckdb.DuckDBPyConnection, kind: str, *, source: random.Random) -> Generated:
@@ -263,6 +263,19 @@ def _literal(value: Any) -> str:
             return "'" + value.replace("'", "''") + "'"
         case _:
             raise TypeError(type(value))
+
+
+def _fits_a_token(value: Any) -> bool:
+    """Whether a value can stand in JSON exactly and in a well-behaved token: no control characters, no infinity."""
+    match value:
+        case bool():
+            return True
+        case int():
+            return abs(value) < 1 << 53
+        case str():
+            return value.isprintable() and value.strip() == value != ""
+        case _:
+            return datetime.date(1000, 1, 1) < value < datetime.date(9999, 1, 1)
 
 
 def _json(value: Any) -> Any:

@@ -65,8 +65,10 @@ def _reason(node: dict[str, Any], macros: set[str]) -> str | None:
                 return "catalog or file"
         case "SHOW_REF" if "SHOW" in str(node.get("show_type")) or not node.get("query"):
             return "catalog or file"
-        case "PARAMETER" | "VALUE_PARAMETER":
+        case "VALUE_PARAMETER":
             return "parameter"
+        case "COLUMN_REF" if str(node.get("column_names", [""])[-1]).lower() == "rowid":
+            return "physical row number"
     return None
 
 

@@ -76,9 +76,9 @@ _WORDS: Final = {
     "WINDOW": "a window function",
     "STAR": "`*`",
     "POSITIONAL_REFERENCE": "a positional reference",
-    "DEFAULT": "DEFAULT",
+    "DEFAULT": "`DEFAULT`",
     "TABLE_FUNCTION": "a table function",
-    "EXPRESSION_LIST": "VALUES",
-    "SHOW_REF": "SHOW, DESCRIBE or SUMMARIZE",
-    "PIVOT": "PIVOT or UNPIVOT",
+    "EXPRESSION_LIST": "`VALUES`",
+    "SHOW_REF": "`SHOW`, `DESCRIBE` or `SUMMARIZE`",
+    "PIVOT": "`PIVOT` or `UNPIVOT`",
 }

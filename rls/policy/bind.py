@@ -113,7 +113,7 @@ class _Binding:
         text = f"{quote(self.relation.name)}.{quote(column.name)}"
         if fold(column.name) in self.labels_hidden:
             text = f"CAST({text} AS {shown_type(column.type)})"
-            return f"({text})" + "".join("." + quote(f) for f in fields)
+            text = f"({text})" if fields else text
         return text + "".join("." + quote(f) for f in fields)
 
     def _found_in(self, scope: Scope, names: tuple[str, ...]) -> bool:

@@ -142,7 +142,7 @@ def _mixed(policy: Policy, branch: Branch) -> Iterator[ExpressionInvalid]:
             if not inside:
                 yield ExpressionInvalid(
                     "policy.mixed_and_or",
-                    f"AND and OR without parentheses in policy `{policy.name}`: AND binds first",
+                    f"`AND` beside `OR` without parentheses in policy `{policy.name}`: `AND` binds first",
                     offset=child.start,
                     hint="put parentheses around what belongs together",
                 )

@@ -91,7 +91,7 @@ def _text_memberships(
             offset = character_offset(expression.text, node["query_location"])
             yield ExpressionInvalid(
                 "policy.in_text",
-                "IN over a text is true for every part of the text",
+                "`IN` over a text is true for every part of the text",
                 offset=offset,
                 hint="write `=`, or `contains(…)` if a part is meant",
             )

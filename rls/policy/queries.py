@@ -51,7 +51,7 @@ class QueryReader(Reader):
         for name, entry in zip(names, entries, strict=True):
             value = entry["value"]
             if value["key_targets"] or value["payload_aggregates"]:
-                raise self.refused(node, "USING KEY")
+                raise self.refused(node, "`USING KEY`")
             # An entry sees those before it; a name that only a later one takes is a table's.
             renamed = _folded(value["aliases"])
             query, items = self._cte_query(value["query_node"], Source(name, renamed=renamed), outer, visible)
@@ -74,7 +74,7 @@ class QueryReader(Reader):
 
     def _select(self, node: Tree, outer: Scope, ctes: Mapping[str, Source]) -> tuple[Tree, tuple[Item, ...]]:
         if node["sample"] is not None or node["qualify"] is not None:
-            raise self.refused(node, "SAMPLE or QUALIFY")
+            raise self.refused(node, "`SAMPLE` or `QUALIFY`")
         table, sources = self._from(node["from_table"], (), outer, ctes)
         scope = Scope(sources, outer=outer)
         items: list[Item] = []
@@ -122,7 +122,7 @@ class QueryReader(Reader):
                     targets = [self.expression(t, scope, ctes) for t in modifier["distinct_on_targets"]]
                     read.append({**modifier, "distinct_on_targets": targets})
                 case _:
-                    raise self.refused(node, "this LIMIT")
+                    raise self.refused(node, "this kind of `LIMIT`")
         return {**node, "modifiers": read}
 
     def _from(
@@ -132,7 +132,7 @@ class QueryReader(Reader):
         kind = str(node.get("type"))
         self.known_fields(node, "FROM_SUBQUERY" if kind == "SUBQUERY" else kind)
         if node["sample"] is not None:
-            raise self.refused(node, "SAMPLE")
+            raise self.refused(node, "`SAMPLE`")
         match kind:
             case "EMPTY":
                 return node, ()
@@ -189,11 +189,11 @@ class QueryReader(Reader):
         self.known_fields(node, "STAR")
         lists = ("exclude_list", "replace_list", "qualified_exclude_list", "rename_list")
         if node["columns"] or node["expr"] is not None or any(node[k] for k in lists):
-            raise self.refused(node, "COLUMNS, EXCLUDE, REPLACE or RENAME")
+            raise self.refused(node, "`COLUMNS`, `EXCLUDE`, `REPLACE` or `RENAME`")
         wanted = fold(node["relation_name"])
         found = tuple(s for s in sources if not wanted or s.name == wanted)
         if not found:
-            raise self.refused(node, "`*` without FROM")
+            raise self.refused(node, "`*` without `FROM`")
         return found
 
     def _output_name(self, item: Tree) -> str | None:

@@ -128,7 +128,7 @@ class Reader(ABC):
         if node["schema"] or node["catalog"] or len(node["qualified_name"]["path"]) != 1:
             raise self.refused(node, f"`{'.'.join(node['qualified_name']['path'])}`: a qualified function or a method")
         if node["export_state"] or node["order_bys"]["orders"]:
-            raise self.refused(node, "ORDER BY inside a function call")
+            raise self.refused(node, "`ORDER BY` inside a function call")
         reviewed = review(name, "expression")
         offset, length = self.place(node)
         if reviewed is None:

@@ -292,7 +292,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path, database: Path) -> None:
         with pytest.raises(EngineInvalid) as caught:
             DuckDBExecutor.open(path)
         assert caught.value.code == code
-    for name in ("", "memory", "TEMP"):
+    for name in ("", "system", "TEMP"):
         with pytest.raises(EngineInvalid) as caught:
             DuckDBExecutor.open(database, name=name)
         assert caught.value.code == "engine.name"

@@ -55,6 +55,13 @@ LEGAL = [
     "SELECT list_transform([1, 2], lambda x: x + id) FROM orders",
     'SELECT "user".id FROM orders AS "user"',
     "SELECT sum(id) OVER w, 1 + max(id) OVER (w), id FROM products WINDOW v AS (ORDER BY id), w AS (PARTITION BY id % (SELECT 1 + count(*) FROM orders)) ORDER BY id",
+    "SELECT CASE (SELECT count(*) FROM orders) WHEN 1 THEN 'a' WHEN 2 THEN 'b' ELSE 'c' END AS x FROM products",
+    "SELECT (SELECT max(id) FROM orders) BETWEEN 1 AND 3, id FROM products GROUP BY CUBE (id, (SELECT 1 FROM orders LIMIT 1)) ORDER BY ALL",
+    "SELECT [x FOR x IN (SELECT list(id ORDER BY id) FROM orders) IF x > 1] AS l",
+    "SELECT ARRAY(SELECT id FROM orders ORDER BY id), id IN (FROM orders SELECT id), id = ANY (FROM orders SELECT id) FROM products ORDER BY ALL",
+    "SELECT id FROM products ORDER BY (SELECT max(orders.id) FROM orders WHERE orders.id > products.id), 1 LIMIT (SELECT count(*) FROM orders)",
+    "SELECT DISTINCT ON ((SELECT max(id) FROM orders)) id FROM products ORDER BY id",
+    "SELECT id, sum(id) FILTER (WHERE id IN (SELECT id FROM orders)) AS s FROM products GROUP BY id HAVING id < (SELECT max(id) FROM orders) QUALIFY row_number() OVER (ORDER BY id) < (SELECT max(id) FROM orders) ORDER BY 1",
     "SELECT rowid, user FROM (SELECT id AS rowid, tenant FROM orders) AS t(rowid, user)",
 ]
 

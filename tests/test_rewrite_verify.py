@@ -58,10 +58,6 @@ MUTATIONS = {
         TEXT[TEXT.index("(SELECT * REP") : TEXT.index(") o USING") + 1],
         "(SELECT 'x' AS tenant, 1 AS id)",
     ),
-    "copy of a guard": (
-        "p.name",
-        f"(SELECT count(*) FROM {TEXT[TEXT.index('(SELECT * REP') : TEXT.index(') o USING') + 1]})",
-    ),
 }
 
 

@@ -96,24 +96,10 @@ def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) 
     for name in work.attributes:
         # A declared attribute that this principal lacks is NULL to the caller's own SQL.
         parameters[f"rls_{name}"] = values.get(name)
-    for use in found.attributes:
-        if _in_window_clause(use.node):
-            raise QueryRefused(
-                "query.attribute_in_window",
-                f"`user.{use.name}` cannot stand in a WINDOW clause",
-                position=parsed.position(use.start, use.end),
-                hint="write the window out after OVER",
-            )
     bound = Counter(f"rls_{fold(use.name)}" for use in found.attributes)
 
-    in_windows = {r.start for r in found.references if _in_window_clause(r.node)}
-    plain = [use for start, uses in work.used_at.items() if start not in in_windows for use in uses]
-    windowed = [use for start in in_windows for use in work.used_at[start]]
-
     def check(final: str) -> None:
-        verification.verify(
-            final, catalog=catalog, used=plain, windowed=windowed, bound=bound, original=sql, splices=splices
-        )
+        verification.verify(final, catalog=catalog, used=work.used, bound=bound, original=sql, splices=splices)
 
     check(text)
     for pivot in listed:
@@ -232,14 +218,6 @@ def _view_text(parsed: Parsed, reference: Reference, grant: Grant | None, work: 
         return f"(SELECT * FROM {source} AS {quote(view.name)}({columns}))"
     work.used.append((view, grant))
     return guard_text(view, grant, work.catalog, source=f"(SELECT * FROM {source} AS {quote(view.name)}({columns}))")
-
-
-def _in_window_clause(node: exp.Expr) -> bool:
-    while node.parent is not None:
-        if isinstance(node.parent, exp.Select) and node.arg_key == "windows":
-            return True
-        node = node.parent
-    return False
 
 
 def _attribute_splices(parsed: Parsed, found: Resolution, work: _Work, depth: int) -> list[Splice]:

@@ -6,7 +6,9 @@ statement kinds are allowed by name before anything looks at meaning.
 
 from __future__ import annotations
 
+import logging
 import re
+import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,10 +115,13 @@ def parse(text: Any) -> Parsed:
     if first.text.upper() not in _FIRST_WORDS:
         raise refuse_statement(text, first.start, first.text)
     try:
+        _quiet.now = True
         trees = _DIALECT.parser(error_level=sqlglot.ErrorLevel.IMMEDIATE).parse(_wrap_pivots(tokens), text)
     except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
         # The parser's own slips on hostile text (a missing attribute, a failed index) are syntax errors to the caller.
         raise _syntax(text, error) from None
+    finally:
+        _quiet.now = False
     tree = trees[0] if len(trees) == 1 else None
     if tree is None:
         raise QueryRefused("query.statements", "the query holds more than one statement", hint="send one at a time")
@@ -200,6 +205,22 @@ def _wrap_pivots(tokens: list[Token]) -> list[Token]:
             ]
         out.append(token)
     return out
+
+
+class _Quiet(threading.local, logging.Filter):
+    """sqlglot logs the whole text of a statement it does not know; a caller's text is not for the host's log."""
+
+    now = False
+
+    def __init__(self) -> None:
+        logging.Filter.__init__(self)
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
+        return not self.now
+
+
+_quiet = _Quiet()
+logging.getLogger("sqlglot").addFilter(_quiet)
 
 
 def _check_characters(text: str) -> None:

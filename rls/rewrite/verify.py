@@ -98,6 +98,7 @@ for _name in (
 ):  # fmt: skip
     _ALLOWED[_name] = _WINDOW
 
+_SHORT: Final = 12  # characters; shorter replacements are names, not guards
 _CLASSES: Final = {
     None, "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION",
     "LAMBDA", "OPERATOR", "PARAMETER", "POSITIONAL_REFERENCE", "STAR", "SUBQUERY", "TYPE", "WINDOW",
@@ -112,7 +113,6 @@ def verify(
     catalog: Catalog,
     used: Sequence[tuple[Relation, Grant]],
     bound: Mapping[str, int],
-    windowed: Sequence[tuple[Relation, Grant]] = (),
     original: str = "",
     splices: Sequence[Splice] = (),
 ) -> None:
@@ -120,7 +120,7 @@ def verify(
 
     `used` lists the relation and grant of every guard the text must hold, one entry per guard; `bound` how often the
     text binds each `rls_` parameter outside the guards (`user.<attribute>`); other parameters are the caller's own.
-    `windowed` lists the guards that stand in a WINDOW clause. `original` and `splices` only serve to point into the caller's text.
+    `original` and `splices` only serve to point into the caller's text.
     Raises `QueryRefused`: `query.syntax`, `.statements`, `.statement_kind`, `.construct`, `.function`, `.type`,
     `.collation`, `.parameter`, `.rowid`, `.unguarded`.
     """
@@ -132,19 +132,19 @@ def verify(
     if len(trees) != 1:
         raise QueryRefused("query.statements", "the query holds more than one statement", hint="send one at a time")
     expected: dict[tuple[str, ...], list[Any]] = {}
-    for relation, grant in (*used, *windowed):
+    for relation, grant in used:
         trees_of = expected.setdefault(_path(catalog, relation), [])
         tree = _expected_guard(relation, grant, catalog)
         if tree not in trees_of:
             trees_of.append(tree)
     walk = _Walk(place, expected, catalog)
     found = walk.run(trees[0])
-    if walk.bound != Counter(bound):
+    if walk.bound.keys() != bound.keys() or Counter(bound) - walk.bound:
         raise QueryRefused("query.parameter", "parameters that start with `rls_` are reserved", hint="rename them")
     wanted = Counter(_path(catalog, relation) for relation, _ in used)
-    # DuckDB copies a named window to each of its users, so the guards in it are there any number of times.
-    anywhere = {_path(catalog, relation) for relation, _ in windowed}
-    if wanted - found or (found - wanted).keys() - anywhere:
+    # At least: DuckDB copies a named window to its users and the operand of a CASE to its branches. One too few means
+    # that a guard stands where the engine reads no query.
+    if wanted - found:
         raise QueryRefused(
             "query.unguarded",
             "the query could not be shown to read only what is permitted",
@@ -278,6 +278,12 @@ class _Walk:
                     )
             case "COLUMN_REF":
                 self._note_name(tree)
+            case "VALUE_CONSTANT":
+                # A guard that one parser reads as a query and the other as a string would show a policy.
+                literal = tree.get("literal")
+                text = literal.get("text") if isinstance(literal, dict) else None
+                if text and any(s.text in text for s in self.place.splices if len(s.text) > _SHORT):
+                    raise self._unguarded(tree)
             case "VALUE_PARAMETER":
                 name = fold(tree["identifier"])
                 if name.startswith("rls_"):

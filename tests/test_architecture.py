@@ -1,0 +1,165 @@
+"""Who may import what: read from the source, so that a wrong import fails here before it costs anything."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "rls"
+MODULES = {
+    ".".join(("rls", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+# Library → the modules (or packages) that may import it.
+LIBRARIES = {
+    "duckdb": (
+        "rls.engines",
+        # DuckDB's parser, and its opinion on types, on empty instances of their own.
+        "rls.rewrite.engine_ast",
+        "rls.policy.parser",
+        "rls.policy.scratch",
+        "rls.policy.check_types",
+        "rls.policy.check_truth",
+        # Builds the demo's data and counts all of its rows, for the matrix of rows seen.
+        "rls.cli.demo_stage",
+    ),
+    "sqlglot": ("rls.rewrite",),
+    "jwt": ("rls.identity",),
+    "cryptography": ("rls.identity",),
+    "pydantic": ("rls.identity.model", "rls.policy.model", "rls.yaml_model"),
+    "ruamel": ("rls.yaml_source",),
+    "pyarrow": ("rls.engines",),
+    "pandas": ("rls.result",),
+    "rich": ("rls.cli",),
+    "click": ("rls.cli",),
+}
+# Package → the packages it may import. Data moves one way: token → principal → grants → guarded query → result → record.
+LAYERS = {
+    "rls.identity": ("rls.identity", "rls.errors", "rls.yaml_model", "rls.yaml_source", "rls.catalog"),
+    "rls.rewrite": (
+        "rls.rewrite",
+        "rls.errors",
+        "rls.catalog",
+        "rls.identity.principal",
+        "rls.policy.grant",
+    ),
+    "rls.engines": ("rls.engines", "rls.errors", "rls.catalog", "rls.rewrite.guarded", "rls.rewrite.splice"),
+    "rls.audit": (
+        "rls.audit",
+        "rls.errors",
+        "rls.engines.failures",
+        "rls.identity.principal",
+        "rls.rewrite.guarded",
+    ),
+}
+VALUES = {
+    "rls.errors": (),
+    "rls.catalog": (),
+    "rls.identity.principal": (),
+    "rls.policy.grant": (),
+    "rls.rewrite.guarded": ("rls.policy.grant",),
+    "rls.audit.record": (),
+}
+
+
+def imports(path: Path, *, types_too: bool = True) -> Iterator[str]:
+    """The modules that a file imports anywhere in it; without `types_too`, those it imports when it is imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are written in full"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif types_too or not late(node):
+            pending += ast.iter_child_nodes(node)
+
+
+def late(node: ast.AST) -> bool:
+    """Whether what is inside runs after the import of its module, or never."""
+    for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    return for_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def inside(name: str, homes: tuple[str, ...]) -> bool:
+    return any(name == home or name.startswith(home + ".") for home in homes)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_imported_in_its_few_places(library: str) -> None:
+    found = {module for module, path in MODULES.items() if any(n.partition(".")[0] == library for n in imports(path))}
+    assert {module for module in found if not inside(module, LIBRARIES[library])} == set()
+    assert found, f"nothing imports {library} any more: drop it"
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_data_moves_one_way(layer: str) -> None:
+    wrong = [
+        (module, name)
+        for module, path in MODULES.items()
+        if inside(module, (layer,))
+        for name in imports(path)
+        if name in MODULES and name != "rls" and not inside(name, LAYERS[layer]) and name not in LAYERS
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", VALUES)
+def test_value_objects_import_nothing(module: str) -> None:
+    found = {name for name in imports(MODULES[module]) if name in MODULES}
+    assert found == set(VALUES[module])
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    graph = {m: {n for n in imports(p, types_too=False) if n in MODULES and n != m} for m, p in MODULES.items()}
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " → ".join((*trail, module))
+        if module not in done:
+            for name in graph[module]:
+                visit(name, (*trail, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_every_file_says_first_what_it_is() -> None:
+    silent = [
+        module
+        for module, path in MODULES.items()
+        if path.read_text(encoding="utf-8").strip()
+        and not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert silent == []
+
+
+def test_there_is_one_way_in() -> None:
+    """No interface verifies a token, guards a text or runs one by itself: the engine does, and records it."""
+    own_ways = (
+        "rls.identity.verify",
+        "rls.rewrite.guard",
+        "rls.engines.base",
+        "rls.identity.verify_token",
+        "rls.guard",
+    )
+    found = [
+        (module, name)
+        for module, path in MODULES.items()
+        if inside(module, ("rls.cli", "rls.serve"))
+        for name in imports(path)
+        if inside(name, own_ways)
+    ]
+    assert found == []
+    # The catalog of a file is read by opening it; nothing is run.
+    openers = {m for m, p in MODULES.items() if "rls.engines.duckdb" in imports(p) and m != "rls.engine"}
+    assert openers <= {"rls.cli.opening"}

@@ -291,6 +291,8 @@ class _Walk:
             case "JOIN":
                 if tree["ref_type"] not in ("REGULAR", "NATURAL", "CROSS", "POSITIONAL", "ASOF", "NEAREST"):
                     raise self._construct(tree, f"{tree['ref_type']} JOIN")
+                if any(fold(name) == "rowid" for name in tree["using_columns"]):
+                    self.odd_names.setdefault("rowid", tree)
             case "SHOW_REF":
                 if tree["query"] is None or tree["show_type"] not in ("SUMMARY", "DESCRIBE") or tree["table_name"]:
                     raise self._construct(tree, "SHOW")

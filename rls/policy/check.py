@@ -62,8 +62,8 @@ def _targets(policies: PolicySet, catalog: Catalog) -> Iterator[Finding]:
         for rule in rules.columns:
             if covered and all(r.column(rule.column) is None for r in covered):
                 message = f"no table of the pattern has a column `{rule.column}`"
-                at = Place(rule.place.document, rule.place.path[:2])
-                yield Finding.of(at.invalid("policy.unknown_column", message), "warning")
+                document, at = rule.place.document, rule.place.path[:2]
+                yield Finding.of(document.invalid("policy.unknown_column", message, path=at, key=True), "warning")
 
 
 def _unknown_relation(path: tuple[str, ...], place: Place, catalog: Catalog) -> PolicyInvalid:

@@ -163,10 +163,9 @@ def _unknown_column(rule: ColumnRule, relation: Relation) -> PolicyInvalid:
     from rls.yaml_model import suggest
 
     hint = suggest(rule.column, [c.name for c in relation.columns])
-    at = Place(rule.place.document, rule.place.path[:2])
-    return at.document.invalid(
-        "policy.unknown_column", f"`{relation.label}` has no column `{rule.column}`", path=at.path, key=True, hint=hint
-    )
+    message = f"`{relation.label}` has no column `{rule.column}`"
+    document, at = rule.place.document, rule.place.path[:2]
+    return document.invalid("policy.unknown_column", message, path=at, key=True, hint=hint)
 
 
 def _refuse_two_names(rules: list[Rules]) -> None:

@@ -27,7 +27,7 @@ __all__ = ["check_policies"]
 
 def check_policies(policies: PolicySet, catalog: Catalog) -> list[Finding]:
     """Everything that a person should look at before these policies guard this catalog, sorted by place."""
-    catalog = catalog.from_schema(("main",))
+    catalog = catalog.from_schema(("main",)).attached_as("checked")
     scratch = Scratch(catalog)
     try:
         found = [

@@ -103,14 +103,14 @@ def read_expression(text: str, attributes: Mapping[str, Attribute], *, branches:
             message, hint = "`;` inside an expression", "one expression, without `;`"
         raise ExpressionInvalid("policy.one_expression", message, offset=offset, hint=hint)
     tree = _only_expression(select, text)
-    reader = QueryReader(text, attributes)
+    reader = QueryReader(text, tree, attributes)
     root = _branch(tree, reader, branches=branches)
     return Expression(text, root, tuple(reader.holes))
 
 
 def read_tree(tree: Tree, text: str, attributes: Mapping[str, Attribute]) -> Expression:
     """An expression from a tree that was made from another one's: the same checks, as one leaf."""
-    reader = QueryReader(text, attributes)
+    reader = QueryReader(text, tree, attributes)
     root = _branch(tree, reader, branches=False)
     return Expression(text, root, tuple(reader.holes))
 
@@ -136,6 +136,8 @@ def _branch(tree: Tree, reader: Reader, *, branches: bool) -> Branch:
     if kind is None:
         first = len(reader.holes)
         parts = _parts(write_expression(reader.read(tree)), reader.prefix)
+        if sorted(part for part in parts if isinstance(part, int)) != list(range(first, len(reader.holes))):
+            raise ExpressionInvalid("policy.unstable", "a name is lost in writing this expression", offset=start)
         names = frozenset(h.names[0] for h in reader.holes[first:] if h.kind == "attribute")
         return Branch("leaf", tree, start, end, parts=parts, attributes=names)
     children = tuple(_branch(child, reader, branches=True) for child in tree["children"])

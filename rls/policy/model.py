@@ -25,6 +25,14 @@ def _condition(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
+def _check_column(text: str) -> str:
+    # A column may be called anything; what is no column of the relation is found by `check`.
+    if not text or len(text) > 255:
+        raise ValueError("a column's name must be 1 to 255 characters")
+    return text
+
+
+ColumnName = Annotated[str, AfterValidator(_check_column)]
 Name = Annotated[str, AfterValidator(_check_name)]
 Condition = Annotated[str, BeforeValidator(_condition)]
 
@@ -64,7 +72,7 @@ class ColumnEntry(Strict):
 class PatternEntry(Strict):
     """Tables that have all of `with_columns`, in one of `in_schemas` if given, but none of `except`."""
 
-    with_columns: list[Name] = []
+    with_columns: list[ColumnName] = []
     in_schemas: list[Name] = []
     exempt: list[Name] = Field(default=[], alias="except")
 
@@ -82,7 +90,7 @@ class PolicyFile(Strict):
     relations: PatternEntry | None = None
     public: Literal[True] | None = None
     policies: list[PolicyEntry] = []
-    columns: dict[Name, ColumnEntry] = {}
+    columns: dict[ColumnName, ColumnEntry] = {}
     description: str = ""
 
     @model_validator(mode="after")

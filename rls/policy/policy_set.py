@@ -29,7 +29,7 @@ __all__ = ["PolicySet", "bind_column", "bind_policy", "public_labels", "rules_fo
 _MAX_CATALOGS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PolicySet:
     """The policies of a directory. `rules` keep every policy's text, tree and place; `version` is a hash over
     everything that decides; `attributes` are the declared and built-in ones by folded name."""

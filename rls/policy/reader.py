@@ -7,6 +7,7 @@ by name, and a field this release does not know is refused too.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final
@@ -30,11 +31,11 @@ def attribute_name(tree: Tree) -> str | None:
 
 
 class Reader(ABC):
-    """Reads the expressions of one policy text; `holes` grows with them. One instance per text, one thread."""
+    """Reads the expressions of one policy text, parsed to `tree`; `holes` grows with them. One text, one thread."""
 
-    def __init__(self, text: str, attributes: Mapping[str, Attribute]) -> None:
+    def __init__(self, text: str, tree: Tree, attributes: Mapping[str, Attribute]) -> None:
         self.text, self.attributes = text, attributes
-        self.prefix = _free_prefix(text)
+        self.prefix = _free_prefix(tree)
         self.holes: list[Hole] = []
         self._depth = 0  # sub-queries around the place being read
 
@@ -266,8 +267,9 @@ class Reader(ABC):
         )
 
 
-def _free_prefix(text: str) -> str:
-    prefix, folded = "hole", fold(text)
+def _free_prefix(tree: Tree) -> str:
+    # Of the tree, not of the author's text: there `E'\\x68ole0_'` does not look like what it means.
+    prefix, folded = "hole", fold(json.dumps(tree, ensure_ascii=False))
     while prefix in folded:
         prefix += "x"
     return prefix

@@ -6,7 +6,8 @@ running DuckDB and attacks every verdict. Invariant (closed): a name without a r
 
 Verdicts
   leakproof  total for every argument the binder accepts: cannot raise, has no side effect, sees nothing but its
-             arguments and gives the same answer wherever it stands in the query (so it may be moved below a fence)
+             arguments and gives the same answer wherever it stands in the query (so it may be moved below a fence);
+             VARIANT arguments apart, which the binder casts to any type, and that cast raises
   raises     callers may use it above a fence: it may raise on some value, is volatile, or multiplies rows
   forbidden  refused in every spelling: quoted, qualified, as a method, as an operator called as a function
 

@@ -14,11 +14,13 @@ from typing import Any, NoReturn
 
 import click
 
+import rls
+
 __all__ = ["COMMANDS", "LazyGroup", "cli", "main", "run"]
 
 # name → (where the command is, its line in `rls --help`)
 COMMANDS = {
-    "demo": ("rls.cli.demo:demo", "See it work: a warehouse, three people, five queries, one attack."),
+    "demo": ("rls.cli.demo:demo", "See it work: a warehouse, three people, five questions, two attacks."),
     "check": ("rls.cli.check:check", "Check a policy directory against a database."),
     "explain": ("rls.cli.explain:explain", "Show what a query becomes for a persona, and why; reads no data."),
     "query": ("rls.cli.query:query", "Run a query as the holder of a token."),
@@ -58,7 +60,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="rls", message="rls %(version)s")
+@click.version_option(rls.__version__, message="rls %(version)s")
 def cli() -> None:
     """Row-level security for analytics SQL: a signed token and a query go in, an answer that holds only what that user
     may see comes out.
@@ -75,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
         # Commands return their exit code, or None for 0; click itself returns codes for --help and --version.
-        outcome: Any = cli.main(list(arguments), prog_name="rls", standalone_mode=False)
+        outcome: Any = cli.main(list(arguments) or ["--help"], prog_name="rls", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except click.ClickException as error:
         from rls.cli.failures import report_usage

@@ -24,9 +24,10 @@ FOUND = 1
 @click.option("--keys", is_flag=True, help="Load the issuers' keys as well, as the engine does.")
 @json_option
 def check(*, policies: Path, database: Path, strict: bool, keys: bool, as_json: bool) -> int:
-    """Check the policy directory DIR against a database.
+    """Check a policy directory against a database.
 
-    Exit code 1 if there are errors, 3 if a file cannot be read as policies at all. Warnings are shown and accepted.
+    Exit code 1 if there are errors, 3 if a file of DIR cannot be read as policies at all. Warnings are shown and
+    accepted.
     """
     from rls.cli.failures import pointing_into_file
     from rls.cli.opening import open_catalog

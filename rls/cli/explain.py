@@ -58,8 +58,11 @@ def show(explanation: Explanation, persona: str, principal: Principal) -> None:
     out.print()
     out.print(render.sql_table(out, side_by_side(explanation.original, explanation.splices)))
     if not explanation.grants:
+        out.print()
         out.print(render.styled(("the query reads no relation", "note")))
         return
+    out.print()
     out.print(render.grant_table(explanation.grants))
     if explanation.parameters:
+        out.print()
         out.print(render.parameter_lines(explanation.parameters))

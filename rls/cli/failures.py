@@ -89,6 +89,9 @@ def report(error: RlsError, *, as_json: bool) -> int:
 
 def report_usage(error: click.ClickException, *, as_json: bool) -> int:
     """Print what is wrong with the command line; returns 2."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError) and not as_json:
+        click.echo(error.format_message(), err=True)
+        return USAGE
     message = " ".join(error.format_message().split())
     message = (message[:1].lower() + message[1:]).rstrip(".")
     hint = None

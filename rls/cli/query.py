@@ -82,6 +82,7 @@ def show(result: Result, *, limit: int, seconds: float) -> None:
     cells = [tuple(NULL if value is None else _cell(value) for value in row) for row in shown]
     table, fitting = render.wide_table(out, columns, cells, nulls=NULL)
     out.print(table)
+    out.print()
     notes = [_count(result.row_count, "row")]
     if len(shown) < result.row_count:
         notes.append(f"{len(shown)} shown, --rows shows more")

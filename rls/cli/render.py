@@ -76,10 +76,16 @@ _GAP = 3  # what rich puts between two columns
 
 def console(*, stderr: bool = False) -> Console:
     """A console for the process's output; it finds out itself what the terminal can do."""
-    made = Console(theme=THEME, stderr=stderr, highlight=False, emoji=False, markup=False)
+    made = _Console(theme=THEME, stderr=stderr, highlight=False, emoji=False, markup=False)
     if not made.is_terminal:
         made.file = cast(IO[str], _Stripped(made.file))
     return made
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # rich would end the program with exit code 1, which here means findings; `run` knows what to do.
+        raise BrokenPipeError
 
 
 class _Stripped:

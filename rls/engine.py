@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rls.audit.attempt import Attempt
 from rls.audit.sinks import FileSink, open_sink
@@ -22,7 +22,7 @@ from rls.catalog import Catalog
 from rls.engines.base import Executor, Fetch, Fetched
 from rls.engines.limits import Limits
 from rls.engines.parameters import check_parameters
-from rls.errors import AuditFailed, PolicyInvalid, QueryFailed, QueryRefused, RlsError
+from rls.errors import AuditFailed, EngineInvalid, PolicyInvalid, QueryFailed, QueryRefused, RlsError
 from rls.explanation import Explanation, explain_guarded
 from rls.identity.principal import Principal
 from rls.result import Result
@@ -79,6 +79,7 @@ class Engine:
         audit: str | os.PathLike[str] | Callable[[AuditRecord], object] | AuditSink,
         name: str | None = None,
         limits: Limits | None = None,
+        isolation: Literal["thread", "process"] = "thread",
     ) -> Engine:
         """An engine over a DuckDB file, which is opened read-only.
 
@@ -86,11 +87,12 @@ class Engine:
         audit     where records go: a path of a JSON-lines file, a callable, or an object with `write(record)`
         name      what callers call the database, as in `warehouse.main.orders`; default: the file's stem
         limits    bounds for every query; default: `Limits()`
+        isolation `thread`: queries run in this process, under DuckDB's own limits. `process`: in worker processes
+                  under limits of the operating system, so that not even a crash of DuckDB reaches this process
 
         Raises `PolicyInvalid`, `EngineInvalid` (`engine.database_*`, `engine.name`), `AuditFailed` (`audit.open`,
         `audit.sink`).
         """
-        from rls.engines.duckdb import DuckDBExecutor
         from rls.policy.load import load_policies
 
         loaded = load_policies(os.fspath(policies))
@@ -98,7 +100,7 @@ class Engine:
         with contextlib.ExitStack() as undo:
             if isinstance(sink, FileSink) and sink is not audit:
                 undo.callback(sink.close)
-            executor = DuckDBExecutor.open(os.fspath(path), name=name, limits=limits)
+            executor = _open_executor(os.fspath(path), name, limits, isolation)
             undo.callback(executor.close)
             engine = cls(executor, loaded, sink)
             engine._closing = undo.pop_all()
@@ -307,6 +309,20 @@ class Session:
             version, principal = self._verified(state)
             self._version, self._principal = version, principal
         return principal
+
+
+def _open_executor(path: str, name: str | None, limits: Limits | None, isolation: str) -> Executor:
+    match isolation:
+        case "thread":
+            from rls.engines.duckdb import DuckDBExecutor
+
+            return DuckDBExecutor.open(path, name=name, limits=limits)
+        case "process":
+            from rls.engines.workers import WorkersExecutor
+
+            return WorkersExecutor.open(path, name=name, limits=limits)
+        case _:
+            raise EngineInvalid("engine.isolation", "isolation is `thread` or `process`", hint="give one of them")
 
 
 def _check_text(sql: object, limit: int) -> None:

@@ -60,10 +60,11 @@ class _Instance:
 class DuckDBExecutor:
     """An `Executor` over one DuckDB file. Thread-safe: every query has its own cursor."""
 
-    def __init__(self, path: Path, *, name: str, limits: Limits) -> None:
+    def __init__(self, path: Path, *, name: str, limits: Limits, attached: str | None = None) -> None:
+        """`path` is an existing file; `attached` is for workers, which must agree on the name that guards use."""
         self._path, self._limits = path, limits
         # 128 bits: a caller who has to guess it would need longer than the file lives.
-        self._attached = f"rls_{secrets.token_hex(16)}"
+        self._attached = attached or f"rls_{secrets.token_hex(16)}"
         self._watchdog = Watchdog()
         self._shadow = Shadow()
         self._slots = threading.BoundedSemaphore(limits.concurrent)
@@ -73,7 +74,9 @@ class DuckDBExecutor:
         self._catalog = read_catalog(self._instance.connection, self._attached, name=name)
 
     @classmethod
-    def open(cls, path: str | Path, *, name: str | None = None, limits: Limits | None = None) -> DuckDBExecutor:
+    def open(
+        cls, path: str | Path, *, name: str | None = None, limits: Limits | None = None, attached: str | None = None
+    ) -> DuckDBExecutor:
         """Open a DuckDB file read-only; `name` is what callers call the database (default: the file's stem).
 
         Raises `EngineInvalid`: `engine.database_missing`, `.database_invalid`, `.database_locked`, `.name`.
@@ -86,7 +89,7 @@ class DuckDBExecutor:
             )
         if not file.is_file():
             raise EngineInvalid("engine.database_missing", f"there is no database file `{file}`", hint="check the path")
-        return cls(file.resolve(), name=title, limits=limits or Limits())
+        return cls(file.resolve(), name=title, limits=limits or Limits(), attached=attached)
 
     @property
     def version(self) -> str:

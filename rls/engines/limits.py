@@ -23,6 +23,7 @@ class Limits:
     parameters  values a caller may bind in one query, the items of lists counted
     threads     threads DuckDB runs queries on, for all queries together
     concurrent  queries that run at once; more wait
+    processes   worker processes, where queries run in such; each gets its share of `memory`, and one query at a time
     """
 
     seconds: float = 30.0
@@ -33,6 +34,7 @@ class Limits:
     parameters: int = 10_000
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     concurrent: int = 16
+    processes: int = 2
 
     def __post_init__(self) -> None:
         for each in fields(self):

@@ -1,0 +1,189 @@
+"""Frames between an engine and its worker processes: requests, answers, errors.
+
+Takes and returns Python values; owns that nothing a worker sends can run code here. A worker executes hostile queries
+in C++; should one take it over, its answers are still only data: JSON, Arrow, and pickles of plain values.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import mmap
+import os
+import pickle
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rls.engines.base import Fetched
+from rls.errors import EngineInvalid, Position, QueryFailed, QueryRefused, RlsError
+from rls.rewrite.guarded import GuardedQuery, Splice
+
+__all__ = ["Request", "WorkerGone", "receive_answer", "receive_request", "send_answer", "send_request"]
+
+_LENGTH: Final = struct.Struct("!Q")
+_HEADER_BYTES: Final = 64 << 20
+_MOVING_SECONDS: Final = 30.0
+
+
+class WorkerGone(Exception):
+    """The other side has closed the connection or sent what is not a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a worker needs of a guarded query: the final text and its values, and the places of the caller's text."""
+
+    sql: str
+    original: str
+    splices: tuple[Splice, ...]
+    values: dict[str, object]
+    parameters: dict[str, object]
+    form: str
+
+    @classmethod
+    def of(cls, guarded: GuardedQuery, parameters: dict[str, object], *, form: str) -> Request:
+        """The request for a guarded query; `form` is a `Fetch` or `names`."""
+        return cls(guarded.sql, guarded.original, guarded.splices, dict(guarded.parameters), parameters, form)
+
+    def guarded(self) -> GuardedQuery:
+        """The query, without its reasons."""
+        return GuardedQuery(self.sql, self.values, self.original, {}, "", self.splices)
+
+
+def send_request(connection: socket.socket, request: Request) -> None:
+    """Engine → worker."""
+    _send(connection, pickle.dumps(request))
+
+
+def receive_request(connection: socket.socket) -> Request:
+    """Worker: the next request. Raises `WorkerGone` when the engine has closed the connection."""
+    found = pickle.loads(_receive(connection, 1 << 62))  # noqa: S301 (the engine is the trusted side)
+    if not isinstance(found, Request):
+        raise WorkerGone
+    return found
+
+
+def send_answer(connection: socket.socket, answer: Fetched | RlsError) -> None:
+    """Worker → engine: a header, then the rows as a frame, or Arrow as an open file."""
+    if isinstance(answer, RlsError):
+        _send(connection, json.dumps({"error": _error_fields(answer)}).encode())
+        return
+    header = {"columns": answer.columns, "types": answer.types, "rows": answer.row_count}
+    if answer.table is not None:
+        _send(connection, json.dumps({**header, "form": "arrow"}).encode())
+        file = _arrow_file(answer.table)
+        try:
+            socket.send_fds(connection, [b"\0"], [file])
+        finally:
+            os.close(file)
+        return
+    _send(connection, json.dumps({**header, "form": "rows"}).encode())
+    _send(connection, pickle.dumps(answer.rows))
+
+
+def receive_answer(connection: socket.socket, *, size: int) -> Fetched | RlsError:
+    """Engine: the answer, of at most `size` bytes. Raises `WorkerGone` when the worker has died or does not answer as
+    a worker does, `TimeoutError` when nothing has come within the connection's timeout."""
+    try:
+        header = json.loads(_receive(connection, _HEADER_BYTES))
+        # It has run; what is left is moving the rows.
+        connection.settimeout(_MOVING_SECONDS)
+        if "error" in header:
+            return _error(header["error"])
+        columns, types, rows = tuple(header["columns"]), tuple(header["types"]), header["rows"]
+        if header["form"] == "arrow":
+            return Fetched(columns, types, rows, table=_receive_arrow(connection, size))
+        found = _PlainValues(io.BytesIO(_receive(connection, size))).load()
+        if not isinstance(found, list) or len(found) != rows:
+            raise WorkerGone
+        return Fetched(columns, types, rows, rows=found)
+    except (ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise WorkerGone from error
+
+
+class _PlainValues(pickle.Unpickler):
+    """Loads numbers, texts, dates and containers of them, and calls nothing else."""
+
+    _ALLOWED: Final = {
+        "datetime": {"date", "datetime", "time", "timedelta", "timezone"},
+        "decimal": {"Decimal"},
+        "uuid": {"UUID"},
+        "pytz": {"_UTC", "_p"},
+    }
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if global_name not in self._ALLOWED.get(module_name, ()):
+            raise pickle.UnpicklingError("not a plain value")
+        return super().find_class(module_name, global_name)
+
+
+def _arrow_file(table: Any) -> int:
+    """An anonymous file in memory with the table as an Arrow stream; the engine maps it instead of copying it."""
+    import pyarrow
+
+    file = os.memfd_create("rls-result", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(file), "wb") as sink, pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return file
+
+
+def _receive_arrow(connection: socket.socket, size: int) -> Any:
+    import pyarrow
+
+    _, files, _, _ = socket.recv_fds(connection, 1, 1)
+    if len(files) != 1:
+        raise WorkerGone
+    try:
+        if os.fstat(files[0]).st_size > size:
+            raise WorkerGone
+        mapped = mmap.mmap(files[0], 0, prot=mmap.PROT_READ)
+    finally:
+        os.close(files[0])
+    with pyarrow.ipc.open_stream(pyarrow.py_buffer(mapped)) as stream:
+        return stream.read_all()
+
+
+def _error_fields(error: RlsError) -> dict[str, Any]:
+    position = getattr(error, "position", None)
+    place = None if position is None else [position.offset, position.line, position.column, position.length]
+    fields = {"code": error.code, "message": error.message, "hint": error.hint, "detail": error.detail}
+    return {**fields, "kind": type(error).__name__, "position": place}
+
+
+def _error(fields: dict[str, Any]) -> RlsError:
+    code, message = str(fields["code"]), str(fields["message"])
+    hint, detail = fields["hint"], fields["detail"]
+    match fields["kind"]:
+        case "QueryRefused":
+            place = fields["position"]
+            position = None if place is None else Position(*place)
+            return QueryRefused(code, message, position=position, hint=hint, detail=detail)
+        case "EngineInvalid":
+            return EngineInvalid(code, message, hint=hint, detail=detail)
+        case _:
+            return QueryFailed(code, message, hint=hint, detail=detail)
+
+
+def _send(connection: socket.socket, payload: bytes) -> None:
+    connection.sendall(_LENGTH.pack(len(payload)))
+    connection.sendall(payload)
+
+
+def _receive(connection: socket.socket, limit: int) -> bytes:
+    (size,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+    if size > limit:
+        raise WorkerGone
+    return bytes(_exactly(connection, size))
+
+
+def _exactly(connection: socket.socket, size: int) -> bytearray:
+    found = bytearray(size)
+    view, at = memoryview(found), 0
+    while at < size:
+        got = connection.recv_into(view[at:])
+        if got == 0:
+            raise WorkerGone
+        at += got
+    return found

@@ -12,6 +12,7 @@ import os
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -104,6 +105,8 @@ class Engine:
             undo.callback(executor.close)
             engine = cls(executor, loaded, sink)
             engine._closing = undo.pop_all()
+        # An engine that nobody closed is closed when it is collected, or when the program ends.
+        weakref.finalize(engine, engine._closing.close)
         return engine
 
     @property

@@ -64,7 +64,7 @@ def show_people(out: Console, story: dict[str, Any]) -> None:
     rows = []
     for name, who in story["people"].items():
         shown = plain(who["attributes"])
-        attributes = ", ".join(f"{k}: {'/'.join(v) if isinstance(v, list) else v}" for k, v in sorted(shown.items()))
+        attributes = "\n".join(f"{k} {', '.join(v) if isinstance(v, list) else v}" for k, v in shown.items())
         named = render.styled((name, "name"), (f"\n{who['subject']}", "note"))
         rows.append((named, ", ".join(sorted(who["roles"])), who["what"], attributes))
     out.print(render.table("who", "role", "", "attributes", rows=rows))

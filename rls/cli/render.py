@@ -245,11 +245,13 @@ def share(part: int, whole: int) -> Text:
     >>> share(25, 100).plain
     '25  25 %'
     """
-    if not part:
-        return Text("0   — ", "kind.never")
     percent = 100 * part / whole if whole else 100.0
-    style = "kind.always" if part >= whole else "green" if percent >= 10 else "yellow"
-    words = f"{percent:3.0f} %" if percent >= 1 else "<1 %"
+    if not part:
+        style, words = "kind.never", "—"
+    elif part >= whole:
+        style, words = "kind.always", "all"
+    else:
+        style, words = ("green" if percent >= 10 else "yellow"), (f"{percent:.0f} %" if percent >= 1 else "<1 %")
     return Text.assemble((f"{part:,} ", style), (f"{words:>5}", "note"))
 
 

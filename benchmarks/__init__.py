@@ -1,0 +1,1 @@
+"""What rls costs: `python -m benchmarks`. Data-driven, beside floors; answers are checked before times count."""

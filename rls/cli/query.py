@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -26,6 +26,13 @@ NULL = "NULL"
 @policies_option
 @database_option
 @audit_option
+@click.option(
+    "--isolation",
+    default="thread",
+    show_default=True,
+    type=click.Choice(["thread", "process"]),
+    help="`process`: in a worker that the operating system limits (Linux).",
+)
 @click.option("--rows", default=50, show_default=True, type=click.IntRange(min=1), help="Rows shown on a terminal.")
 @json_option
 @click.argument("sql")
@@ -36,6 +43,7 @@ def query(
     policies: Path,
     database: Path,
     audit: Path,
+    isolation: Literal["thread", "process"],
     rows: int,
     as_json: bool,
     sql: str,
@@ -50,7 +58,10 @@ def query(
     from rls.cli.failures import pointing_into
     from rls.engine import Engine
 
-    with Engine.open(database, policies=policies, audit=audit) as engine, pointing_into(text):
+    with (
+        pointing_into(text),
+        Engine.open(database, policies=policies, audit=audit, isolation=isolation) as engine,
+    ):
         started = time.perf_counter()
         result = engine.query(given, text)
         seconds = time.perf_counter() - started

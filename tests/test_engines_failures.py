@@ -44,6 +44,7 @@ def test_json_and_plain_reports_are_read_alike() -> None:
         ("Binder Error: boo", QueryRefused, "query.invalid"),
         ("Catalog Error: Did you mean hidden?", QueryRefused, "query.invalid"),
         ("Parser Error: syntax error", QueryRefused, "query.invalid"),
+        ("Binder Error: Max expression depth limit of 1000 exceeded", QueryRefused, "query.too_nested"),
     ],
 )
 def test_every_kind_has_a_code_and_no_text_of_duckdb_is_public(text: str, kind: type, code: str) -> None:

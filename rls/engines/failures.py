@@ -94,6 +94,10 @@ def explain_failure(report: EngineReport, guarded: GuardedQuery) -> RlsError:
     """The public error for a report; the caller's place is given where the fault is in the caller's own text."""
     detail = f"{report.kind}: {report.message.partition(_CANDIDATES)[0]}"[:_DETAIL_CHARACTERS]
     where = place(guarded, report.offset)
+    if report.kind in _BIND and report.message.startswith("Max expression depth"):
+        return QueryRefused(
+            "query.too_nested", "the query is nested too deeply", hint="join or nest fewer parts", detail=detail
+        )
     if report.kind in _BIND:
         return QueryRefused(
             "query.invalid",

@@ -30,7 +30,7 @@ class Limits:
     rows: int = 1_000_000
     columns: int = 2_000
     memory: int = 4 << 30
-    text: int = 1_000_000
+    text: int = 250_000
     parameters: int = 10_000
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
     concurrent: int = 16

@@ -25,7 +25,7 @@ import duckdb
 
 from rls.rewrite.functions import reviews
 from tests.extremes import EXTREMES, TYPE_NUMBER
-from tests.function_worker import Worker
+from tests.function_worker import CHECKED, Worker
 
 TYPES = tuple(EXTREMES)
 # Stand for `ANY` where the product of all types would be too large.
@@ -180,7 +180,7 @@ def main() -> None:
         print(f"gone from DuckDB: {kind} `{name}`")
     if options.command == "compare":
         sys.exit(1 if missing or extra else 0)
-    worker = Worker()
+    worker = Worker(settings=CHECKED)
     broken = False
     for row in reviews():
         kind = row.kinds[0]

@@ -23,11 +23,16 @@ SECONDS = 5
 MEMORY = 6 << 30
 
 
+# Statistics choose between checked and unchecked arithmetic: without them every check is made.
+CHECKED = "SET disabled_optimizers = 'statistics_propagation'"
+
+
 class Worker:
     """A process with a DuckDB instance, started when first asked and again after each death."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, settings: str = "") -> None:
         self.process: subprocess.Popen[str] | None = None
+        self.settings = settings
         self.folder = tempfile.TemporaryDirectory()
         self.file = Path(self.folder.name) / "extremes.duckdb"
 
@@ -57,7 +62,7 @@ class Worker:
             with duckdb.connect(self.file) as connection:
                 for statement in stored_tables():
                     connection.execute(statement)
-        command = [sys.executable, "-m", "tests.function_worker", str(self.file)]
+        command = [sys.executable, "-m", "tests.function_worker", str(self.file), self.settings]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -75,7 +80,7 @@ class Worker:
         return code
 
 
-def serve(file: str) -> None:
+def serve(file: str, settings: str) -> None:
     """The worker's loop: a JSON string with a SELECT per line in, [outcome, message] out."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -83,6 +88,7 @@ def serve(file: str) -> None:
     connection.execute(f"ATTACH '{file}' AS d (READ_ONLY)")
     for _, _, statement in tables():
         connection.execute(statement)
+    connection.execute(settings)
     for line in sys.stdin:
         print(json.dumps(run(connection, json.loads(line))), flush=True)
 
@@ -107,4 +113,4 @@ def run(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])

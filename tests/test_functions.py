@@ -24,7 +24,8 @@ from rls.rewrite.functions import (
     reviews,
 )
 from tests.function_leaks import leaks
-from tests.function_review import compare, fuzz
+from tests.function_review import call, compare, fuzz
+from tests.function_totals import examples
 from tests.function_worker import Worker
 
 SHARED = Path(os.environ.get("RLS_SHARED") or Path(__file__).resolve().parents[2] / "shared")
@@ -83,6 +84,7 @@ def test_rows_are_sorted_unique_and_use_the_vocabulary() -> None:
         assert row.verdict in ("leakproof", "raises", "forbidden"), row
         assert row.kinds[0] in PLACES, row
         assert row.reason, row
+        assert not row.total or (row.verdict == "raises" and row.condition in ("", "escape")), row
         assert row.name == row.name.lower(), row
         for condition in row.condition.split():
             assert condition.split(":")[0] in ("escape", "count", "steps"), row
@@ -226,7 +228,42 @@ def test_conditions(name: str, arguments: list[object], permitted: bool) -> None
 
 
 def test_an_unknown_condition_never_holds() -> None:
-    assert not Review("f", ("scalar",), "raises", "nonsense:1", "").permits([])
+    assert not Review("f", ("scalar",), "raises", "nonsense:1", "", "").permits([])
+
+
+@pytest.mark.parametrize(
+    ("name", "types", "literals", "total"),
+    [
+        ("lower", ["VARCHAR"], [NOT_LITERAL], True),
+        ("length", ["VARIANT"], [NOT_LITERAL], False),
+        ("+", ["INTEGER", "INTEGER"], [NOT_LITERAL, 1], False),
+        ("+", ["DOUBLE", "DOUBLE"], [NOT_LITERAL, NOT_LITERAL], True),
+        ("+", ["DOUBLE", "FLOAT"], [NOT_LITERAL, NOT_LITERAL], False),
+        ("substring", ["VARCHAR", "BIGINT"], [NOT_LITERAL, 3], True),
+        ("substring", ["VARCHAR", "BIGINT"], [NOT_LITERAL, 2**31], False),
+        ("substring", ["VARCHAR", "BIGINT"], [NOT_LITERAL, True], False),
+        ("substring", ["VARCHAR", "BIGINT"], [NOT_LITERAL, NOT_LITERAL], False),
+        ("date_trunc", ["VARCHAR", "TIMESTAMP WITH TIME ZONE"], ["DAY", NOT_LITERAL], True),
+        ("date_trunc", ["VARCHAR", "TIMESTAMP"], ["month", NOT_LITERAL], False),
+        ("date_trunc", ["VARCHAR", "TIMESTAMP"], [NOT_LITERAL, NOT_LITERAL], False),
+        ("greatest", ["DATE", "DATE"], [NOT_LITERAL, NOT_LITERAL], True),
+        ("greatest", ["DATE", "DATE", "DATE"], [NOT_LITERAL] * 3, False),
+        ("stats", ["INTEGER"], [NOT_LITERAL], False),
+        ("like_escape", ["VARCHAR"] * 3, [NOT_LITERAL, "a", "!"], True),
+        ("like_escape", ["VARCHAR"] * 3, [NOT_LITERAL, "a!", "!"], False),
+    ],
+)
+def test_totals(name: str, types: list[str], literals: list[object], total: bool) -> None:
+    found = review(name, "scalar")
+    assert found
+    assert found.is_total(types, literals) is total
+
+
+def test_no_total_raises(worker: Worker) -> None:
+    for row in reviews():
+        for arguments in () if row.condition else examples(row.total):
+            outcome, message = worker.ask(call(row.name, "scalar", arguments))
+            assert outcome in ("ok", "bind"), (row.name, arguments, message)
 
 
 def test_no_leakproof_function_raises(worker: Worker) -> None:

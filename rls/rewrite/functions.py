@@ -19,6 +19,11 @@ Conditions (without one the verdict holds for all arguments; see `Review.permits
                  when a row is there
   steps:LIMIT    literal bounds (stop), (start, stop) or (start, stop, step) make at most LIMIT rows
 
+Totals (column `total`): for which bound argument types a function that raises is total after all; see `Review.is_total`
+  `DOUBLE/FLOAT,=|'month',DATE|VARCHAR,#BIGINT` alternatives by `|`, arguments by `,`, types of one argument by `/`
+  `=` the type of the first argument · `SCALAR` any of SCALARS · `#BIGINT` a literal whole number within ±2147483647 ·
+  `#VARCHAR` any literal text that binds · `'month'` this text. Found by `python -m tests.function_totals`
+
 Names are those of DuckDB's own syntax tree (`json_serialize_sql`: `function_name`), not those of the caller's text:
   operators    `+ - * / // % ** ^ & | ~ << >> || @ ! ^@ && @> <@ <-> <=> ->>` keep their spelling; one or two arguments
   LIKE         `~~`, NOT LIKE `!~~`, ILIKE `~~*`, NOT ILIKE `!~~*`, GLOB `~~~`; ESCAPE `like_escape`, `ilike_escape`
@@ -74,6 +79,13 @@ DATE_PARTS: Final = frozenset(
     weeks y year years yearweek yr yrs""".split()  # noqa: SIM905 - forty lines otherwise
 )
 
+# Types of one value, by short name; DECIMAL is not among them, since its width decides what fits.
+SCALARS: Final = (
+    "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+    "UHUGEINT", "FLOAT", "DOUBLE", "VARCHAR", "BLOB", "BIT", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS",
+    "TIMESTAMP_NS", "TIMESTAMPTZ", "INTERVAL", "UUID",
+)  # fmt: skip
+SHORT: Final = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ", "TIME WITH TIME ZONE": "TIMETZ"}
 SEVERITY: Final = ("leakproof", "raises", "forbidden")
 
 # Without parentheses these are column references in the tree; where no column has the name, DuckDB calls the function.
@@ -154,7 +166,27 @@ class Review:
     kinds: tuple[str, ...]
     verdict: str
     condition: str
+    total: str
     reason: str
+
+    def is_total(self, types: Sequence[str], literals: Sequence[object]) -> bool:
+        """Whether no call with these bound argument types (`id` in DuckDB's plan, as `typeof` prints them) can raise.
+
+        `literals` has the value of each argument that is one, else `NOT_LITERAL`. Only for types after binding: what
+        the binder casts to get there is a cast of its own.
+
+        >>> text = [NOT_LITERAL, 1, 2]
+        >>> review("substring", "scalar").is_total(["VARCHAR", "BIGINT", "BIGINT"], text)
+        True
+        >>> review("abs", "scalar").is_total(["INTEGER"], [NOT_LITERAL])
+        False
+        """
+        if not self.permits(literals):
+            return False
+        if self.verdict == "leakproof":
+            return "VARIANT" not in types
+        names = [SHORT.get(name, name) for name in types]
+        return any(_matches(pattern.split(","), names, literals) for pattern in self.total.split("|") if pattern)
 
     def permits(self, arguments: Sequence[object]) -> bool:
         """Whether the condition holds for positional `arguments`: a literal's value (`-5` too), else `NOT_LITERAL`.
@@ -182,6 +214,28 @@ def _holds(condition: str, arguments: Sequence[object]) -> bool:
             return _steps(arguments) <= int(limit)
         case _:
             return False
+
+
+def _matches(pattern: Sequence[str], types: Sequence[str], literals: Sequence[object]) -> bool:
+    if not len(pattern) == len(types) == len(literals):
+        return False
+    return all(
+        any(_fits(option, types, position, literals[position]) for option in options.split("/"))
+        for position, options in enumerate(pattern)
+    )
+
+
+def _fits(option: str, types: Sequence[str], position: int, literal: object) -> bool:
+    match option[0]:
+        case "=":
+            return types[position] == types[0]
+        case "'":
+            return isinstance(literal, str) and literal.lower() == option[1:-1]
+        case "#" if types[position] == option[1:]:
+            # A bool is an int in Python only.
+            return isinstance(literal, str) or (type(literal) is int and abs(literal) < 2**31)
+        case _:
+            return types[position] == option or (option == "SCALAR" and types[position] in SCALARS)
 
 
 def _escape_is_sound(pattern: object, escape: object) -> bool:
@@ -225,11 +279,12 @@ def _index() -> dict[tuple[str, str | None], Review]:
 def _worse(a: Review, b: Review) -> Review:
     worst = max(a, b, key=lambda row: SEVERITY.index(row.verdict))
     conditions = " ".join(dict.fromkeys(f"{a.condition} {b.condition}".split()))
-    return Review(a.name, (*a.kinds, *b.kinds), worst.verdict, conditions, worst.reason)
+    total = a.total if a.total == b.total else ""
+    return Review(a.name, (*a.kinds, *b.kinds), worst.verdict, conditions, total, worst.reason)
 
 
 def _rows() -> Iterable[Review]:
     lines = TABLE.read_text(encoding="utf-8").splitlines()
     for line in lines[1:]:
-        name, kind, verdict, condition, reason = line.split("\t")
-        yield Review(name, (kind,), verdict, condition, reason)
+        name, kind, verdict, condition, total, reason = line.split("\t")
+        yield Review(name, (kind,), verdict, condition, total, reason)

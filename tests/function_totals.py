@@ -1,0 +1,132 @@
+"""Finds the exact argument types for which a function that raises on some types is total: the table's column `total`.
+
+The binder makes every implicit cast a call of its own, so a bound function has the types of one of its overloads. Each
+overload is called on all extremes of exactly these types; where it raises, whole numbers and texts are tried as literals
+(`#BIGINT`: a whole number within ±2147483647, `#VARCHAR`: any text the binder takes, `'month'`: that text).
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+
+from rls.rewrite.functions import SCALARS, SHORT, reviews
+from tests.extremes import EXTREMES
+from tests.function_review import call, overloads
+from tests.function_worker import CHECKED, Worker
+
+# As `typeof` prints them, where that is not the short name.
+WHOLE = ("0", "1", "-1", "2", "3", "12", "100", "1000", "2147483647", "-2147483647", "NULL")
+PARTS = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
+FORMATS = tuple(f"'%{letter}'" for letter in "aAwudbBhmyYHIpMSgfnzZjUWcxXGV%")
+COLUMN, LITERAL = "column", "literal"
+
+
+def totals(worker: Worker, name: str) -> list[str]:
+    """Patterns of argument types, such as `DATE/TIMESTAMP,#BIGINT`, for which no call raises."""
+    found: list[tuple[str, ...]] = []
+    for types in _overloads(name):
+        found += _patterns(worker, name, types)
+    return _merge(found)
+
+
+def _overloads(name: str) -> Iterator[tuple[str, ...]]:
+    seen = set()
+    for declared, varargs, _ in overloads().get((name, "scalar"), []):
+        shapes = [declared] + ([[*declared, varargs]] if varargs and len(declared) < 3 else [])
+        for shape in shapes:
+            if not 1 <= len(shape) <= 3:
+                continue
+            for scalar in SCALARS:
+                # A template or ANY: the same scalar type everywhere, as the binder unifies them.
+                types = tuple(scalar if p in ("ANY", "T") else SHORT.get(p, p) for p in shape)
+                if types not in seen and all(t in SCALARS for t in types):
+                    seen.add(types)
+                    yield types
+
+
+def _patterns(worker: Worker, name: str, types: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    literals = [("VARCHAR",), *[("INTEGER", "BIGINT", "VARCHAR")] * 2]
+    choices = [[COLUMN, LITERAL] if t in able else [COLUMN] for t, able in zip(types, literals, strict=False)]
+    passed: list[tuple[str, ...]] = []
+    for shape in sorted(itertools.product(*choices), key=lambda s: s.count(LITERAL)):
+        covered = any(all(a in (b, COLUMN) for a, b in zip(old, shape, strict=True)) for old in passed)
+        if covered or shape.count(COLUMN) == 0:
+            continue
+        parts: Sequence[str] = ("",)
+        if name.startswith("date") and shape[0] == LITERAL:
+            parts = ("", *PARTS)
+        for part in parts:
+            if part and any(old[0] == LITERAL for old in passed):
+                break
+            if _is_total(worker, name, types, shape, part):
+                if not part:
+                    passed.append(shape)
+                first = [f"'{part}'"] if part else []
+                rest = [t if s == COLUMN else f"#{t}" for t, s in zip(types, shape, strict=True)][len(first) :]
+                yield (*first, *rest)
+
+
+def _is_total(worker: Worker, name: str, types: Sequence[str], shape: Sequence[str], part: str) -> bool:
+    pools = []
+    for position, (type_name, kind) in enumerate(zip(types, shape, strict=True)):
+        if kind == COLUMN:
+            pools.append([type_name])
+        elif position == 0 and part:
+            pools.append([f"'{part}'"])
+        else:
+            values = (*EXTREMES[type_name], *FORMATS) if type_name == "VARCHAR" else WHOLE
+            pools.append([f"CAST({value} AS {type_name})" for value in values])
+    bound = False
+    for arguments in itertools.product(*pools):
+        outcome, _ = worker.ask(call(name, "scalar", arguments))
+        if outcome not in ("ok", "bind"):
+            return False
+        bound |= outcome == "ok"
+    return bound
+
+
+def _merge(found: list[tuple[str, ...]]) -> list[str]:
+    """Folds patterns that differ in one argument only: (`DATE`, `X`), (`TIME`, `X`) → `DATE/TIME,X`."""
+    patterns = list(dict.fromkeys((p[0], *("=" if t == p[0] else t for t in p[1:])) for p in found))
+    for position in range(max(map(len, patterns), default=0)):
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for pattern in patterns:
+            if position < len(pattern):
+                key = (*pattern[:position], "", *pattern[position + 1 :])
+                groups.setdefault(key, []).append(pattern[position])
+        short = [p for p in patterns if len(p) <= position]
+        patterns = short + [(*k[:position], "/".join(v), *k[position + 1 :]) for k, v in groups.items()]
+    every = "/".join(SCALARS)
+    return [",".join("SCALAR" if options == every else options for options in pattern) for pattern in patterns]
+
+
+def examples(total: str) -> Iterator[tuple[str, ...]]:
+    """For each pattern of a total: arguments that it covers, a type for a column and one literal of each kind."""
+    for pattern in filter(None, total.split("|")):
+        options = pattern.split(",")
+        for first in SCALARS if options[0] == "SCALAR" else options[0].split("/"):
+            arguments = [_example(first)]
+            for option in options[1:]:
+                chosen = option.split("/")[0]
+                arguments.append(_example(first if chosen in ("=", "SCALAR") else chosen))
+            yield tuple(arguments)
+
+
+def _example(option: str) -> str:
+    match option:
+        case "#VARCHAR":
+            return "'%G'"
+        case "#BIGINT" | "#INTEGER":
+            return f"CAST(-2147483647 AS {option[1:]})"
+        case _:
+            return option
+
+
+if __name__ == "__main__":
+    started = Worker(settings=CHECKED)
+    for row in reviews():
+        if row.kinds[0] == "scalar" and row.verdict == "raises" and (row.name in sys.argv[1:] or len(sys.argv) == 1):
+            print(f"{row.name}\t{'|'.join(totals(started, row.name))}", flush=True)
+    started.close()

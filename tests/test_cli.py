@@ -20,6 +20,7 @@ import pytest
 from rls.cli import run
 from rls.cli.app import COMMANDS
 from rls.cli.as_json import plain
+from rls.cli.cells import cells
 from rls.cli.demo_stage import set_stage
 from rls.cli.failures import caret_lines
 from rls.cli.sql_view import lay_out_guard, mark_sql, side_by_side, wrap
@@ -524,6 +525,7 @@ def test_output_to_a_closed_pipe_is_no_error(shop: Path, token: Callable[[str], 
         ("SELECT\n\t'東京', x\nFROM\n t", "x"),
         ("SELECT " + "a, " * 100 + "here" + ", b" * 100, "here"),
         ("SELECT 1 +", "+"),
+        ("SELECT\u2028 1,\r\n\x0bhere", "here"),
     ],
 )
 def test_carets_stand_under_the_word(sql: str, word: str) -> None:
@@ -534,6 +536,13 @@ def test_carets_stand_under_the_word(sql: str, word: str) -> None:
     assert carets.strip() == "^" * len(word)
     assert len(line) <= 80
     assert "\t" not in line
+
+
+def test_a_place_in_a_huge_text_is_shown_at_once() -> None:
+    text = "(" * 300_000 + "東" * 300_000
+    line, carets = caret_lines(text, Position.at(text, 299_990, 20))
+    assert cells(line) <= 80
+    assert line[carets.index("^") :].startswith("(" * 10 + "東")
 
 
 def test_a_position_outside_the_text_still_has_a_caret() -> None:

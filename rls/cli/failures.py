@@ -61,7 +61,7 @@ def file_excerpt(file: str, line: int, column: int) -> tuple[str, str] | None:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
-    lines = text.splitlines()
+    lines = text.split("\n")
     if line > len(lines) or not lines[line - 1].strip():
         return None
     return caret_lines(lines[line - 1], Position(column - 1, 1, column))
@@ -124,13 +124,16 @@ def caret_lines(text: str, position: Position, *, width: int = EXCERPT_WIDTH) ->
     FROM ordres
          ^^^^^^
     """
-    line = text.splitlines()[position.line - 1] if text.splitlines()[position.line - 1 :] else ""
+    lines = text.split("\n")
+    line = lines[position.line - 1] if position.line <= len(lines) else ""
     line = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in line)
     start = min(position.column - 1, len(line))
     end = max(start + 1, min(start + position.length, len(line)))
     # Keep the place in sight: some of what stands before it, and as much as fits after it.
     left = 0 if cells(line) <= width else max(0, start - width // 2)
-    shown, before = line[left:], "… " if left else ""
+    shown, before = line[left : left + width], "… " if left else ""
+    if left + width < len(line):
+        shown += "…"
     while cells(before + shown) > width:
         shown = shown[:-2] + "…"
     carets = cells(line[start : min(end, left + len(shown))])

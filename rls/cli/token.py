@@ -131,6 +131,8 @@ def show(inspection: Inspection) -> None:
         out.print(render.styled("  ", (finding.reason, "code"), f"  {finding.message}"))
     for warning in inspection.warnings:
         out.print(render.styled("  ", (warning, "warning")))
+    if not inspection.claims:
+        return
     left = inspection.seconds_left
     facts = [
         ("issuer", inspection.issuer or "not declared"),

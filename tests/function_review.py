@@ -25,6 +25,7 @@ import duckdb
 
 from rls.rewrite.functions import reviews
 from tests.extremes import EXTREMES, TYPE_NUMBER
+from tests.function_leaks import leaks
 from tests.function_worker import CHECKED, Worker
 
 TYPES = tuple(EXTREMES)
@@ -124,13 +125,28 @@ def call(name: str, kind: str, arguments: Sequence[str]) -> str:
     return f"SELECT bit_xor(hash(r)) FROM ({rows} OFFSET 0)"
 
 
+def combinations(name: str, kind: str, *, limit: int = 0) -> list[tuple[str, ...]]:
+    """Argument types to try, sorted or sampled by name: the same every time."""
+    todo = sorted({tuple(c) for shape in signatures(name, kind) for c in itertools.product(*shape)})
+    return random.Random(name).sample(todo, limit) if limit and len(todo) > limit else todo
+
+
+def leak(worker: Worker, name: str, kind: str, *, limit: int = 0) -> Finding:
+    """Tries whether the function raises on rows below a fence: see `function_leaks`."""
+    finding = Finding()
+    for types in combinations(name, kind, limit=limit):
+        template = f'"{name}"({", ".join(["{}"] * len(types))})'
+        finding.calls += 1
+        finding.raised += [((query,), message) for query, message in leaks(worker, template, types)]
+        if len(finding.raised) > ENOUGH:
+            break
+    return finding
+
+
 def fuzz(worker: Worker, name: str, kind: str, *, limit: int = 0) -> Finding:
     """Tries one function; `limit` > 0 takes a sample of so many argument types, the same every time."""
     finding = Finding()
-    combinations = {tuple(c) for shape in signatures(name, kind) for c in itertools.product(*shape)}
-    todo = sorted(combinations)
-    if limit and len(todo) > limit:
-        todo = random.Random(name).sample(todo, limit)
+    todo = combinations(name, kind, limit=limit)
     for types in todo:
         if len(finding.fatal) > ENOUGH:
             break
@@ -165,7 +181,7 @@ def attempt(worker: Worker, finding: Finding, name: str, kind: str, arguments: t
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.function_review", description=__doc__.split("\n")[0])
-    parser.add_argument("command", choices=("compare", "fuzz"))
+    parser.add_argument("command", choices=("compare", "fuzz", "leaks"))
     parser.add_argument("names", nargs="*", help="functions to try; default: every expression that is not forbidden")
     parser.add_argument("--verdict", help="only functions with this verdict")
     parser.add_argument("--kind", choices=EXPRESSIONS, help="only functions of this kind")
@@ -180,20 +196,25 @@ def main() -> None:
         print(f"gone from DuckDB: {kind} `{name}`")
     if options.command == "compare":
         sys.exit(1 if missing or extra else 0)
-    worker = Worker(settings=CHECKED)
+    # Errors that statistics hide are errors; leaks that statistics make are leaks.
+    worker = Worker(settings=CHECKED if options.command == "fuzz" else "")
+    attack = fuzz if options.command == "fuzz" else leak
     broken = False
     for row in reviews():
         kind = row.kinds[0]
         wanted = row.name in options.names if options.names else row.verdict != "forbidden"
-        if kind not in EXPRESSIONS or not wanted or (options.verdict and row.verdict != options.verdict):
+        if kind not in EXPRESSIONS or not wanted or options.verdict not in (None, row.verdict):
             continue
-        if options.kind and kind != options.kind:
+        if options.kind not in (None, kind):
             continue
-        finding = fuzz(worker, row.name, kind, limit=options.limit)
-        lie = row.verdict == "leakproof" and finding.refutes_leakproof()
-        broken |= bool(lie or finding.fatal)
+        finding = attack(worker, row.name, kind, limit=options.limit)
+        if options.command == "fuzz":
+            wrong = bool(finding.fatal or (row.verdict == "leakproof" and finding.refutes_leakproof()))
+        else:
+            wrong = bool(finding.raised and row.verdict != "forbidden" and not row.condition)
+        broken |= wrong
         first = (finding.fatal or finding.raised or [((), "")])[0]
-        print(f"{'WRONG ' if lie else ''}{row.verdict:9} {kind:9} {row.name}: {finding.calls} calls, {len(finding.bound)} bound, "
+        print(f"{'WRONG ' if wrong else ''}{row.verdict} {kind} {row.name}: {finding.calls} calls, {len(finding.bound)} bound, "
               f"{len(finding.raised)} raised, {len(finding.fatal)} fatal {first[1][:100]!r}", flush=True)  # fmt: skip
         if options.out:
             with options.out.open("a") as file:

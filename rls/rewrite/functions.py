@@ -18,6 +18,8 @@ Conditions (without one the verdict holds for all arguments; see `Review.permits
   part           argument 1, where it is a literal, is a part of a date that DuckDB knows: it raises on others only
                  when a row is there
   steps:LIMIT    literal bounds (stop), (start, stop) or (start, stop, step) make at most LIMIT rows
+  statistics     holds always, and is the engine's duty: `statistics_propagation` off, or the function is run on stored
+                 extremes, hidden ones included
 
 Totals (column `total`): for which bound argument types a function that raises is total after all; see `Review.is_total`
   `DOUBLE/FLOAT,=|'month',DATE|VARCHAR,#BIGINT` alternatives by `|`, arguments by `,`, types of one argument by `/`
@@ -205,6 +207,8 @@ def _holds(condition: str, arguments: Sequence[object]) -> bool:
     match condition.split(":"):
         case ["escape"]:
             return len(arguments) == 3 and _escape_is_sound(arguments[1], arguments[2])
+        case ["statistics"]:
+            return True
         case ["count", position, limit]:
             place = int(position) - 1
             return place >= len(arguments) or _number(arguments[place]) <= int(limit)

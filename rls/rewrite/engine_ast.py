@@ -13,6 +13,7 @@ from typing import Any
 
 __all__ = ["EngineParseError", "bare", "describe_expression", "serialize"]
 
+_SETS = ("exclude_list", "qualified_exclude_list", "replace_list", "rename_list")
 _local = threading.local()
 Tree = dict[str, Any]
 
@@ -71,9 +72,16 @@ def serialize(text: str) -> list[Tree]:
 
 
 def bare(tree: Any) -> Any:
-    """A copy of a tree without source positions, for comparing two trees."""
+    """A copy of a tree without source positions, for comparing two trees.
+
+    What a star leaves out and replaces is a set to DuckDB, whose order changes where it copies the tree.
+    """
     if isinstance(tree, dict):
-        return {k: bare(v) for k, v in tree.items() if k not in ("query_location", "query_location_length")}
+        return {
+            k: sorted(map(bare, v), key=repr) if k in _SETS else bare(v)
+            for k, v in tree.items()
+            if k not in ("query_location", "query_location_length")
+        }
     if isinstance(tree, list):
         return [bare(v) for v in tree]
     return tree

@@ -414,8 +414,14 @@ def _expected_guard(relation: Relation, grant: Grant, catalog: Catalog) -> Any:
         mask = next((text for name, text in grant.masks.items() if fold(name) == fold(column.name)), None)
         if mask is not None:
             shown.append((column.name, mask))
-        elif "ENUM(" in column.type and fold(column.name) not in {fold(x) for x in grant.labels}:
-            shown.append((column.name, f"CAST({_quoted(column.name)} AS {_without_labels(column.type)})"))
+            continue
+        shape = "{0}"
+        if "ENUM(" in column.type and fold(column.name) not in {fold(x) for x in grant.labels}:
+            shape = f"CAST({{0}} AS {_without_labels(column.type)})"
+        if "STRUCT(" in column.type and grant.kind != "always":
+            shape = f"CASE WHEN {{0}} IS NOT NULL THEN {shape} END"
+        if shape != "{0}":
+            shown.append((column.name, shape.replace("{0}", _quoted(column.name))))
     stars = "*"
     if hidden:
         stars += " EXCLUDE (" + ", ".join(map(_quoted, hidden)) + ")"

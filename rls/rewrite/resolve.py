@@ -116,7 +116,7 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolution:
                 if fold(table.name) == "user" and not table.args.get("quoted") and node.args.get("db") is None:
                     user_columns.append(node)
         elif is_statement(node):
-            raise refuse_statement(parsed.text, _start_of(node), node.key)
+            raise refuse_statement(parsed.text, _word_before(parsed, _start_of(node), node.key), node.key)
         with_ = node.args.get("with_")
         if with_ is not None:
             scope = _enter_with(parsed, with_, scope, stack, recursive_right)
@@ -259,6 +259,12 @@ def _span(parsed: Parsed, identifier: exp.Expr) -> tuple[int, int]:
 
 def _start_of(node: exp.Expr) -> int:
     return min((i.meta["start"] for i in node.find_all(exp.Identifier) if "start" in i.meta), default=0)
+
+
+def _word_before(parsed: Parsed, offset: int, word: str) -> int:
+    """Where the last such word up to `offset` stands, else `offset`."""
+    starts = [t.start for t in parsed.tokens if t.start <= offset and t.text.lower() == word]
+    return starts[-1] if starts else offset
 
 
 def _refuse_reference(parsed: Parsed, node: exp.Expr) -> QueryRefused:

@@ -43,6 +43,10 @@ class Driver:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the engine."""
         self._engine.close()
 
     def ask(self, sql: str, *, token: str | None = None) -> Answer | Refusal:

@@ -237,7 +237,7 @@ def _score_rows(attack: Attack, outcome: Answer, expected: Answer) -> Finding:
                 attack, "held" if whole else "leak", "" if whole else f"rows beyond the oracle's {outcome}"[:400]
             )
         case mode:
-            difference = differs(expected, outcome, ordered=mode == "ordered")
+            difference = differs(expected, outcome, by=None if mode == "ordered" else [])
             if difference is None:
                 return Finding(attack, "held")
             return Finding(attack, "leak", f"{difference.kind}: {difference.detail}")

@@ -1,6 +1,7 @@
 """Whether two answers are the same: names, types, and rows as a multiset or in order.
 
-It takes two `Answer`s and returns what differs first, or None. Values are compared exactly; only floating-point
+It takes two `Answer`s and returns what differs first, or None. Rows that tie in the columns by which the query orders may
+stand in any order. Values are compared exactly; only floating-point
 numbers that are not may differ by 1e-9 relatively, because a parallel sum adds in another order.
 """
 
@@ -30,8 +31,11 @@ class Difference:
     detail: str
 
 
-def differs(expected: Answer, actual: Answer, *, ordered: bool) -> Difference | None:
-    """What `actual` has other than `expected`, or None; two errors are the same."""
+def differs(expected: Answer, actual: Answer, *, by: Sequence[int] | None = ()) -> Difference | None:
+    """What `actual` has other than `expected`, or None; two errors are the same.
+
+    `by` are the places of the columns that order the result; None asks for the very same sequence.
+    """
     if expected.error is not None or actual.error is not None:
         if expected.error is not None and actual.error is not None:
             return None
@@ -47,9 +51,11 @@ def differs(expected: Answer, actual: Answer, *, ordered: bool) -> Difference | 
         missing, extra = list((Counter(wanted) - Counter(got)).items()), list((Counter(got) - Counter(wanted)).items())
         counts = f"{len(wanted)} rows expected, {len(got)} got"
         return Difference("rows", f"{counts}; missing {missing[:2]}, too many {extra[:2]}"[:600])
-    if ordered and not all(_close(a, b) for a, b in zip(wanted, got, strict=True)):
-        first = next(i for i, (a, b) in enumerate(zip(wanted, got, strict=True)) if not _close(a, b))
-        return Difference("order", f"row {first}: expected {wanted[first]}, got {got[first]}"[:600])
+    places = range(len(expected.names)) if by is None else by
+    for number, pair in enumerate(zip(wanted, got, strict=True)):
+        first, second = ([row[place] for place in places] for row in pair)
+        if not _all_close(first, second):
+            return Difference("order", f"row {number}: expected {pair[0]}, got {pair[1]}"[:600])
     return None
 
 

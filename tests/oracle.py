@@ -7,6 +7,7 @@ guard must give is said here by `CREATE TABLE … AS SELECT`, by nothing clevere
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import threading
@@ -17,7 +18,10 @@ from typing import Any
 
 import duckdb
 
-__all__ = ["Answer", "Rule", "answer", "build", "is_ordered", "quoted", "reduce_database", "tables_of"]
+__all__ = ["ORDERS", "Answer", "Rule", "answer", "build", "ordering", "quoted", "reduce_database", "tables_of"]
+
+# How the rows of a reduced copy are stored.
+ORDERS = {"kept": "", "backwards": " ORDER BY rowid DESC", "shuffled": " ORDER BY hash(rowid)"}
 
 # The text of an ENUM type with its labels, alone or inside STRUCT(…), MAP(…) and lists.
 _ENUM = re.compile(r"ENUM\('(?:[^']|'')*'(?:, '(?:[^']|'')*')*\)")
@@ -74,13 +78,11 @@ def tables_of(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, ...], li
     return found
 
 
-def reduce_database(
-    source: Path, rules: Mapping[tuple[str, ...], Rule], *, target: Path, backwards: bool = False
-) -> Path:
+def reduce_database(source: Path, rules: Mapping[tuple[str, ...], Rule], *, target: Path, order: str = "kept") -> Path:
     """Copy `source` to `target` and reduce every table there; a table without a rule is dropped.
 
-    The copy keeps the order of the rows, or with `backwards` turns it round: a query whose answer changes then never
-    had a defined one. Views stay, over the reduced tables. Row counts are those of the rules, so statistics are too.
+    The copy keeps the order of the rows, or stores them in another of `ORDERS`: a query whose answer changes then never
+    had a defined one. Views stay, over the reduced tables.
     """
     shutil.copyfile(source, target)
     with duckdb.connect(str(target)) as connection:
@@ -93,10 +95,9 @@ def reduce_database(
             if (rule := rules.get(path)) is None:
                 continue
             copy = (*path[:-1], f"__reduced_{number}")
-            order = " ORDER BY rowid DESC" if backwards else ""
             connection.execute(
                 f"CREATE TABLE {quoted(*copy)} AS SELECT {_shown(columns, rule)} FROM {quoted(*path)} "
-                f"WHERE ({rule.predicate}){order}"
+                f"WHERE ({rule.predicate}){ORDERS[order]}"
             )
             kept.append((copy, path[-1]))
         _drop_all(connection, set(tables))
@@ -160,8 +161,27 @@ def answer(
     return Answer(tuple(column[0] for column in described), tuple(str(column[1]) for column in described), rows)
 
 
-def is_ordered(connection: duckdb.DuckDBPyConnection, sql: str) -> bool:
-    """Whether the whole result is ordered by the query: DuckDB's own parser says so. A PIVOT statement is not."""
-    path = "$.statements[0].node.modifiers[*].type"
-    found = connection.execute("SELECT json_extract(json_serialize_sql($1), $2)", [sql, path]).fetchone()
-    return found is not None and '"ORDER_MODIFIER"' in found[0]
+def ordering(connection: duckdb.DuckDBPyConnection, sql: str, names: Sequence[str]) -> list[int] | None:
+    """By which columns of its result a query orders the whole of it: their places, none (`[]`) or not to be said (None).
+
+    DuckDB's own parser says it; a PIVOT statement is taken as not ordered, an expression that is no column as unsaid.
+    """
+    row = connection.execute("SELECT json_serialize_sql($1)", [sql]).fetchone()
+    tree = json.loads(row[0]) if row else {}
+    if tree.get("error", True) or len(tree["statements"]) != 1:
+        return []
+    modifiers = tree["statements"][0]["node"].get("modifiers", [])
+    keys = [order["expression"] for m in modifiers if m["type"] == "ORDER_MODIFIER" for order in m["orders"]]
+    folded = [name.lower() for name in names]
+    places: list[int] = []
+    for key in keys:
+        match key:
+            case {"class": "CONSTANT", "literal": {"kind": "INTEGER", "text": text}} if 0 < int(text) <= len(names):
+                places.append(int(text) - 1)
+            case {"class": "COLUMN_REF", "column_names": [*_, last]} if folded.count(last.lower()) == 1:
+                places.append(folded.index(last.lower()))
+            case {"class": "STAR", "relation_name": "", "exclude_list": [], "replace_list": [], "expr": None}:
+                places.extend(range(len(names)))
+            case _:
+                return None
+    return places

@@ -41,10 +41,15 @@ _TAKEN_NAMES = frozenset(("system", "temp"))
 class _Instance:
     """One DuckDB instance with the data attached; `lost` once DuckDB has invalidated it."""
 
-    def __init__(self, path: Path, attached: str, limits: Limits) -> None:
+    def __init__(self, path: Path, attached: str, limits: Limits, *, hide_statistics: bool) -> None:
         self.lost = False
         self._lock = threading.Lock()
-        self.connection = open_locked(threads=limits.threads, memory=limits.memory, attach=(path, attached))
+        self.connection = open_locked(
+            threads=limits.threads,
+            memory=limits.memory,
+            hide_statistics=hide_statistics,
+            attach=(path, attached),
+        )
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         # DuckDB refuses a connection that another thread is calling instead of waiting for it.
@@ -70,8 +75,9 @@ class DuckDBExecutor:
         self._slots = threading.BoundedSemaphore(limits.concurrent)
         self._lock = threading.Lock()
         self._closed = False
-        self._instance = self._connect()
-        self._catalog = read_catalog(self._instance.connection, self._attached, name=name)
+        # By whether statistics are hidden; the second is opened by the first query that needs it.
+        self._instances = {False: self._connect(hide_statistics=False)}
+        self._catalog = read_catalog(self._instances[False].connection, self._attached, name=name)
 
     @classmethod
     def open(
@@ -117,7 +123,8 @@ class DuckDBExecutor:
         with self._lock:
             self._closed = True
         self._watchdog.close()
-        self._instance.close()
+        for instance in self._instances.values():
+            instance.close()
         self._shadow.close()
 
     def _finish(self, found: Fetched | RlsError, guarded: GuardedQuery, parameters: Mapping[str, object]) -> Fetched:
@@ -142,7 +149,7 @@ class DuckDBExecutor:
             return self._run_once(guarded, parameters, fetch)
 
     def _run_once(self, guarded: GuardedQuery, parameters: Mapping[str, object], fetch: str) -> Fetched | RlsError:
-        instance = self._current()
+        instance = self._current(hide_statistics=guarded.hide_statistics)
         cursor: duckdb.DuckDBPyConnection | None = None
         expired = False
         try:
@@ -183,21 +190,22 @@ class DuckDBExecutor:
 
     def _rows(self, cursor: duckdb.DuckDBPyConnection) -> Fetched:
         description = cursor.description or []
-        self._check_columns(len(description))
+        columns, types = tuple(d[0] for d in description), tuple(str(d[1]) for d in description)
+        self._check_columns(columns, types)
         limit = self._limits.rows
         rows: list[tuple[Any, ...]] = []
         while chunk := cursor.fetchmany(_CHUNK_ROWS):
             rows += chunk
             if len(rows) > limit:
                 raise _too_many_rows(limit)
-        return Fetched(tuple(d[0] for d in description), tuple(str(d[1]) for d in description), len(rows), rows=rows)
+        return Fetched(columns, types, len(rows), rows=rows)
 
     def _arrow(self, cursor: duckdb.DuckDBPyConnection, sql: str, values: dict[str, object]) -> Fetched:
         pyarrow = _pyarrow()
         # The relation streams; the cursor's own Arrow output first copies a result of any size into memory.
         relation = cursor.sql(sql, params=values)
         columns, types = tuple(relation.columns), tuple(map(str, relation.types))
-        self._check_columns(len(columns))
+        self._check_columns(columns, types)
         rows = size = 0
         batches = []
         with relation.to_arrow_reader(_BATCH_ROWS) as reader:
@@ -211,10 +219,14 @@ class DuckDBExecutor:
             table = pyarrow.Table.from_batches(batches, schema=reader.schema)
         return Fetched(columns, types, rows, table=table)
 
-    def _check_columns(self, found: int) -> None:
+    def _check_columns(self, columns: tuple[str, ...], types: tuple[str, ...]) -> None:
         limit = self._limits.columns
-        if found > limit:
+        if len(columns) > limit:
             raise QueryFailed("run.columns", f"the result has more than {limit} columns", hint="name fewer columns")
+        # DuckDB makes up names of columns and of struct fields from the text it runs, and that is the guards' text.
+        # The rewrite gives such columns their own names; one that it missed must not show a policy.
+        if any(self._attached in text for text in (*columns, *types)):
+            raise QueryFailed("run.column_names", "a column's name could not be kept", hint="name it with AS")
 
     def _failure(self, report: EngineReport, guarded: GuardedQuery, instance: _Instance, *, expired: bool) -> RlsError:
         if report.invalidates:
@@ -236,19 +248,20 @@ class DuckDBExecutor:
     def _slot(self) -> _Slot:
         return _Slot(self._slots, self._limits.seconds)
 
-    def _current(self) -> _Instance:
+    def _current(self, *, hide_statistics: bool) -> _Instance:
         """The instance to use; one that was lost and could not be opened again is tried again here."""
         with self._lock:
             if self._closed:
                 raise EngineInvalid("engine.closed", "the engine is closed", hint="open it again")
-            if self._instance.lost:
-                self._instance = self._connect()
-            return self._instance
+            instance = self._instances.get(hide_statistics)
+            if instance is None or instance.lost:
+                instance = self._instances[hide_statistics] = self._connect(hide_statistics=hide_statistics)
+            return instance
 
-    def _connect(self) -> _Instance:
+    def _connect(self, *, hide_statistics: bool) -> _Instance:
         failure: EngineInvalid
         try:
-            return _Instance(self._path, self._attached, self._limits)
+            return _Instance(self._path, self._attached, self._limits, hide_statistics=hide_statistics)
         except duckdb.Error as error:
             report = read_report(str(error))
             if "lock on file" in report.message or report.kind == "Resource In Use":

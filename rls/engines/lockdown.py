@@ -17,20 +17,23 @@ __all__ = ["open_locked"]
 
 # Statistics propagation runs functions on a column's stored minimum and maximum, hidden rows' included, and folds a
 # comparison with them into nothing: an error, or the time a query takes, would tell a hidden value below every fence.
-_QUIET: Final = "SET disabled_optimizers = 'statistics_propagation'"
+# It is off for the queries that this can happen to, and on for the others: without it other plans are chosen, and the
+# rows that a LIMIT takes among equals are others than those of the unguarded query.
+_HIDE_STATISTICS: Final = "SET disabled_optimizers = 'statistics_propagation'"
 # In this order: the file is attached before the file system is taken away, and the lock comes last.
 _LOCK: Final = (
-    _QUIET,
     "SET enable_external_access = false",
     "SET disabled_filesystems = 'LocalFileSystem'",
     "SET lock_configuration = true",
 )
 
 
-def open_locked(*, threads: int, memory: int, attach: tuple[Path, str] | None = None) -> duckdb.DuckDBPyConnection:
+def open_locked(
+    *, threads: int, memory: int, hide_statistics: bool, attach: tuple[Path, str] | None = None
+) -> duckdb.DuckDBPyConnection:
     """An in-memory instance with an empty default catalog; `attach` is a DuckDB file, read-only, and its name there.
 
-    `memory` is in bytes. Raises DuckDB's own exceptions.
+    `memory` is in bytes; `hide_statistics` keeps the optimizer from stored extremes. Raises DuckDB's own exceptions.
     """
     connection = duckdb.connect(":memory:", config=_settings(threads, memory))
     try:
@@ -38,6 +41,8 @@ def open_locked(*, threads: int, memory: int, attach: tuple[Path, str] | None = 
             location = str(attach[0]).replace("'", "''")
             # With its TYPE written out, a file of another kind is an error and not a reason to load an extension.
             connection.execute(f"ATTACH '{location}' AS {quote(attach[1])} (READ_ONLY, TYPE duckdb)")
+        if hide_statistics:
+            connection.execute(_HIDE_STATISTICS)
         for statement in _LOCK:
             connection.execute(statement)
     except BaseException:

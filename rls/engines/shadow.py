@@ -67,7 +67,7 @@ class Shadow:
         """DuckDB's complaint about a text; EXPLAIN plans it and runs nothing."""
         with self._lock:
             if self._connection is None:
-                self._connection = open_locked(threads=1, memory=_MEMORY)
+                self._connection = open_locked(threads=1, memory=_MEMORY, hide_statistics=False)
             cursor = self._connection.cursor()
         try:
             statement = cursor.extract_statements(f"EXPLAIN {text}")[0]

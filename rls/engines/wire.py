@@ -41,15 +41,26 @@ class Request:
     values: dict[str, object]
     parameters: dict[str, object]
     form: str
+    hide_statistics: bool = False
 
     @classmethod
     def of(cls, guarded: GuardedQuery, parameters: dict[str, object], *, form: str) -> Request:
         """The request for a guarded query; `form` is a `Fetch` or `names`."""
-        return cls(guarded.sql, guarded.original, guarded.splices, dict(guarded.parameters), parameters, form)
+        return cls(
+            guarded.sql,
+            guarded.original,
+            guarded.splices,
+            dict(guarded.parameters),
+            parameters,
+            form,
+            guarded.hide_statistics,
+        )
 
     def guarded(self) -> GuardedQuery:
         """The query, without its reasons."""
-        return GuardedQuery(self.sql, self.values, self.original, {}, "", self.splices)
+        return GuardedQuery(
+            self.sql, self.values, self.original, {}, "", self.splices, hide_statistics=self.hide_statistics
+        )
 
 
 def send_request(connection: socket.socket, request: Request) -> None:

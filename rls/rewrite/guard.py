@@ -98,10 +98,10 @@ def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) 
         parameters[f"rls_{name}"] = values.get(name)
     bound = Counter(f"rls_{fold(use.name)}" for use in found.attributes)
 
-    def check(final: str) -> None:
-        verification.verify(final, catalog=catalog, used=work.used, bound=bound, original=sql, splices=splices)
+    def check(final: str) -> bool:
+        return verification.verify(final, catalog=catalog, used=work.used, bound=bound, original=sql, splices=splices)
 
-    check(text)
+    hide_statistics = check(text)
     for pivot in listed:
         inside = [use for start, uses in work.used_at.items() if pivot.contains(start) for use in uses]
         attributes = Counter(f"rls_{fold(use.name)}" for use in found.attributes if pivot.contains(use.start))
@@ -118,6 +118,7 @@ def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) 
         policy_version=policies.version,
         catalog_version=catalog.version,
         attributes_read=tuple(sorted(work.attributes)),
+        hide_statistics=hide_statistics,
         pivots=tuple(pivot.places(splices) for pivot in listed),
         check=check if listed else None,
     )

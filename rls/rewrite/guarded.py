@@ -39,6 +39,8 @@ class GuardedQuery:
     `sql` and `parameters` (name without `$` → value) are ready for a DuckDB connection over the same catalog; nothing
     of them is for the caller's eyes. `original` is the caller's text, `splices` how one became the other (sorted by
     start). `grants` maps each relation's label to its grant. `fingerprint` is the only safe key for a result cache.
+    `hide_statistics`: it must run with DuckDB's optimizer `statistics_propagation` disabled, since that one would run
+    a function of the query on stored extremes of hidden rows.
     `pivots` is empty unless the text has a PIVOT whose columns come from data: then `sql` holds placeholders until
     `with_pivot_values` has filled them; `check` verifies such a filled text.
     """
@@ -53,5 +55,6 @@ class GuardedQuery:
     policy_version: str = ""
     catalog_version: str = ""
     attributes_read: tuple[str, ...] = ()
+    hide_statistics: bool = False
     pivots: tuple[PivotValues, ...] = ()
-    check: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
+    check: Callable[[str], object] | None = field(default=None, compare=False, repr=False)

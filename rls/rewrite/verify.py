@@ -115,12 +115,14 @@ def verify(
     bound: Mapping[str, int],
     original: str = "",
     splices: Sequence[Splice] = (),
-) -> None:
+) -> bool:
     """Check the final text: one query, every base relation inside its expected guard, nothing that is not allowed.
 
     `used` lists the relation and grant of every guard the text must hold, one entry per guard; `bound` how often the
     text binds each `rls_` parameter outside the guards (`user.<attribute>`); other parameters are the caller's own.
     `original` and `splices` only serve to point into the caller's text.
+    Returns whether the text must run with statistics hidden: DuckDB would run a function of it on the stored extremes
+    of a column, or choose unchecked arithmetic by them.
     Raises `QueryRefused`: `query.syntax`, `.statements`, `.statement_kind`, `.construct`, `.function`, `.type`,
     `.collation`, `.parameter`, `.rowid`, `.unguarded`.
     """
@@ -151,6 +153,12 @@ def verify(
             hint="simplify it; this is worth a bug report",
             detail=f"guards found {dict(found)}, expected {dict(wanted)}",
         )
+    hides_rows = any(grant.kind != "always" for _, grant in used)
+    return hides_rows and (walk.reads_statistics or any(_is_unchecked(relation) for relation, _ in used))
+
+
+def _is_unchecked(relation: Relation) -> bool:
+    return any("UHUGEINT" in column.type for column in relation.columns)
 
 
 class _Walk:
@@ -171,6 +179,7 @@ class _Walk:
         }
         self.found: Counter[tuple[str, ...]] = Counter()
         self.bound: Counter[str] = Counter()
+        self.reads_statistics = False
         self.odd_names: dict[str, Any] = {}
         self.aliases: set[str] = set()  # of select items and alias column lists
 
@@ -271,6 +280,7 @@ class _Walk:
                     or not allowed_type(tree["type_name"])
                 ):
                     raise self._refuse(tree, "query.type", f"the type `{tree['type_name'][:60]}` is not allowed")
+                self.reads_statistics |= fold(tree["type_name"]) == "uhugeint"
             case "COLLATE":
                 if not allowed_collation(tree["collation"]):
                     raise self._refuse(
@@ -323,6 +333,7 @@ class _Walk:
         if tree.get("export_state"):
             raise self._construct(tree, "EXPORT_STATE")
         if found.condition:
+            self.reads_statistics |= "statistics" in found.condition.split()
             arguments = [_literal(a.get("expression", a)) for a in tree["arguments"]]
             # `x.repeat(3)` and `main.repeat(x, 3)` are one tree: hold the condition for both readings.
             readings = [arguments] if len(path) == 1 else [arguments, [NOT_LITERAL, *arguments]]

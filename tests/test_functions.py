@@ -85,7 +85,9 @@ def test_rows_are_sorted_unique_and_use_the_vocabulary() -> None:
         assert row.verdict in ("leakproof", "raises", "forbidden"), row
         assert row.kinds[0] in PLACES, row
         assert row.reason, row
-        assert not row.total or (row.verdict == "raises" and not {"count", "steps"} & {c.split(":")[0] for c in row.condition.split()}), row
+        assert not row.total or (
+            row.verdict == "raises" and not {"count", "steps"} & {c.split(":")[0] for c in row.condition.split()}
+        ), row
         assert row.name == row.name.lower(), row
         for condition in row.condition.split():
             assert condition.split(":")[0] in ("escape", "count", "part", "statistics", "steps"), row

@@ -7,7 +7,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from rls.catalog import Catalog, Relation
 from rls.errors import QueryRefused
+from rls.identity.principal import Principal
+from rls.policy.grant import Grant
 from rls.rewrite.guard import guard
 from rls.rewrite.pivot import with_pivot_values
 from tests import small
@@ -165,6 +168,16 @@ def test_unknown_and_forbidden_relations_look_the_same() -> None:
             guard(f"SELECT * FROM {name}", small.PRINCIPAL, small.Policies(), small.CATALOG)
         messages.append((str(caught.value).replace(name, "x"), caught.value.position.offset))  # type: ignore[union-attr]
     assert messages[0] == messages[1]
+
+
+def test_a_relation_without_a_column_left_is_unknown() -> None:
+    class Policies(small.Policies):
+        def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant | None:
+            return Grant("products", "always", denied=frozenset({"id", "name"}))
+
+    with pytest.raises(QueryRefused) as caught:
+        guard("SELECT 1 FROM products", small.PRINCIPAL, Policies(), small.CATALOG)
+    assert caught.value.code == "query.unknown_relation"
 
 
 def test_positions_point_into_the_callers_text() -> None:

@@ -174,7 +174,7 @@ def _guard_splice(parsed: Parsed, reference: Reference, work: _Work, depth: int)
     grant = work.grant(relation)
     if relation.kind == "view":
         text = _view_text(parsed, reference, grant, work, depth)
-    elif grant is None:
+    elif grant is None or len(grant.denied) == len(relation.columns):
         raise unknown_relation(parsed, start, end)
     else:
         text = guard_text(relation, grant, work.catalog)

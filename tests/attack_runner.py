@@ -1,6 +1,6 @@
 """Runs the public attack corpus against an engine and scores it as its README says: leak, instance lost, broken.
 
-    python -m tests.attack_runner [FOLDER] [--only ID ...]
+    python -m tests.attack_runner FOLDER [--only ID ...] [--isolation thread|process]
 
 It takes the corpus folder (`schema.sql`, `prefiltered.sql`, `attacks.jsonl`), builds the database and the oracle, and
 runs the engine in a process of its own, so that a crash costs one query and is counted. Exits with 1 on any finding.
@@ -27,7 +27,7 @@ from typing import Any
 import duckdb
 
 from tests.compare import differs, is_subset
-from tests.driver import Driver, Refusal, sign_rsa
+from tests.driver import Driver, Isolation, Refusal, sign_rsa
 from tests.oracle import Answer, answer
 
 __all__ = ["POLICIES", "Attack", "Finding", "Worker", "main", "prepare", "score"]
@@ -69,8 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--isolation", choices=["thread", "process"], default="thread", help="where queries run")
     options = parser.parse_args(arguments)
-    findings = run(options.folder, only=set(options.only))
+    findings = run(options.folder, only=set(options.only), isolation=options.isolation)
     _report(findings)
     bad = sum(finding.kind != "held" for finding in findings)
     print(f"{len(findings) - bad} passed, {bad} failed")
@@ -84,14 +85,14 @@ def load(folder: Path) -> list[Attack]:
     return [Attack(**{k: v for k, v in json.loads(line).items() if k in fields}) for line in lines]
 
 
-def run(folder: Path, *, only: Collection[str] = ()) -> list[Finding]:
+def run(folder: Path, *, only: Collection[str] = (), isolation: Isolation = "thread") -> list[Finding]:
     """Run the whole corpus, or the attacks named in `only`."""
     from rich.progress import track
 
     attacks = [attack for attack in load(folder) if not only or attack.id in only]
     with tempfile.TemporaryDirectory(prefix="rls-attacks-", ignore_cleanup_errors=True) as name:
         site = prepare(folder, Path(name))
-        with Worker(site, folder) as worker:
+        with Worker(site, folder, isolation=isolation) as worker:
             return [
                 _run_one(attack, worker, site)
                 for attack in track(attacks, "attacking", disable=not sys.stdout.isatty())
@@ -126,8 +127,8 @@ def prepare(folder: Path, directory: Path) -> Site:
 class Worker:
     """An engine in its own process; `ask` returns an outcome, or None when the process died or hangs."""
 
-    def __init__(self, site: Site, folder: Path) -> None:
-        self._site_and_folder = (site, folder)
+    def __init__(self, site: Site, folder: Path, *, isolation: Isolation = "thread") -> None:
+        self._what = (site, folder, isolation)
         self._start()
 
     def __enter__(self) -> Worker:
@@ -139,7 +140,7 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, child = context.Pipe()
-        self._process = context.Process(target=_serve, args=(child, *self._site_and_folder), daemon=False)
+        self._process = context.Process(target=_serve, args=(child, *self._what), daemon=False)
         self._process.start()
         child.close()
         if self._receive() != "ready":
@@ -172,7 +173,7 @@ class Worker:
         return outcome
 
 
-def _serve(pipe: Connection, site: Site, folder: Path) -> None:
+def _serve(pipe: Connection, site: Site, folder: Path, isolation: Isolation) -> None:
     """The engine's process. Holds what a careless host holds: a frame in a variable, the corpus as working directory."""
     import pandas
 
@@ -181,7 +182,9 @@ def _serve(pipe: Connection, site: Site, folder: Path) -> None:
     secret_df = pandas.DataFrame({"secret": ["CANARY_python_variable"]})
     os.chdir(folder)
     limits = Limits(seconds=5, rows=300_000, memory=1 << 30)
-    with Driver(site.database, site.policies, token=site.token, name="memory", limits=limits) as driver:
+    with Driver(
+        site.database, site.policies, token=site.token, name="memory", limits=limits, isolation=isolation
+    ) as driver:
         pipe.send("ready")
         while True:
             outcome = driver.ask(pipe.recv())

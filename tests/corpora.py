@@ -1,7 +1,7 @@
 """Runs the query corpora through the engine under generated policies and judges every answer by the oracle.
 
     python -m tests.corpora [tpch|tpcds|clickbench|duckdb_slt|sqlite_slt|attacks|tokens ...] [--limit N] [--seed S]
-                            [--rounds N] [--kind K] [--jobs N] [--json FILE]
+                            [--rounds N] [--kind K] [--jobs N] [--json FILE] [--isolation …]
 
 It takes the folder of `RLS_SHARED` (or `../shared`) and exits with 1 on any wrong answer or spurious error, or when 1 %
 or more of the legal queries are refused. `attacks` and `tokens` are handed to their own runners.
@@ -20,10 +20,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tests.driver import Isolation
 from tests.judge import FAULTS, STATUSES, Outcome, judge_all
 from tests.policygen import KINDS
 from tests.replay import Query, replay
@@ -47,6 +48,7 @@ class Unit:
     kinds: tuple[str, ...]
     seed: int
     rounds: int = 1
+    isolation: Isolation = "thread"
 
 
 def shared() -> Path | None:
@@ -93,7 +95,13 @@ def run(unit: Unit) -> list[Outcome]:
             database, queries = unit.payload
             seed = f"{unit.seed}{unit.name}"
             return judge_all(
-                unit.corpus, database, queries, kind=unit.kinds[0], seed=seed, directory=directory / "bench"
+                unit.corpus,
+                database,
+                queries,
+                kind=unit.kinds[0],
+                seed=seed,
+                directory=directory / "bench",
+                isolation=unit.isolation,
             )
         before = Path.cwd()
         os.chdir(directory)
@@ -113,7 +121,13 @@ def _run_file(unit: Unit, directory: Path) -> Iterator[Outcome]:
             kind = source.choice(unit.kinds)
             seed = f"{unit.seed}{unit.name}{number}{kind}"
             yield from judge_all(
-                unit.corpus, stage.database, chunk, kind=kind, seed=seed, directory=directory / "bench"
+                unit.corpus,
+                stage.database,
+                chunk,
+                kind=kind,
+                seed=seed,
+                directory=directory / "bench",
+                isolation=unit.isolation,
             )
 
 
@@ -180,6 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1, help="drawn policies per stage of a test file")
     parser.add_argument("--kind", action="append", choices=[*KINDS, "mixed"], help="only these kinds of policy")
+    parser.add_argument("--isolation", choices=["thread", "process"], default="thread", help="where queries run")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--examples", type=int, default=20, help="failures to print")
     parser.add_argument("--json", type=Path, help="write every outcome here, one JSON object per line")
@@ -190,9 +205,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     wanted = options.corpora or known
     kinds = tuple(options.kind or [*KINDS, "mixed"])
-    codes = [_run_special(name, root) for name in wanted if name in ("attacks", "tokens")]
+    codes = [_run_special(name, root, options.isolation) for name in wanted if name in ("attacks", "tokens")]
     work = [
-        unit
+        replace(unit, isolation=options.isolation)
         for corpus in wanted
         if corpus in DATABASES or corpus in SLT
         for unit in units(root, corpus, limit=options.limit, seed=options.seed, rounds=options.rounds, kinds=kinds)
@@ -202,10 +217,13 @@ def main(arguments: list[str] | None = None) -> int:
     return max(codes)
 
 
-def _run_special(name: str, root: Path) -> int:
+def _run_special(name: str, root: Path, isolation: Isolation) -> int:
     from tests import attack_runner, token_runner
 
-    return {"attacks": attack_runner.main, "tokens": token_runner.main}[name]([str(root / "attacks")])
+    folder = str(root / "attacks")
+    if name == "tokens":
+        return token_runner.main([folder])
+    return attack_runner.main([folder, "--isolation", isolation])
 
 
 def _run_queries(work: list[Unit], options: argparse.Namespace) -> int:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from tests.oracle import Answer
 
-__all__ = ["Driver", "Refusal", "sign", "sign_rsa"]
+__all__ = ["Driver", "Isolation", "Refusal", "sign", "sign_rsa"]
+
+Isolation = Literal["thread", "process"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,21 @@ class Driver:
     """One engine over one database; `ask` never raises."""
 
     def __init__(
-        self, database: Path, policies: Path, *, token: str, name: str | None = None, limits: Any = None
+        self,
+        database: Path,
+        policies: Path,
+        *,
+        token: str,
+        name: str | None = None,
+        limits: Any = None,
+        isolation: Isolation = "thread",
     ) -> None:
         from rls.engine import Engine
 
         self._token = token
+        audit = database.parent / "audit.jsonl"
         self._engine = Engine.open(
-            database, policies=policies, audit=database.parent / "audit.jsonl", name=name, limits=limits
+            database, policies=policies, audit=audit, name=name, limits=limits, isolation=isolation
         )
 
     def __enter__(self) -> Self:

@@ -16,7 +16,7 @@ import duckdb
 
 from tests import policygen
 from tests.compare import differs
-from tests.driver import Driver, Refusal, sign
+from tests.driver import Driver, Isolation, Refusal, sign
 from tests.oracle import Answer, answer, ordering, reduce_database
 from tests.replay import Query
 from tests.withheld import withheld
@@ -72,10 +72,10 @@ class _Bench:
             self._copies[order] = duckdb.connect(str(target), config=config, read_only=True)
         return self._copies[order]
 
-    def driver(self) -> Driver:
+    def driver(self, isolation: Isolation) -> Driver:
         """The engine, with a token of the caller."""
         token = sign(policygen.claims(self.made, now=int(time.time())), policygen.SECRET)
-        return Driver(self.database, self.policies, token=token, name=self.database.stem)
+        return Driver(self.database, self.policies, token=token, name=self.database.stem, isolation=isolation)
 
     def close(self) -> None:
         """Close the oracle's copies."""
@@ -84,12 +84,19 @@ class _Bench:
 
 
 def judge_all(
-    corpus: str, database: Path, queries: list[Query], *, kind: str, seed: str, directory: Path
+    corpus: str,
+    database: Path,
+    queries: list[Query],
+    *,
+    kind: str,
+    seed: str,
+    directory: Path,
+    isolation: Isolation = "thread",
 ) -> list[Outcome]:
     """Run every query on the engine and on the oracle under policies of `kind`."""
     bench = _Bench(database, kind=kind, source=random.Random(seed), directory=directory)
     try:
-        with bench.driver() as driver:
+        with bench.driver(isolation) as driver:
             judged = []
             for query in queries:
                 status, code, detail = _judge(bench, driver, query.sql)

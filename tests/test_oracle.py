@@ -207,7 +207,7 @@ def test_judge(
     source = build(tmp_path / "source.duckdb", SCHEMA)
     queries = ["SELECT count(*) FROM parent", "SELECT id FROM parent ORDER BY id", "FROM nowhere", "SELECT version()"]
 
-    def driver(bench: judging._Bench) -> Faulty:
+    def driver(bench: judging._Bench, isolation: str) -> Faulty:
         copy = bench.oracle().cursor() if reduced else duckdb.connect(str(bench.database), read_only=True)
         return Faulty(copy, change)
 

@@ -1,6 +1,6 @@
 """Runs the public token corpus through an engine: what is accepted shows its own rows, what is not is rejected.
 
-    python -m tests.token_runner [FOLDER]
+    python -m tests.token_runner FOLDER
 
 It takes the corpus folder, makes every token with the corpus' own `make_tokens.py` and asks a query with it; the rows
 of an accepted token are compared with those that the token's own claims select in plain SQL. Exits with 1 on a fault.

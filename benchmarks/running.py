@@ -32,7 +32,9 @@ def measure_running(setting: Setting, queries: list[Query], *, rounds: int) -> I
     with (
         duckdb.connect(str(setting.database), read_only=True, config={"threads": THREADS}) as bare,
         duckdb.connect(str(setting.copy), read_only=True, config={"threads": THREADS}) as copy,
-        Engine.open(setting.database, policies=fixtures.POLICIES, audit=setting.audit, limits=limits) as engine,
+        Engine.open(
+            setting.database, policies=fixtures.POLICIES, audit=setting.audit, limits=limits, isolation="thread"
+        ) as engine,
     ):
 
         def calls(sql: str) -> dict[str, Callable[[], object]]:

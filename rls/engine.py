@@ -80,7 +80,7 @@ class Engine:
         audit: str | os.PathLike[str] | Callable[[AuditRecord], object] | AuditSink,
         name: str | None = None,
         limits: Limits | None = None,
-        isolation: Literal["thread", "process"] = "thread",
+        isolation: Literal["thread", "process"] = "process",
     ) -> Engine:
         """An engine over a DuckDB file, which is opened read-only.
 
@@ -88,8 +88,9 @@ class Engine:
         audit     where records go: a path of a JSON-lines file, a callable, or an object with `write(record)`
         name      what callers call the database, as in `warehouse.main.orders`; default: the file's stem
         limits    bounds for every query; default: `Limits()`
-        isolation `thread`: queries run in this process, under DuckDB's own limits. `process`: in worker processes
-                  under limits of the operating system, so that not even a crash of DuckDB reaches this process
+        isolation `process`: queries run in worker processes under limits of the operating system, so that not even a
+                  crash of DuckDB reaches this process. `thread`: in this process, under DuckDB's own limits, which
+                  do not contain a hostile query: for those who trust their authors
 
         Raises `PolicyInvalid`, `EngineInvalid` (`engine.database_*`, `engine.name`), `AuditFailed` (`audit.open`,
         `audit.sink`).

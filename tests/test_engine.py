@@ -43,7 +43,9 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def opened(database: Path, policies: Path) -> Iterator[tuple[Engine, Kept]]:
     kept: Kept = []
-    with Engine.open(database, policies=policies, audit=kept.append, limits=Limits(threads=2, seconds=20)) as engine:
+    with Engine.open(
+        database, policies=policies, audit=kept.append, limits=Limits(threads=2, seconds=20), isolation="thread"
+    ) as engine:
         yield engine, kept
 
 
@@ -114,7 +116,7 @@ def test_a_pivot_makes_columns_of_visible_values_only(engine: Engine) -> None:
 
 
 def test_the_database_is_called_what_the_file_or_the_caller_says(database: Path, policies: Path) -> None:
-    with Engine.open(database, policies=policies, audit=lambda _: None, name="shop") as engine:
+    with Engine.open(database, policies=policies, audit=lambda _: None, name="shop", isolation="thread") as engine:
         assert engine.query(token(engine), "SELECT count(*) FROM shop.main.orders").rows == [(20,)]
         with pytest.raises(QueryRefused):
             engine.query(token(engine), "SELECT count(*) FROM warehouse.main.orders")
@@ -201,7 +203,7 @@ def test_the_record_is_written_before_the_result_is_handed_out(database: Path, p
         calls += 1
         raise OSError("disk full")
 
-    with Engine.open(database, policies=policies, audit=full) as engine:
+    with Engine.open(database, policies=policies, audit=full, isolation="thread") as engine:
         given = token(engine)
         asks: list[Callable[[], object]] = [
             lambda: engine.query(given, "SELECT count(*) FROM orders"),
@@ -241,7 +243,7 @@ def test_a_policy_that_cannot_be_applied_is_its_authors_business(database: Path,
         tmp_path / "p", POLICIES + "---\nrelation: undecided\npolicies:\n- {name: n, using: zap = 1}\n"
     )
     kept: Kept = []
-    with Engine.open(database, policies=folder, audit=kept.append) as engine:
+    with Engine.open(database, policies=folder, audit=kept.append, isolation="thread") as engine:
         with pytest.raises(QueryRefused) as caught:
             engine.query(token(engine), "SELECT * FROM undecided")
         assert "zap" not in str(caught.value)
@@ -287,7 +289,7 @@ def test_reloaded_policies_hold_for_the_next_query_and_a_broken_file_changes_not
     database: Path, tmp_path: Path
 ) -> None:
     folder = write_policies(tmp_path / "p")
-    with Engine.open(database, policies=folder, audit=tmp_path / "audit.jsonl") as engine:
+    with Engine.open(database, policies=folder, audit=tmp_path / "audit.jsonl", isolation="thread") as engine:
         session = engine.session(token(engine, role="explorer"))
         assert session.query("SELECT count(*) FROM orders").rows == [(4,)]
         write_policies(folder, POLICIES.replace("amount < 100", "amount < 50"))
@@ -311,7 +313,9 @@ def test_threads_and_principals_do_not_mix(database: Path, policies: Path, tmp_p
         "SELECT * FROM orders",
         "SELECT count(*) FROM finance.ledger",
     ]
-    with Engine.open(database, policies=policies, audit=tmp_path / "a.jsonl", limits=Limits(threads=2)) as engine:
+    with Engine.open(
+        database, policies=policies, audit=tmp_path / "a.jsonl", limits=Limits(threads=2), isolation="thread"
+    ) as engine:
         who = [token(engine, tenant, role=role) for tenant in ("acme", "globex") for role in ("maker", "explorer")]
         cases = [(given, sql) for given in who for sql in queries]
         expected = {case: engine.query(*case).rows for case in cases}
@@ -340,7 +344,7 @@ def test_what_cannot_be_opened_leaves_nothing_open(database: Path, policies: Pat
         Engine.open(database, policies=tmp_path / "missing", audit=tmp_path / "a.jsonl")
     with pytest.raises(AuditFailed):
         Engine.open(database, policies=policies, audit=None)  # type: ignore[arg-type]
-    engine = Engine.open(database, policies=policies, audit=tmp_path / "a.jsonl")
+    engine = Engine.open(database, policies=policies, audit=tmp_path / "a.jsonl", isolation="thread")
     given = token(engine)
     engine.close()
     with pytest.raises(EngineInvalid) as caught:

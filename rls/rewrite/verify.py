@@ -98,6 +98,7 @@ for _name in (
 ):  # fmt: skip
     _ALLOWED[_name] = _WINDOW
 
+_DIGITS: Final = 38  # of a whole number that surely fits 128 bits
 _SHORT: Final = 12  # characters; shorter replacements are names, not guards
 _CLASSES: Final = {
     None, "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION",
@@ -292,6 +293,9 @@ class _Walk:
                 # A guard that one parser reads as a query and the other as a string would show a policy.
                 literal = tree.get("literal")
                 text = literal.get("text") if isinstance(literal, dict) else None
+                if literal and literal.get("kind") == "INTEGER" and len(text) > _DIGITS and _is_huge(text):
+                    # A BIGNUM, whose casts invalidate the instance.
+                    raise self._refuse(tree, "query.number", "a whole number beyond 128 bits", "write it as a DOUBLE")
                 if text and any(s.text in text for s in self.place.splices if len(s.text) > _SHORT):
                     raise self._unguarded(tree)
             case "VALUE_PARAMETER":
@@ -387,6 +391,11 @@ class _Walk:
             "a relation is named in a way that could not be guarded",
             "write schema.name, with double quotes where needed",
         )
+
+
+def _is_huge(text: str) -> bool:
+    digits = text.replace("_", "")
+    return not digits.isdigit() or len(digits) > _DIGITS + 1 or int(digits) >= 2**128
 
 
 def _literal(tree: Any) -> object:

@@ -292,8 +292,13 @@ class _Walk:
             case "VALUE_CONSTANT":
                 # A guard that one parser reads as a query and the other as a string would show a policy.
                 literal = tree.get("literal")
-                text = literal.get("text") if isinstance(literal, dict) else None
-                if literal and literal.get("kind") == "INTEGER" and len(text) > _DIGITS and _is_huge(text):
+                text = str(literal.get("text") or "") if isinstance(literal, dict) else ""
+                if (
+                    isinstance(literal, dict)
+                    and literal.get("kind") == "INTEGER"
+                    and len(text) > _DIGITS
+                    and _is_huge(text)
+                ):
                     # A BIGNUM, whose casts invalidate the instance.
                     raise self._refuse(tree, "query.number", "a whole number beyond 128 bits", "write it as a DOUBLE")
                 if text and any(s.text in text for s in self.place.splices if len(s.text) > _SHORT):

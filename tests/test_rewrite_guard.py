@@ -141,6 +141,7 @@ REFUSED = {
     "SELECT '\ud800'": "query.character",
     "SELECT " + "(" * 10_000 + "1" + ")" * 10_000: "query.too_nested",
     "SELECT x" + "[1]" * 5_000: "query.too_nested",
+    "SELECT x" + ".a" * 20_000 + " FROM orders": "query.too_nested",
     "SELECT " + "1 + " * 5_000 + "1": "query.too_nested",
     "SELECT '" + "x" * 10_000_000 + "'": "query.too_long",
     "SELECT * FROM orders, LATERAL (FROM secret)": "query.unknown_relation",

@@ -227,7 +227,7 @@ def _attribute_splices(parsed: Parsed, found: Resolution, work: _Work, depth: in
         if depth or fold(use.name) not in work.policies.readable:
             raise QueryRefused(
                 "query.unknown_attribute",
-                f"`user.{use.name}` is not an attribute that queries may read",
+                f"`user.{use.name[:60]}` is not an attribute that queries may read",
                 position=parsed.position(use.start, use.end),
                 hint="declare it `readable: true` in the identity file",
             )

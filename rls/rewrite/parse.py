@@ -256,7 +256,7 @@ def _check_odd_characters(text: str, tokens: list[Token]) -> None:
 
 
 def _check_tokens(text: str, tokens: list[Token]) -> None:
-    depth = run = cases = subscripts = 0
+    depth = run = cases = subscripts = dots = 0
     previous = None
     for token in tokens:
         kind = token.token_type
@@ -271,6 +271,11 @@ def _check_tokens(text: str, tokens: list[Token]) -> None:
         # `x[1][1]…` costs sqlglot quadratic time: 3,000 of them took 26 s.
         if kind == TokenType.L_BRACKET and previous == TokenType.R_BRACKET:
             subscripts += 1
+        # `a.a.a…` costs it quadratic time too.
+        if kind == TokenType.DOT:
+            dots += 1
+        elif previous != TokenType.DOT:
+            dots = 0
         previous = kind
         if kind in _UNARY:
             run += 1
@@ -284,7 +289,7 @@ def _check_tokens(text: str, tokens: list[Token]) -> None:
                 cases += 1
             elif kind == TokenType.END:
                 cases = max(0, cases - 1)
-        if depth + cases + run > MAX_NESTING or subscripts > MAX_NESTING:
+        if max(depth + cases + run, subscripts, dots) > MAX_NESTING:
             raise QueryRefused(
                 "query.too_nested",
                 f"the query is nested deeper than {MAX_NESTING} levels",

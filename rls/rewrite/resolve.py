@@ -165,7 +165,7 @@ def _enter_with(
             start, end = _span(parsed, identifier)
             raise QueryRefused(
                 "query.duplicate_name",
-                f"`{identifier.name}` is defined twice in one WITH",
+                f"`{identifier.name[:60]}` is defined twice in one WITH",
                 position=parsed.position(start, end),
                 hint="rename one",
             )

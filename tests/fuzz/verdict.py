@@ -1,0 +1,171 @@
+"""Judges one query in one world: do two databases that look the same answer the same, and as the oracle does?
+
+It takes a `Pair` and SQL and returns a `Verdict`. Kinds in `FAULTS` are faults of the product. `open` are differences
+that SQL leaves open (ties, order of summing, which of two visible errors comes first) and that the oracle shows as well
+when its rows are stored the other way round or its optimizer is off; they are counted, so that they stay few.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import duckdb
+
+from tests.compare import Difference, differs
+from tests.driver import Refusal
+from tests.oracle import Answer, answer, ordering
+
+__all__ = ["FAULTS", "Oracles", "Verdict", "judge"]
+
+FAULTS = (
+    "leak: error", "leak: error text", "leak: refusal", "leak: rows", "leak: order", "leak: names", "leak: types",
+    "oracle: error", "oracle: rows", "oracle: order", "oracle: names", "oracle: types", "oracle: answered", "fault",
+    "crash",
+)  # fmt: skip
+
+_By = Sequence[int] | None
+
+_SKIPPED = ("run.timeout", "run.memory", "run.rows", "run.columns", "run.busy", "run.interrupted")
+_BROKEN = ("run.fault", "run.internal", "run.restarted", "escaped", "run.failed", "run.io", "run.policy")
+# DuckDB's own words for the value that it could not use.
+_VALUE = re.compile(r"[Ss]tring '(.*?)'|value '(.*?)'|[Ii]nput: \"(.*?)\"|TimeZone '(.*?)'", re.DOTALL)
+_SAMPLE = re.compile(r"\bSAMPLE\b", re.IGNORECASE)
+
+
+class Oracles(Protocol):
+    """What `judge` asks: two engines, the oracle, the oracle in disguise (rows stored in other orders, no optimizer), and
+    engines over databases whose hidden rows are NULL and as many as those of the two (`blanks`)."""
+
+    oracle: duckdb.DuckDBPyConnection
+
+    def disguised(self) -> Iterator[duckdb.DuckDBPyConnection]: ...
+    def ask(self, sql: str, *, which: int) -> Answer | Refusal: ...
+    def blanks(self, sql: str) -> list[Answer | Refusal]: ...
+    def detail(self, which: int) -> str: ...
+    def is_visible(self, value: str) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`ok`, `fails` (everybody fails the same), `refused`, `invalid`, `open`, `skipped`, or one of `FAULTS`."""
+
+    kind: str
+    detail: str = ""
+
+    @property
+    def fault(self) -> bool:
+        """Whether the product is at fault."""
+        return self.kind in FAULTS
+
+
+def judge(pair: Oracles, sql: str, *, oracle: bool = True) -> Verdict:
+    """Ask everybody and compare; without `oracle`, only the two databases with each other."""
+    first, second = pair.ask(sql, which=0), pair.ask(sql, which=1)
+    for which, found in enumerate((first, second)):
+        error = found.error if isinstance(found, Answer) else None
+        if error and error.startswith(_BROKEN):
+            return Verdict("fault", f"{'ab'[which]}: {error[:300]} {pair.detail(which)[:600]}")
+        if error and error.startswith(_SKIPPED):
+            return Verdict("skipped", error[:60])
+    if isinstance(first, Refusal) or isinstance(second, Refusal):
+        return _refusals(pair, sql, first, second)
+    by = ordering(pair.oracle, sql, first.names)
+    verdict = _interference(pair, sql, first, second, by)
+    if verdict is not None:
+        return verdict
+    if not oracle or _SAMPLE.search(sql):
+        # A sample of a filtered table is another one than a sample of a small table; both hold.
+        return Verdict("ok" if first.error is None else "fails")
+    return _against_oracle(pair, sql, first, by)
+
+
+def _refusals(pair: Oracles, sql: str, first: Answer | Refusal, second: Answer | Refusal) -> Verdict:
+    if isinstance(first, Refusal) and isinstance(second, Refusal):
+        if first != second:
+            return Verdict("leak: refusal", f"a: {first.text[:300]} | b: {second.text[:300]}")
+        if first.code != "query.invalid":
+            return Verdict("refused", first.code)
+        expected = answer(pair.oracle, sql)
+        if expected.error is None:
+            return Verdict("oracle: error", f"{first.text[:300]} {pair.detail(0)[:400]}")
+        return Verdict("invalid")
+    return Verdict("leak: refusal", f"a: {_short(first)} | b: {_short(second)}")
+
+
+def _interference(pair: Oracles, sql: str, first: Answer, second: Answer, by: _By) -> Verdict | None:
+    """What differs between the two databases, or None."""
+    if first.error is not None or second.error is not None:
+        if first.error == second.error:
+            return None
+        kind = "leak: error" if first.error is None or second.error is None else "leak: error text"
+        details = [pair.detail(which) for which in (0, 1)]
+        detail = f"a: {_short(first)} | b: {_short(second)} | {details[0][:200]} | {details[1][:200]}"
+        # Visible rows alone may fail as well, depending on the plan: then which plan was chosen is all that shows.
+        return Verdict("open" if _may_fail(pair, sql, *details) else kind, detail)
+    found = differs(first, second, by=by)
+    if found is None:
+        return None
+    if found.kind in ("rows", "order") and (_unstable(pair, sql, first, by) or _is_open(pair, sql, by, found)):
+        return Verdict("open", f"a, b: {found.kind}: {found.detail[:300]}")
+    return Verdict(f"leak: {found.kind}", found.detail[:600])
+
+
+def _against_oracle(pair: Oracles, sql: str, found: Answer, by: _By) -> Verdict:
+    expected = answer(pair.oracle, sql)
+    if expected.error is not None and expected.error.startswith(("InterruptException", "OutOfMemory")):
+        return Verdict("skipped", "the oracle needs too long")
+    if found.error is not None:
+        if expected.error is not None:
+            return Verdict("fails")
+        return Verdict(
+            "open" if _may_fail(pair, sql) else "oracle: error", f"{found.error[:300]} {pair.detail(0)[:400]}"
+        )
+    if expected.error is not None:
+        # The other way round it is often only the plan: a fence evaluates less than the oracle does.
+        open_ = any(answer(each, sql).error is None for each in pair.disguised())
+        return Verdict("open" if open_ else "oracle: answered", f"the oracle fails: {expected.error[:300]}")
+    difference = differs(expected, found, by=by)
+    if difference is None:
+        return Verdict("ok")
+    if difference.kind in ("rows", "order") and _is_open(pair, sql, by, difference):
+        return Verdict("open", f"oracle: {difference.kind}: {difference.detail[:300]}")
+    return Verdict(f"oracle: {difference.kind}", difference.detail[:600])
+
+
+def _may_fail(pair: Oracles, sql: str, *details: str) -> bool:
+    """Whether some plan fails on visible rows alone; `details` are the errors in question."""
+    for detail in details:
+        named = [value for match in _VALUE.finditer(detail) for value in match.groups() if value is not None]
+        if any(pair.is_visible(value) for value in named):
+            return True
+    if any(answer(each, sql).error is not None for each in (pair.oracle, *pair.disguised())):
+        return True
+    return any(isinstance(found, Answer) and found.error is not None for found in pair.blanks(sql))
+
+
+def _is_open(pair: Oracles, sql: str, by: _By, difference: Difference) -> bool:
+    """Whether the answer differs as well where nothing hidden can be the cause: stored or planned in another way."""
+    expected = answer(pair.oracle, sql)
+    others = [] if _SAMPLE.search(sql) else [answer(other, sql) for other in (pair.oracle, *pair.disguised())]
+    found = [found for found in pair.blanks(sql) if isinstance(found, Answer)]
+    pairs = [(expected, other) for other in others] + [(found[0], other) for other in found[1:]]
+    for one, other in pairs:
+        again = differs(one, other, by=by)
+        if again is not None and not (difference.kind == "rows" and again.kind == "order"):
+            return True
+    return False
+
+
+def _unstable(pair: Oracles, sql: str, first: Answer, by: _By) -> bool:
+    """Whether the same database answers differently when asked again."""
+    again = pair.ask(sql, which=0)
+    return isinstance(again, Refusal) or differs(first, again, by=by) is not None
+
+
+def _short(found: Answer | Refusal) -> str:
+    if isinstance(found, Refusal):
+        return f"refused {found.text[:200]}"
+    return found.error[:200] if found.error else f"{len(found.rows)} rows"

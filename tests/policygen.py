@@ -273,7 +273,10 @@ def _fits_a_token(value: Any) -> bool:
         case int():
             return abs(value) < 1 << 53
         case str():
-            return value.isprintable() and value.strip() == value != ""
+            # A date beyond Python's years comes as text.
+            return (
+                value.isprintable() and value.strip() == value != "" and not re.fullmatch(r"\d{5,}-\d\d-\d\d.*", value)
+            )
         case _:
             return datetime.date(1000, 1, 1) < value < datetime.date(9999, 1, 1)
 

@@ -123,7 +123,7 @@ class Expressions(ABC):
         roll = self.random.random()
         if roll < 0.22 and found:
             return self.random.choice(found)[0]
-        if roll < 0.45 and (made := self._provoking(type_, scope)) is not None:
+        if roll < 0.45 and (made := self.provoking(type_, scope)) is not None:
             return made
         if roll < 0.65 and (called := self.call(type_, scope, depth)) is not None:
             return called[0]
@@ -165,7 +165,7 @@ class Expressions(ABC):
                 value, _ = self.any(scope, depth - 1)
                 return f"{value} IS {self.random.choice(('', 'NOT '))}NULL"
             case 4 | 5 | 6:
-                return self._provoking("BOOLEAN", scope) or self.compared(scope, depth)
+                return self.provoking("BOOLEAN", scope) or self.compared(scope, depth)
             case 7 | 8:
                 parts = [self.boolean(scope, depth - 1) for _ in range(self.random.choice((2, 2, 3)))]
                 return "(" + self.random.choice((" AND ", " OR ")).join(parts) + ")"
@@ -213,7 +213,8 @@ class Expressions(ABC):
 
     # -- the rest ------------------------------------------------------------------------------------------------
 
-    def _provoking(self, type_: str, scope: Scope) -> str | None:
+    def provoking(self, type_: str, scope: Scope) -> str | None:
+        """An expression of the type that fails on hidden values only, if a fitting column is in scope."""
         return self._templated(PROVOKING.get(type_, ()), scope)
 
     def _composed(self, type_: str, scope: Scope, depth: int) -> str:

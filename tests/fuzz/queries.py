@@ -47,6 +47,8 @@ class Queries(Clauses):
     def statement(self) -> str:
         """A whole statement."""
         depth = self.random.choice((1, 1, 2, 2, 2, 3))
+        if self.chance(0.35):
+            return self._probe()
         match self.random.randrange(40):
             case 0 | 1:
                 return self._pivot()
@@ -68,6 +70,41 @@ class Queries(Clauses):
                 return f"FROM {text} WHERE {self.boolean(scope, depth)}"
             case _:
                 return self._ended(self.select(depth))
+
+    def _probe(self) -> str:
+        """A short query whose conditions fail on hidden values only."""
+        text, scope = self.joined(0)
+        if len(scope.relations) == 1 and self.chance(0.6):
+            right, rel = self.table()
+            pair = self._pair(list(scope.relations), rel)
+            word = self.random.choice(("LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "JOIN"))
+            text = f"{text} {word} {right} ON {f'{pair[0]} = {pair[1]}' if pair else 'true'}"
+            scope = Scope((*scope.relations, rel))
+        types = ("INTEGER", "BIGINT", "DOUBLE", "VARCHAR", "DATE", "TIMESTAMP", "DECIMAL(12,2)", "HUGEINT", "INTERVAL")
+
+        def provoking() -> str:
+            found = self.provoking("BOOLEAN", scope)
+            type_ = self.random.choice(types)
+            other = self.provoking(type_, scope)
+            if other is not None and (found is None or self.chance(0.4)):
+                return f"{other} {self.random.choice(('=', '<', '>', '<>'))} {self.literal(type_)}"
+            return found or self.compared(scope, 0)
+
+        parts = [provoking() for _ in range(self.random.choice((1, 1, 2, 3)))]
+        if self.chance(0.4):
+            parts.insert(self.random.randrange(len(parts) + 1), self.compared(scope, 0))
+        where = self.random.choice((" AND ", " AND ", " OR ")).join(parts)
+        shown = self.provoking(self.random.choice(types), scope) if self.chance(0.4) else None
+        match self.random.randrange(5):
+            case 0:
+                keys = self.random.choice(self.columns(scope))[0]
+                return f"SELECT {keys} AS k, count(*) FILTER (WHERE {where}) AS n FROM {text} GROUP BY 1 ORDER BY ALL"
+            case 1:
+                return f"SELECT count(*) AS n, max({shown or '1'}) AS m FROM {text} WHERE {where}"
+            case 2:
+                return f"SELECT * FROM (SELECT {shown or '1'} AS c0, ({where}) AS c1 FROM {text}) AS q WHERE c1 ORDER BY ALL LIMIT 3"
+            case _:
+                return f"SELECT {shown or 'count(*)'} AS c0 FROM {text} WHERE {where}"
 
     # -- sub-queries in expressions ----------------------------------------------------------------------------------
 

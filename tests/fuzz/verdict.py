@@ -22,7 +22,7 @@ __all__ = ["FAULTS", "Oracles", "Verdict", "judge"]
 
 FAULTS = (
     "leak: error", "leak: error text", "leak: refusal", "leak: rows", "leak: order", "leak: names", "leak: types",
-    "oracle: error", "oracle: rows", "oracle: order", "oracle: names", "oracle: types", "oracle: answered", "fault",
+    "oracle: error", "oracle: rows", "oracle: order", "oracle: names", "oracle: types", "fault",
     "crash",
 )  # fmt: skip
 
@@ -50,7 +50,8 @@ class Oracles(Protocol):
 
 @dataclass(frozen=True)
 class Verdict:
-    """`ok`, `fails` (everybody fails the same), `refused`, `invalid`, `open`, `skipped`, or one of `FAULTS`."""
+    """`ok`, `fails` (everybody fails the same), `answered` (only the oracle fails), `refused`, `invalid`, `open`,
+    `skipped`, or one of `FAULTS`."""
 
     kind: str
     detail: str = ""
@@ -124,9 +125,8 @@ def _against_oracle(pair: Oracles, sql: str, found: Answer, by: _By) -> Verdict:
             "open" if _may_fail(pair, sql) else "oracle: error", f"{found.error[:300]} {pair.detail(0)[:400]}"
         )
     if expected.error is not None:
-        # The other way round it is often only the plan: a fence evaluates less than the oracle does.
-        open_ = any(answer(each, sql).error is None for each in pair.disguised())
-        return Verdict("open" if open_ else "oracle: answered", f"the oracle fails: {expected.error[:300]}")
+        # On visible rows, where some plans evaluate less than others.
+        return Verdict("answered", f"the oracle fails: {expected.error[:300]}")
     difference = differs(expected, found, by=by)
     if difference is None:
         return Verdict("ok")

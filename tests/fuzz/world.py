@@ -35,9 +35,11 @@ _BIG = (("main", "orders"), ("main", "events"))
 
 @dataclass(frozen=True)
 class Options:
-    """What a test of the harness narrows: shapes of policies, share of large worlds, seconds per query."""
+    """What a test of the harness changes: shapes of policies, share of masked and denied columns, share of worlds with
+    a large relation, seconds per query."""
 
     shapes: tuple[str, ...] = ()
+    hide: float = 1.0
     big: float = 0.25
     seconds: float = 5.0
 
@@ -175,7 +177,7 @@ def make_world(seed: str, directory: Path, options: Options) -> World | None:
         sizes[big] = BIG_ROWS
     compression = source.choice(_COMPRESSIONS)
     base = build(directory / "base" / f"{NAME}.duckdb", build_sql(sizes, seed=seed, compression=compression))
-    rules = draw_rules(source, shapes=list(options.shapes) or None)
+    rules = draw_rules(source, shapes=list(options.shapes) or None, hide=options.hide)
     databases, modes = [], []
     for name in ("a", "b"):
         target = directory / name / f"{NAME}.duckdb"

@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from tests.oracle import Answer
+
+if TYPE_CHECKING:
+    from rls.rewrite.guarded import GuardedQuery
 
 __all__ = ["Driver", "Isolation", "Refusal", "sign", "sign_rsa"]
 
@@ -74,6 +77,10 @@ class Driver:
             return Answer(error=f"{error.code}: {error}")
         except Exception as error:  # noqa: BLE001 - whatever escapes is a fault to report, not the end of the run
             return Answer(error=f"escaped {type(error).__name__}: {error}")
+
+    def guard(self, sql: str, *, token: str | None = None) -> GuardedQuery:
+        """The guarded text, for execution elsewhere; raises the product's own errors."""
+        return self._engine.guard(token or self._token, sql)
 
 
 def sign(claims: dict[str, Any], secret: str) -> str:

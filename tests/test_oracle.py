@@ -231,6 +231,7 @@ def test_judge(
         ("SHOW TABLES", "catalog or file"),
         ("SELECT twice(id) FROM parent", "macro of the database"),
         ("SELECT rowid FROM parent", "physical row number"),
+        ("SELECT * FROM parent JOIN child USING (RowId)", "physical row number"),
     ],
 )
 def test_withheld(sql: str, reason: str | None) -> None:

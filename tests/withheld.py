@@ -69,6 +69,8 @@ def _reason(node: dict[str, Any], macros: set[str]) -> str | None:
             return "parameter"
         case "COLUMN_REF" if str(node.get("column_names", [""])[-1]).lower() == "rowid":
             return "physical row number"
+        case "JOIN" if "rowid" in {str(column).lower() for column in node.get("using_columns", [])}:
+            return "physical row number"
     return None
 
 

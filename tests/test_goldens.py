@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from rls.engines.lockdown import open_locked
 from tests.compare import differs
 from tests.driver import Driver, Refusal, sign
 from tests.oracle import Answer, Rule, answer, build, ordering, reduce_database
@@ -124,6 +125,16 @@ def test_refused(site: Site, record: dict[str, Any]) -> None:
     assert isinstance(outcome, Refusal), outcome
     assert outcome.code.startswith(record["code"]), outcome
     assert "lost in court" not in outcome.text.replace(text_of(record), "")
+
+
+def test_unguarded_text_resolves_nothing_on_the_engines_connection(tmp_path: Path) -> None:
+    database = build(tmp_path / "warehouse.duckdb", [(GOLDEN / "schema.sql").read_text(encoding="utf-8")])
+    locked = open_locked(threads=1, memory=500_000_000, hide_statistics=False, attach=(database, "rls_unguessable"))
+    with duckdb.connect() as empty:
+        reading = [record["sql"] for record in records("legal.jsonl") if answer(empty, record["sql"]).error is not None]
+    assert len(reading) > 250
+    assert [sql for sql in reading if answer(locked.cursor(), sql).error is None] == []
+    locked.close()
 
 
 def test_engine_goes_on_after_refusals(site: Site) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from rls.engine import Engine
+from rls.errors import QueryFailed, QueryRefused
 from rls.identity.mint import mint_token
 from tests.engine_kit import build, write_policies
 
@@ -36,6 +37,10 @@ QUERIES = {
     "SELECT code::INTEGER FROM notes": [(7,)],
     "SELECT id FROM notes WHERE code = 7": [(1,)],
     "SELECT (a - b)::INTEGER FROM notes": [(3,)],
+    "SELECT length(bitstring_agg(id, 1, 4)) FROM notes": [(4,)],
+    "SELECT count(*) FROM notes TABLESAMPLE 100%": [(1,)],
+    "SELECT count(*) FROM notes USING SAMPLE 100 PERCENT (system)": [(1,)],
+    "SELECT count(*) FROM notes TABLESAMPLE bernoulli(100%) REPEATABLE (3)": [(1,)],
 }
 
 
@@ -47,6 +52,33 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     opened = Engine.open(path, policies=policies, audit=lambda record: None, isolation=request.param)
     request.addfinalizer(opened.close)
     return opened
+
+
+REFUSED = {
+    "SELECT length(bitstring_agg(id)) FROM notes": "query.function",
+    "SELECT * FROM notes USING SAMPLE reservoir(5 ROWS) REPEATABLE (7)": "query.sample",
+}
+# An error decides, and it must not depend on what only hidden rows hold: here the maximum of `id` is 2, hidden.
+SAME = "SELECT count(*) FROM notes WHERE id BETWEEN {} AND ''"
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_ways_to_ask_for_hidden_rows_are_refused(engine: Engine, sql: str) -> None:
+    token = mint_token(engine.policies.identity, subject="u", attributes={"tenant": "acme"})
+    with pytest.raises(QueryRefused) as caught:
+        engine.query(token, sql)
+    assert caught.value.code == REFUSED[sql]
+
+
+def test_stored_extremes_do_not_decide_between_answer_and_error(engine: Engine) -> None:
+    token = mint_token(engine.policies.identity, subject="u", attributes={"tenant": "acme"})
+    outcomes = set()
+    for bound in (2, 3, 1000):
+        try:
+            outcomes.add(str(engine.query(token, SAME.format(bound)).rows))
+        except QueryFailed as error:
+            outcomes.add(error.code)
+    assert len(outcomes) == 1
 
 
 @pytest.mark.parametrize("sql", QUERIES)

@@ -90,7 +90,7 @@ def test_rows_are_sorted_unique_and_use_the_vocabulary() -> None:
         ), row
         assert row.name == row.name.lower(), row
         for condition in row.condition.split():
-            assert condition.split(":")[0] in ("escape", "count", "part", "statistics", "steps"), row
+            assert condition.split(":")[0] in ("arguments", "escape", "count", "part", "statistics", "steps"), row
 
 
 def test_the_worst_row_decides_where_the_place_is_not_said() -> None:
@@ -331,7 +331,7 @@ def test_forbidden_functions_are_rare_in_the_corpora(connection: duckdb.DuckDBPy
         refused[name] += any(verdict(*used) == "forbidden" for used in names(connection, sql))
     assert [refused[name] for name in ("tpch", "tpcds", "clickbench")] == [0, 0, 0]
     # Sequences, catalog listings, settings and enum labels: DuckDB's tests of exactly these.
-    assert refused["duckdb_slt"] < 0.025 * asked["duckdb_slt"]
+    assert refused["duckdb_slt"] < 0.03 * asked["duckdb_slt"]
 
 
 def test_the_module_imports_nothing_heavy() -> None:

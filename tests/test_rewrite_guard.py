@@ -66,6 +66,11 @@ LEGAL = [
     "SELECT id FROM products ORDER BY (SELECT max(orders.id) FROM orders WHERE orders.id > products.id), 1 LIMIT (SELECT count(*) FROM orders)",
     "SELECT DISTINCT ON ((SELECT max(id) FROM orders)) id FROM products ORDER BY id",
     "SELECT id, sum(id) FILTER (WHERE id IN (SELECT id FROM orders)) AS s FROM products GROUP BY id HAVING id < (SELECT max(id) FROM orders) QUALIFY row_number() OVER (ORDER BY id) < (SELECT max(id) FROM orders) ORDER BY 1",
+    "SELECT * REPLACE ((SELECT max(id) FROM orders) AS id) FROM products",
+    "SELECT memory.main.orders.place.city FROM memory.main.orders",
+    "SELECT count(*) FROM orders TABLESAMPLE 100%",
+    "SELECT count(*) FROM (FROM orders) USING SAMPLE 100 PERCENT (system)",
+    "SELECT count(*) FROM orders o TABLESAMPLE system(100%)",
     "SELECT rowid, user FROM (SELECT id AS rowid, tenant FROM orders) AS t(rowid, user)",
 ]
 
@@ -130,6 +135,8 @@ REFUSED = {
     "EXPLAIN SELECT 1": "query.statement_kind",
     "FROM (SHOW orders)": "query.unknown_relation",
     "SELECT orders.rowid FROM orders": "query.rowid",
+    "SELECT main.orders.* FROM main.orders": "query.syntax",
+    "FROM orders TABLESAMPLE reservoir(2 ROWS) REPEATABLE (1)": "query.sample",
     "SELECT TRY_CAST(340282366920938463463374607431768211456 AS INTEGER)": "query.number",
     "SELECT EXTRACT(\"year FROM DATE '2020-01-01') > 0 UNION ALL SELECT tenant FROM orders --\" FROM DATE '2020-01-01')": "query.function",
     "SELECT CAST('a' AS mood)": "query.type",

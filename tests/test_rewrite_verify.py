@@ -11,6 +11,7 @@ from rls.errors import QueryRefused
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite.guard import guard
+from rls.rewrite.guarded import Guard
 from rls.rewrite.verify import verify
 from tests import small
 
@@ -22,8 +23,8 @@ def grant_of(relation: Relation) -> Grant:
 
 
 PEOPLE, ORDERS = grant_of(small.PEOPLE), grant_of(small.ORDERS)
-USED = [(small.PEOPLE, PEOPLE), (small.ORDERS, ORDERS)]
-SQL = "SELECT p.name, o.id FROM people p JOIN orders o USING (tenant)"
+USED = [Guard(small.PEOPLE, PEOPLE), Guard(small.ORDERS, ORDERS)]
+SQL = "SELECT p.name, o.id + 0 AS id FROM people p JOIN orders o USING (tenant)"
 TEXT = guard(SQL, small.PRINCIPAL, small.Policies(), small.CATALOG).sql
 PREDICATE = " WHERE tenant = CAST($rls_tenant AS VARCHAR)"
 
@@ -63,7 +64,7 @@ MUTATIONS = {
 
 
 def test_accepts_what_guard_makes() -> None:
-    verify(TEXT, catalog=small.CATALOG, used=USED, bound=Counter())
+    verify(TEXT, catalog=small.CATALOG, guards=USED, bound=Counter())
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
@@ -72,7 +73,7 @@ def test_objects_to_a_mutation(name: str) -> None:
     mutant = TEXT.replace(old, new)
     assert mutant != TEXT
     with pytest.raises(QueryRefused):
-        verify(mutant, catalog=small.CATALOG, used=USED, bound=Counter())
+        verify(mutant, catalog=small.CATALOG, guards=USED, bound=Counter())
 
 
 def test_objects_to_a_view_without_its_own_policy() -> None:
@@ -83,13 +84,13 @@ def test_objects_to_a_view_without_its_own_policy() -> None:
         def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant | None:
             return own if relation.kind == "view" else super().grant(relation, principal, catalog)
 
-    text = guard("SELECT * FROM big", small.PRINCIPAL, Policies(), small.CATALOG).sql
-    used = [(small.ORDERS, ORDERS), (small.BIG, own)]
-    verify(text, catalog=small.CATALOG, used=used, bound=Counter())
+    guarded = guard("SELECT *, total + 0 AS t FROM big", small.PRINCIPAL, Policies(), small.CATALOG)
+    text, used = guarded.sql, guarded.guards
+    verify(text, catalog=small.CATALOG, guards=used, bound=Counter())
     for old, new in (("total > 4", "total > 3"), (f" WHERE {predicate} OFFSET 0", ""), (predicate, "true")):
         assert old in text
         with pytest.raises(QueryRefused):
-            verify(text.replace(old, new), catalog=small.CATALOG, used=used, bound=Counter())
+            verify(text.replace(old, new), catalog=small.CATALOG, guards=used, bound=Counter())
 
 
 @pytest.mark.parametrize(
@@ -114,4 +115,4 @@ def test_objects_to_a_view_without_its_own_policy() -> None:
 )
 def test_refuses_what_is_not_on_the_lists(sql: str) -> None:
     with pytest.raises(QueryRefused):
-        verify(sql, catalog=small.CATALOG, used=[], bound=Counter())
+        verify(sql, catalog=small.CATALOG, guards=[], bound=Counter())

@@ -14,6 +14,7 @@ Verdicts
 Conditions (without one the verdict holds for all arguments; see `Review.permits`)
   escape         arguments 2 and 3 are string literals, the escape is one character or empty, and no escape stands
                  alone at the pattern's end: DuckDB raises on that, unmarked, once a row's text has matched up to there
+  arguments:N    exactly N arguments are given
   count:N:LIMIT  argument N (from 1), where it is a literal, is at most LIMIT; the rest is left to the worker's limits
   part           argument 1, where it is a literal, is a part of a date that DuckDB knows: it raises on others only
                  when a row is there
@@ -207,6 +208,8 @@ def _holds(condition: str, arguments: Sequence[object]) -> bool:
     match condition.split(":"):
         case ["escape"]:
             return len(arguments) == 3 and _escape_is_sound(arguments[1], arguments[2])
+        case ["arguments", number]:
+            return len(arguments) == int(number)
         case ["statistics"]:
             return True
         case ["count", position, limit]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
@@ -22,11 +22,14 @@ from rls.errors import PolicyInvalid, QueryRefused
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite import verify as verification
-from rls.rewrite.guarded import GuardedQuery, Splice
+from rls.rewrite.conjuncts import copied_conjuncts
+from rls.rewrite.guarded import Guard, GuardedQuery, Splice
+from rls.rewrite.leakproof import why_it_may_raise
 from rls.rewrite.naming import name_items
 from rls.rewrite.parse import Parsed, parse
 from rls.rewrite.pivot import list_pivots
 from rls.rewrite.resolve import Reference, Resolution, resolve, unknown_relation
+from rls.rewrite.sampling import sample_splices
 from rls.rewrite.shown import shown_columns
 from rls.rewrite.splice import apply_splices
 
@@ -54,8 +57,8 @@ class _Work:
     policies: Policies
     catalog: Catalog
     grants: dict[tuple[str, ...], Grant | None] = field(default_factory=dict)
-    used: list[tuple[Relation, Grant]] = field(default_factory=list)
-    used_at: dict[int, list[tuple[Relation, Grant]]] = field(default_factory=dict)  # by offset in the caller's text
+    guards: list[Guard] = field(default_factory=list)
+    guards_at: dict[int, list[Guard]] = field(default_factory=dict)  # by offset in the caller's text
     attributes: set[str] = field(default_factory=set)
 
     def grant(self, relation: Relation) -> Grant | None:
@@ -81,17 +84,17 @@ def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) 
 
     Source: PostgreSQL's row security (combination of policies), DuckDB 2.0's name resolution.
     """
-    work = _Work(principal, policies, catalog)
     parsed = parse(sql)
     found = resolve(parsed, catalog)
+    work = _Work(principal, policies, catalog)
     splices = _replacements(parsed, found, work, depth=0)
     listed = list_pivots(parsed, found, splices)
     if listed:
         splices = sorted((*splices, *(s for p in listed for s in p.splices)), key=lambda s: (s.start, s.end))
     text = apply_splices(sql, splices)
     parameters: dict[str, object] = {}
-    for _relation, grant in work.used:
-        parameters.update(grant.parameters)
+    for one in work.guards:
+        parameters.update(one.grant.parameters)
     values = _attribute_values(principal)
     for name in work.attributes:
         # A declared attribute that this principal lacks is NULL to the caller's own SQL.
@@ -99,38 +102,40 @@ def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) 
     bound = Counter(f"rls_{fold(use.name)}" for use in found.attributes)
 
     def check(final: str) -> bool:
-        return verification.verify(final, catalog=catalog, used=work.used, bound=bound, original=sql, splices=splices)
+        return verification.verify(
+            final, catalog=catalog, guards=work.guards, bound=bound, original=sql, splices=splices
+        )
 
-    hide_statistics = check(text)
+    reads_statistics = check(text)
     for pivot in listed:
-        inside = [use for start, uses in work.used_at.items() if pivot.contains(start) for use in uses]
+        inside = [one for start, guards in work.guards_at.items() if pivot.contains(start) for one in guards]
         attributes = Counter(f"rls_{fold(use.name)}" for use in found.attributes if pivot.contains(use.start))
-        verification.verify(pivot.sql, catalog=catalog, used=inside, bound=attributes)
-        pivot.parameters = sorted({name for _, grant in inside for name in grant.parameters} | attributes.keys())
-    grants = {relation.label: grant for relation, grant in work.used}
+        verification.verify(pivot.sql, catalog=catalog, guards=inside, bound=attributes)
+        pivot.parameters = sorted({name for one in inside for name in one.grant.parameters} | attributes.keys())
     return GuardedQuery(
         sql=text,
         parameters=parameters,
         original=sql,
-        grants=grants,
+        grants={one.relation.label: one.grant for one in work.guards},
         fingerprint=_fingerprint(text, parameters, policies.version, catalog.version),
         splices=tuple(splices),
         policy_version=policies.version,
         catalog_version=catalog.version,
         attributes_read=tuple(sorted(work.attributes)),
-        hide_statistics=hide_statistics,
+        hide_statistics=reads_statistics or _may_tell_extremes(text, work, catalog),
         pivots=tuple(pivot.places(splices) for pivot in listed),
+        guards=tuple(work.guards),
         check=check if listed else None,
     )
 
 
-def guard_text(relation: Relation, grant: Grant, catalog: Catalog, *, source: str | None = None) -> str:
+def guard_text(guard: Guard, catalog: Catalog, *, source: str | None = None) -> str:
     """The sub-query that stands for a relation: its permitted rows, its shown columns.
 
-    `SELECT * [EXCLUDE denied] [REPLACE masks] FROM source AS "name" [WHERE predicate] [OFFSET 0]`. The OFFSET keeps
-    the caller's expressions above the row filter (invariant fenced); where every row is visible there is nothing to
-    keep them from.
+    `SELECT * [EXCLUDE denied] [REPLACE masks] FROM source AS "name" [WHERE predicate [AND copies]] [OFFSET 0]`. The
+    OFFSET keeps the caller's expressions above the row filter (invariant fenced).
     """
+    relation, grant = guard.relation, guard.grant
     text = (
         f"SELECT {shown_columns(relation, grant)} FROM {source or catalog.source(relation)} AS {quote(relation.name)}"
     )
@@ -138,7 +143,9 @@ def guard_text(relation: Relation, grant: Grant, catalog: Catalog, *, source: st
         case "always":
             return f"({text})"
         case "conditional":
-            return f"({text} WHERE {grant.predicate} OFFSET 0)"
+            parts = [grant.predicate, *guard.conjuncts]
+            where = " AND ".join(f"({part})" for part in parts) if guard.conjuncts else grant.predicate
+            return f"({text} WHERE {where} OFFSET 0)"
         case _:
             return f"({text} WHERE false OFFSET 0)"
 
@@ -146,16 +153,17 @@ def guard_text(relation: Relation, grant: Grant, catalog: Catalog, *, source: st
 def _replacements(parsed: Parsed, found: Resolution, work: _Work, *, depth: int) -> list[Splice]:
     splices = []
     for reference in found.references:
-        before = len(work.used)
-        splices.append(_guard_splice(parsed, reference, work, depth))
+        before = len(work.guards)
+        splices.append(_guard_splice(parsed, reference, found.references, work, depth))
         if depth == 0:
-            work.used_at[reference.start] = work.used[before:]
+            work.guards_at[reference.start] = work.guards[before:]
     splices += [Splice(c.start, c.end, quote(c.reference.alias)) for c in found.columns]
     splices += _attribute_splices(parsed, found, work, depth)
     places: list[tuple[int, exp.Expr, str | None]] = [(r.start, r.node, None) for r in found.references]
     places += [(c.start, c.node, c.reference.name if c.whole_row else None) for c in found.columns]
     places += [(a.start, a.node, a.name) for a in found.attributes]
     splices += name_items(parsed, places)
+    splices += sample_splices(parsed)
     # A name inserted at the end of an item comes after a replacement that ends there.
     splices.sort(key=lambda s: (s.start, s.end))
     for earlier, later in pairwise(splices):
@@ -169,7 +177,7 @@ def _replacements(parsed: Parsed, found: Resolution, work: _Work, *, depth: int)
     return splices
 
 
-def _guard_splice(parsed: Parsed, reference: Reference, work: _Work, depth: int) -> Splice:
+def _guard_splice(parsed: Parsed, reference: Reference, others: Sequence[Reference], work: _Work, depth: int) -> Splice:
     relation, start, end = reference.relation, reference.start, reference.end
     grant = work.grant(relation)
     if relation.kind == "view":
@@ -177,8 +185,9 @@ def _guard_splice(parsed: Parsed, reference: Reference, work: _Work, depth: int)
     elif grant is None or len(grant.denied) == len(relation.columns):
         raise unknown_relation(parsed, start, end)
     else:
-        text = guard_text(relation, grant, work.catalog)
-        work.used.append((relation, grant))
+        one = Guard(relation, grant, _copies(reference, grant, others, work))
+        text = guard_text(one, work.catalog)
+        work.guards.append(one)
     if not reference.aliased:
         text += f" AS {quote(reference.alias)}"
     # `TABLE orders`, `SUMMARIZE orders`, `DESCRIBE TABLE orders` take a bare name only; a query takes a sub-query.
@@ -197,7 +206,7 @@ def _view_text(parsed: Parsed, reference: Reference, grant: Grant | None, work: 
     missing = unknown_relation(parsed, reference.start, reference.end)
     if depth >= MAX_VIEW_DEPTH or view.sql is None:
         raise missing
-    before = len(work.used)
+    before = len(work.guards)
     inner_catalog = work.catalog
     # Names in a view's text are found from the view's own schema.
     work.catalog = work.catalog.from_schema(view.schema)
@@ -210,15 +219,38 @@ def _view_text(parsed: Parsed, reference: Reference, grant: Grant | None, work: 
     finally:
         work.catalog = inner_catalog
     # A column that does not exist for this principal would be looked for outside the view, in the caller's FROM.
-    denied = {fold(c) for _, g in work.used[before:] for c in g.denied}
+    denied = {fold(c) for one in work.guards[before:] for c in one.grant.denied}
     if denied and any(fold(t.text) in denied or t.text == "*" for t in inner.tokens):
         raise missing
     columns = ", ".join(quote(c.name) for c in view.columns)
     source = f"({body})"
     if grant is None:
         return f"(SELECT * FROM {source} AS {quote(view.name)}({columns}))"
-    work.used.append((view, grant))
-    return guard_text(view, grant, work.catalog, source=f"(SELECT * FROM {source} AS {quote(view.name)}({columns}))")
+    own = Guard(view, grant)
+    work.guards.append(own)
+    return guard_text(own, work.catalog, source=f"(SELECT * FROM {source} AS {quote(view.name)}({columns}))")
+
+
+def _copies(reference: Reference, grant: Grant, others: Sequence[Reference], work: _Work) -> tuple[str, ...]:
+    """The caller's conditions that go below this guard's fence: those that cannot raise on any row."""
+    if grant.kind != "conditional":
+        return ()
+    relation = reference.relation
+    source = f"SELECT 1 FROM {work.catalog.source(relation)} AS {quote(relation.name)} WHERE "
+    copies = copied_conjuncts(reference, grant, others)
+    if copies and why_it_may_raise(source + " AND ".join(copies), work.catalog) is None:
+        return tuple(copies)
+    return tuple(c for c in copies if why_it_may_raise(source + c, work.catalog) is None)
+
+
+def _may_tell_extremes(text: str, work: _Work, catalog: Catalog) -> bool:
+    """Whether stored extremes of hidden rows could decide between an answer and an error.
+
+    The optimizer folds `amount >= 77` to false where the extremes say so, and with it whatever else stood there:
+    `amount BETWEEN 77 AND ''` raised or not by the hidden maximum. Where nothing can raise, nothing can be told.
+    """
+    hides_rows = any(one.grant.kind != "always" for one in work.guards)
+    return hides_rows and why_it_may_raise(text, catalog) is not None
 
 
 def _attribute_splices(parsed: Parsed, found: Resolution, work: _Work, depth: int) -> list[Splice]:

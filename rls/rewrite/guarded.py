@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from rls.catalog import Relation
 from rls.policy.grant import Grant
 
-__all__ = ["GuardedQuery", "PivotValues", "Splice"]
+__all__ = ["Guard", "GuardedQuery", "PivotValues", "Splice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,15 @@ class Splice:
     start: int
     end: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """One guard of a text: its relation and grant, and the caller's own conditions that are copied below its fence."""
+
+    relation: Relation
+    grant: Grant
+    conjuncts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,7 @@ class GuardedQuery:
     start). `grants` maps each relation's label to its grant. `fingerprint` is the only safe key for a result cache.
     `hide_statistics`: it must run with DuckDB's optimizer `statistics_propagation` disabled, since that one would run
     a function of the query on stored extremes of hidden rows.
+    `guards` lists every guard in the text.
     `pivots` is empty unless the text has a PIVOT whose columns come from data: then `sql` holds placeholders until
     `with_pivot_values` has filled them; `check` verifies such a filled text.
     """
@@ -57,4 +68,5 @@ class GuardedQuery:
     attributes_read: tuple[str, ...] = ()
     hide_statistics: bool = False
     pivots: tuple[PivotValues, ...] = ()
+    guards: tuple[Guard, ...] = ()
     check: Callable[[str], object] | None = field(default=None, compare=False, repr=False)

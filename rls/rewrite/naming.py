@@ -69,8 +69,8 @@ def name_items(parsed: Parsed, places: Iterable[tuple[int, exp.Expr, str | None]
         if len(around) != len(owners):
             raise _refuse(parsed, offset)
         for item, owner in zip(around, owners, strict=True):
-            if item.end in insertions or isinstance(owner, exp.Alias | exp.Aliases | exp.PropertyEQ):
-                continue
+            if item.end in insertions or isinstance(owner, exp.Alias | exp.Aliases | exp.PropertyEQ) or owner.is_star:
+                continue  # `* REPLACE ((SELECT …) AS name)` names its own
             if owner is node:
                 if bare_name is None:
                     continue
@@ -133,6 +133,8 @@ def _spreads(item: exp.Expr) -> bool:
 def _default_name(parsed: Parsed, item: _Item, owner: exp.Expr, windows: str) -> str:
     if isinstance(owner, exp.Column) and isinstance(owner.this, exp.Identifier):
         return str(owner.this.name)
+    if isinstance(owner, exp.Dot) and isinstance(owner.expression, exp.Identifier):
+        return str(owner.expression.name)  # a field of a struct
     try:
         return describe_expression(parsed.text[item.start : item.end], windows=windows)
     except EngineParseError:

@@ -282,7 +282,9 @@ def _name_guards(references: list[Reference]) -> None:
     groups: dict[tuple[int, str], list[Reference]] = {}
     for reference in references:
         reference.alias = reference.name
-        if not reference.aliased:
+        wrapper = reference.node.parent
+        named = isinstance(wrapper, exp.Subquery) and wrapper.args.get("alias") is not None
+        if not reference.aliased and not named:
             groups.setdefault((id(reference.node.parent_select), fold(reference.name)), []).append(reference)
     for group in groups.values():
         if len({r.relation.key for r in group}) > 1:
@@ -340,9 +342,10 @@ def _names_a_source(column: exp.Column, name: str, sources: _Sources) -> bool:
 
 
 def _match_qualified(column: exp.Column, sources: _Sources, catalog: Catalog) -> QualifiedColumn | None:
+    if not isinstance(column.this, exp.Identifier):
+        return None  # `main.orders.*`: DuckDB rejects it, and will
     parts = [p for key in ("catalog", "db", "table") if (p := column.args.get(key)) is not None]
-    if isinstance(column.this, exp.Identifier):
-        parts.append(column.this)
+    parts.append(column.this)
     names = tuple(fold(p.name) for p in parts)
     for select in _selects_above(column):
         references, aliases = sources.of(select)

@@ -14,10 +14,9 @@ from typing import Any, Final
 
 from rls.catalog import Catalog, Relation, fold
 from rls.errors import Position, QueryRefused
-from rls.policy.grant import Grant
 from rls.rewrite.engine_ast import EngineParseError, bare, serialize
 from rls.rewrite.functions import NOT_LITERAL, allowed_collation, allowed_type, bare_function, review
-from rls.rewrite.guarded import Splice
+from rls.rewrite.guarded import Guard, Splice
 
 __all__ = ["verify"]
 
@@ -112,20 +111,20 @@ def verify(
     text: str,
     *,
     catalog: Catalog,
-    used: Sequence[tuple[Relation, Grant]],
+    guards: Sequence[Guard],
     bound: Mapping[str, int],
     original: str = "",
     splices: Sequence[Splice] = (),
 ) -> bool:
     """Check the final text: one query, every base relation inside its expected guard, nothing that is not allowed.
 
-    `used` lists the relation and grant of every guard the text must hold, one entry per guard; `bound` how often the
+    `guards` lists every guard that the text must hold, once for each time; `bound` how often the
     text binds each `rls_` parameter outside the guards (`user.<attribute>`); other parameters are the caller's own.
     `original` and `splices` only serve to point into the caller's text.
     Returns whether the text must run with statistics hidden: DuckDB would run a function of it on the stored extremes
     of a column, or choose unchecked arithmetic by them.
     Raises `QueryRefused`: `query.syntax`, `.statements`, `.statement_kind`, `.construct`, `.function`, `.type`,
-    `.collation`, `.parameter`, `.rowid`, `.unguarded`.
+    `.collation`, `.parameter`, `.number`, `.sample`, `.rowid`, `.unguarded`.
     """
     place = _Places(text, original, splices)
     try:
@@ -135,16 +134,16 @@ def verify(
     if len(trees) != 1:
         raise QueryRefused("query.statements", "the query holds more than one statement", hint="send one at a time")
     expected: dict[tuple[str, ...], list[Any]] = {}
-    for relation, grant in used:
-        trees_of = expected.setdefault(_path(catalog, relation), [])
-        tree = _expected_guard(relation, grant, catalog)
+    for guard in guards:
+        trees_of = expected.setdefault(_path(catalog, guard.relation), [])
+        tree = _expected_guard(guard, catalog)
         if tree not in trees_of:
             trees_of.append(tree)
     walk = _Walk(place, expected, catalog)
     found = walk.run(trees[0])
     if walk.bound.keys() != bound.keys() or Counter(bound) - walk.bound:
         raise QueryRefused("query.parameter", "parameters that start with `rls_` are reserved", hint="rename them")
-    wanted = Counter(_path(catalog, relation) for relation, _ in used)
+    wanted = Counter(_path(catalog, guard.relation) for guard in guards)
     # At least: DuckDB copies a named window to its users and the operand of a CASE to its branches. One too few means
     # that a guard stands where the engine reads no query.
     if wanted - found:
@@ -154,8 +153,8 @@ def verify(
             hint="simplify it; this is worth a bug report",
             detail=f"guards found {dict(found)}, expected {dict(wanted)}",
         )
-    hides_rows = any(grant.kind != "always" for _, grant in used)
-    return hides_rows and (walk.reads_statistics or any(_is_unchecked(relation) for relation, _ in used))
+    hides_rows = any(guard.grant.kind != "always" for guard in guards)
+    return hides_rows and (walk.reads_statistics or any(_is_unchecked(guard.relation) for guard in guards))
 
 
 def _is_unchecked(relation: Relation) -> bool:
@@ -209,6 +208,8 @@ class _Walk:
                     # Its predicate and masks are the policies'; the view's own text is walked like the caller's.
                     stack.append((tree["from_table"], scope))
                     continue
+            if tree.get("sample"):
+                self._check_sample(tree, tree["sample"])
             children = self._check(tree, kind, scope)
             if children is None:
                 ctes = tree.get("cte_map")
@@ -321,6 +322,14 @@ class _Walk:
                 pass
         return None
 
+    def _check_sample(self, tree: Any, sample: Any) -> None:
+        """By rows only: by chunks, or by a seed over stored positions, a sample tells how hidden rows lie."""
+        method = sample["method"]
+        if method != "Bernoulli" and not (method == "Reservoir" and not sample["repeatable"] and sample["seed"] < 0):
+            raise self._refuse(
+                tree, "query.sample", "this way of sampling depends on hidden rows", "use bernoulli, or no seed"
+            )
+
     def _check_base_table(self, tree: Any, scope: Scope | None) -> None:
         path = tree["qualified_name"]["path"]
         if tree["at_clause"] is not None:
@@ -428,8 +437,9 @@ def _path(catalog: Catalog, relation: Relation) -> tuple[str, ...]:
     return (*prefix, fold(catalog.attached), *relation.key)
 
 
-def _expected_guard(relation: Relation, grant: Grant, catalog: Catalog) -> Any:
-    """The tree a guard must have, written out here again from the grant alone."""
+def _expected_guard(guard: Guard, catalog: Catalog) -> Any:
+    """The tree a guard must have, written out here again from its grant."""
+    relation, grant = guard.relation, guard.grant
     names = [column.name for column in relation.columns]
     hidden = [n for n in names if fold(n) in {fold(d) for d in grant.denied}]
     shown: list[tuple[str, str]] = []
@@ -455,9 +465,46 @@ def _expected_guard(relation: Relation, grant: Grant, catalog: Catalog) -> Any:
     path = (catalog.attached, *relation.schema, relation.name)
     source = "(SELECT 1)" if relation.kind == "view" else ".".join(map(_quoted, path))
     statement = f"SELECT {stars} FROM {source} AS {_quoted(relation.name)}"
-    if grant.kind != "always":
-        statement += f" WHERE {grant.predicate if grant.kind == 'conditional' else 'false'} OFFSET 0"
+    if grant.kind == "conditional":
+        statement += f" WHERE ({grant.predicate})" if guard.conjuncts else f" WHERE {grant.predicate}"
+        for conjunct in guard.conjuncts:
+            if not _is_harmless(conjunct):
+                raise QueryRefused("query.unguarded", "a condition could not be shown to be harmless", detail=conjunct)
+            statement += f" AND ({conjunct})"
+        statement += " OFFSET 0"
+    elif grant.kind != "always":
+        statement += " WHERE false OFFSET 0"
     return _tree_of(statement, relation.kind == "view")
+
+
+@lru_cache(maxsize=4096)
+def _is_harmless(conjunct: str) -> bool:
+    """Whether a condition that stands below a fence compares columns with literals, and nothing else."""
+    node = serialize(f"SELECT {conjunct}")[0]
+    stack = list(node["select_list"])
+    if node["from_table"]["type"] != "EMPTY" or len(stack) != 1:
+        return False
+    while stack:
+        tree = stack.pop()
+        kind = tree["type"]
+        match kind:
+            case "VALUE_CONSTANT":
+                continue
+            case "COLUMN_REF" if len(tree["column_names"]) == 2:
+                continue
+            case "OPERATOR_CAST" if tree["child"]["type"] == "VALUE_CONSTANT" and not tree["try_cast"]:
+                continue
+            case "FUNCTION" if tree["function_name"] == "-" and len(tree["arguments"]) == 1:
+                stack.append(tree["arguments"][0]["expression"])
+            case "COMPARE_BETWEEN":
+                stack += (tree["input"], tree["lower"], tree["upper"])
+            case "COMPARE_IN" | "OPERATOR_IS_NULL" | "OPERATOR_IS_NOT_NULL":
+                stack += tree["children"]
+            case _ if tree["class"] == "COMPARISON":
+                stack += (tree["left"], tree["right"])
+            case _:
+                return False
+    return True
 
 
 @lru_cache(maxsize=4096)

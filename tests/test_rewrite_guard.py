@@ -67,6 +67,7 @@ LEGAL = [
     "SELECT DISTINCT ON ((SELECT max(id) FROM orders)) id FROM products ORDER BY id",
     "SELECT id, sum(id) FILTER (WHERE id IN (SELECT id FROM orders)) AS s FROM products GROUP BY id HAVING id < (SELECT max(id) FROM orders) QUALIFY row_number() OVER (ORDER BY id) < (SELECT max(id) FROM orders) ORDER BY 1",
     "SELECT * REPLACE ((SELECT max(id) FROM orders) AS id) FROM products",
+    "SELECT ((SELECT o FROM orders o ORDER BY id LIMIT 1)).id",
     "SELECT memory.main.orders.place.city FROM memory.main.orders",
     "SELECT count(*) FROM orders TABLESAMPLE 100%",
     "SELECT count(*) FROM (FROM orders) USING SAMPLE 100 PERCENT (system)",

@@ -133,8 +133,11 @@ def _spreads(item: exp.Expr) -> bool:
 def _default_name(parsed: Parsed, item: _Item, owner: exp.Expr, windows: str) -> str:
     if isinstance(owner, exp.Column) and isinstance(owner.this, exp.Identifier):
         return str(owner.this.name)
-    if isinstance(owner, exp.Dot) and isinstance(owner.expression, exp.Identifier):
-        return str(owner.expression.name)  # a field of a struct
+    base = owner
+    while isinstance(base, exp.Dot):
+        base = base.this
+    if isinstance(base, exp.Column) and isinstance(owner, exp.Dot):
+        return str(owner.expression.name)  # `main.orders.place.city` is called after the field
     try:
         return describe_expression(parsed.text[item.start : item.end], windows=windows)
     except EngineParseError:

@@ -79,9 +79,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def load(folder: Path) -> list[Attack]:
-    """The records of the corpus."""
+    """The records of the corpus, and our own variants of them (`tests/attacks/variants.jsonl`)."""
     fields = Attack.__dataclass_fields__
-    lines = (folder / "attacks.jsonl").read_text(encoding="utf-8").splitlines()
+    files = (folder / "attacks.jsonl", Path(__file__).parent / "attacks" / "variants.jsonl")
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     return [Attack(**{k: v for k, v in json.loads(line).items() if k in fields}) for line in lines]
 
 

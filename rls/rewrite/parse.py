@@ -183,6 +183,7 @@ def _wrap_pivots(tokens: list[Token]) -> list[Token]:
 
     Only the token list changes, not the text: real tokens keep their offsets and the added ones name nothing.
     """
+    tokens = _wrap_values(tokens)
     starts = [i for i in range(len(tokens)) if starts_statement(tokens, i)]
     if not starts:
         return tokens
@@ -221,6 +222,31 @@ class _Quiet(threading.local, logging.Filter):
 
 _quiet = _Quiet()
 logging.getLogger("sqlglot").addFilter(_quiet)
+
+
+def _wrap_values(tokens: list[Token]) -> list[Token]:
+    """`FROM (VALUES …) v, orders SELECT …` as `FROM (SELECT * FROM (VALUES …)) v, …`, which sqlglot knows."""
+    out: list[Token] = []
+    closing: set[int] = set()
+    for i, token in enumerate(tokens):
+        if i in closing:
+            out.append(Token(TokenType.R_PAREN, ")"))
+        out.append(token)
+        if (
+            token.token_type == TokenType.L_PAREN
+            and i
+            and tokens[i - 1].token_type == TokenType.FROM
+            and i + 1 < len(tokens)
+            and tokens[i + 1].token_type == TokenType.VALUES
+        ):
+            closing.add(clause_end(tokens, i + 1, ()))
+            out += [
+                Token(TokenType.SELECT, "SELECT"),
+                Token(TokenType.STAR, "*"),
+                Token(TokenType.FROM, "FROM"),
+                Token(TokenType.L_PAREN, "("),
+            ]
+    return out
 
 
 def _check_characters(text: str) -> None:

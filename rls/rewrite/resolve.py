@@ -202,6 +202,8 @@ def _resolve_table(parsed: Parsed, node: exp.Table, scope: Scope | None, catalog
         return None
     spans = [_span(parsed, part) for part in parts]
     start, end = spans[0][0], spans[-1][1]
+    if len(parts) > 1 and any(parsed.text[s] == "'" for s, _ in spans):
+        raise _refuse_reference(parsed, node)  # a string may be a whole name, not a part of one
     relation = catalog.find(tuple(part.name for part in parts))
     if relation is None:
         raise unknown_relation(parsed, start, end)

@@ -16,7 +16,9 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConne
     folder = tmp_path_factory.mktemp("lockdown")
     (folder / "rows.csv").write_text("a\n1\n")
     build(folder / "data.duckdb")
-    return open_locked(threads=1, memory=200_000_000, hide_statistics=False, attach=(folder / "data.duckdb", "rls_data"))
+    return open_locked(
+        threads=1, memory=200_000_000, hide_statistics=False, attach=(folder / "data.duckdb", "rls_data")
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,8 @@ def test_rows_that_no_query_orders_keep_their_order(connection: duckdb.DuckDBPyC
 
 def test_a_failed_attach_leaves_no_connection_open(tmp_path: Path) -> None:
     with pytest.raises(duckdb.Error):
-        open_locked(threads=1, memory=100_000_000, hide_statistics=False, attach=(tmp_path / "missing.duckdb", "rls_data"))
+        open_locked(
+            threads=1, memory=100_000_000, hide_statistics=False, attach=(tmp_path / "missing.duckdb", "rls_data")
+        )
     with duckdb.connect(str(tmp_path / "missing.duckdb")) as made:
         assert made.execute("SELECT 1").fetchone() == (1,)

@@ -62,7 +62,7 @@ VALUES = {
     "rls.catalog": (),
     "rls.identity.principal": (),
     "rls.policy.grant": (),
-    "rls.rewrite.guarded": ("rls.policy.grant",),
+    "rls.rewrite.guarded": ("rls.catalog", "rls.policy.grant"),
     "rls.audit.record": (),
 }
 

@@ -188,6 +188,9 @@ class Clauses(Expressions):
                 # Without a condition results grow: only over what is small.
                 word = "" if kind == "," else " "
                 return f"{text}{word}{kind} {right}", [*relations, rel]
+            case "POSITIONAL JOIN" if len(relations) > 1 or "(" in text + right:
+                # The order of what is joined or computed is the plan's: only stored rows have a place.
+                return None
             case "POSITIONAL JOIN":
                 return f"{text} {kind} {right}", [*relations, rel]
             case "USING" | "NATURAL JOIN":

@@ -161,7 +161,7 @@ class Queries(Clauses):
         clauses = f" WHERE {self.boolean(scope, depth)}" if self.chance(0.65) else ""
         if self.chance(0.06):
             clauses += f" QUALIFY {self.window(scope, 0)[0].replace('row_number()', 'rank()')} IS NOT NULL"
-        if self.chance(0.03):
+        if self.chance(0.05) and len(scope.relations) == 1 and "(" not in text:
             clauses += self.random.choice((" USING SAMPLE 3 ROWS (reservoir, 7)", " USING SAMPLE 50% (bernoulli, 7)"))
             return Made(f"SELECT {', '.join(items)} FROM {text}{clauses}", tuple(columns))
         return Made(f"SELECT {distinct}{', '.join(items)} FROM {text}{clauses}{tail}", tuple(columns))

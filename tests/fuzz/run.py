@@ -188,7 +188,7 @@ class Supervisor:
         self.counts[verdict.kind] += 1
         if verdict.kind == "refused":
             self.refusals[verdict.detail] += 1
-        if verdict.kind == "open":
+        if verdict.kind in ("open", "plan error"):
             self.open.append(event)
 
     def _died(self, worker: _Worker, event: Event, last: int | None) -> Iterator[Finding]:

@@ -140,10 +140,7 @@ TABLES: Mapping[Path, tuple[Column, ...]] = {
 }
 
 VIEWS = {
-    ("main", "bulk_orders"): (
-        "SELECT id, customer_id, region, label, note, amount FROM main.orders WHERE quantity > 1",
-        ("id", "customer_id", "region", "label", "note", "amount"),
-    ),
+    ("main", "bulk_orders"): "SELECT id, customer_id, region, label, note, amount FROM main.orders WHERE quantity > 1",
 }
 
 
@@ -164,6 +161,6 @@ def build_sql(sizes: Mapping[Path, int], *, seed: str, compression: str) -> Iter
             )
             shown.append(f"{value} AS {quoted(column.name)}")
         yield f"CREATE TABLE {quoted(*path)} AS SELECT {', '.join(shown)} FROM range(1, {sizes[path] + 1}) AS r(i)"
-    for path, (text, _) in VIEWS.items():
+    for path, text in VIEWS.items():
         yield f"CREATE VIEW {quoted(*path)} AS {text}"
     yield "CHECKPOINT"

@@ -48,7 +48,7 @@ class _Budget:
 def _by_structure(sql: str, budget: _Budget) -> str:
     try:
         tree = sqlglot.parse_one(sql, dialect="duckdb")
-        printed = tree.sql(dialect="duckdb")
+        printed = str(tree.sql(dialect="duckdb"))
     except (sqlglot.errors.SqlglotError, RecursionError):
         return sql
     if not budget.ask(printed):
@@ -58,7 +58,7 @@ def _by_structure(sql: str, budget: _Budget) -> str:
         progress = False
         for candidate in _smaller_trees(tree):
             try:
-                text = candidate.sql(dialect="duckdb")
+                text = str(candidate.sql(dialect="duckdb"))
             except Exception:  # noqa: BLE001 - a tree that cannot be printed is no candidate
                 continue
             if len(text) < len(smallest) and budget.ask(text):

@@ -23,6 +23,8 @@ __all__ = ["MODES", "blank", "vary"]
 
 MODES = ("benign", "mild", "extreme", "extreme", "uniform", "nulls", "empty", "many")
 
+# Some extremes (huge text) compress slowly; with one thread, what is not drawn here cannot differ either.
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {"threads": 1}
 # Values of hundreds of thousands of rows: long ones would need gigabytes.
 _LONG = 5_000
 _ALIASES = {
@@ -77,8 +79,8 @@ def vary(
     """
     shutil.copyfile(source, target)
     modes: dict[str, str] = {}
-    # Some extremes (huge text) compress slowly; what is not drawn here cannot differ by the number of threads.
-    with duckdb.connect(str(target), config={"threads": 1}) as connection:
+    with duckdb.connect(str(target), config=_CONFIG) as connection:
+        connection.execute("SET enable_progress_bar = false")
         tables = tables_of(connection)
         waiting = {}
         for number, path in enumerate(sorted(tables, key=lambda path: (path not in support, path))):
@@ -86,7 +88,11 @@ def vary(
                 continue
             drawn = random.Random(f"{seed}{path}")
             copy = (*path[:-1], f"__varied_{number}")
-            count = connection.execute(f"SELECT count(*) FROM {quoted(*path)}").fetchone()
+            try:
+                count = connection.execute(f"SELECT count(*) FROM {quoted(*path)}").fetchone()
+            except duckdb.CatalogException:
+                # In a nested schema: its whole path is not known here, so it stays as it is.
+                continue
             draw = _Draw(drawn, drawn.choice(MODES), count[0] if count else 0)
             modes[".".join(path)] = draw.mode
             rule = rules.get(path) or Rule("false")
@@ -116,7 +122,8 @@ def blank(
     rows and from the plan that so many rows lead to.
     """
     shutil.copyfile(source, target)
-    with duckdb.connect(str(target), config={"threads": 1}) as connection:
+    with duckdb.connect(str(target), config=_CONFIG) as connection:
+        connection.execute("SET enable_progress_bar = false")
         waiting = {}
         for number, (path, columns) in enumerate(sorted(tables_of(connection).items())):
             count, rule = hidden.get(path, 0), rules.get(path) or Rule("false")

@@ -70,6 +70,8 @@ LEGAL = [
     "FROM (VALUES (1)) v(id) JOIN orders USING (id) SELECT tenant",
     "FROM (VALUES (1), (3)) v(id), orders SELECT count(*)",
     "SELECT * FROM (VALUES ((SELECT max(id) FROM orders)), (7)) AS t(x) ORDER BY ALL",
+    "SELECT count(orders.mood) FROM archive.orders JOIN main.orders ON archive.orders.id = main.orders.id + 100",
+    "SELECT count(*) FROM archive.orders JOIN (main.orders) AS c ON true",
     "SELECT ((SELECT o FROM orders o ORDER BY id LIMIT 1)).id",
     "SELECT memory.main.orders.place.city FROM memory.main.orders",
     "SELECT count(*) FROM orders TABLESAMPLE 100%",

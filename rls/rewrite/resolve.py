@@ -131,8 +131,10 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolution:
                 stack.extend((item, scope) for item in value if isinstance(item, exp.Expr))
 
     found.references.sort(key=lambda r: r.start)
-    _name_guards(found.references)
+    shared = _name_guards(found.references)
     sources = _Sources(by_node)
+    if shared:
+        found.columns += _pick_by_column(parsed, shared, sources)
     for column in qualified:
         match = _match_qualified(column, sources, catalog)
         if match is not None:
@@ -279,8 +281,11 @@ def _refuse_reference(parsed: Parsed, node: exp.Expr) -> QueryRefused:
     )
 
 
-def _name_guards(references: list[Reference]) -> None:
-    """Give every guard the alias DuckDB would use; two relations of one name in one FROM get their schema in front."""
+def _name_guards(references: list[Reference]) -> set[str]:
+    """Give every guard the alias DuckDB would use; two relations of one name in one FROM get their schema in front.
+
+    Returns the names that are shared.
+    """
     groups: dict[tuple[int, str], list[Reference]] = {}
     for reference in references:
         reference.alias = reference.name
@@ -292,6 +297,23 @@ def _name_guards(references: list[Reference]) -> None:
         if len({r.relation.key for r in group}) > 1:
             for reference in group:
                 reference.alias = ".".join((*reference.relation.schema, reference.relation.name))
+    return {fold(r.name) for r in references if r.alias != r.name}
+
+
+def _pick_by_column(parsed: Parsed, shared: set[str], sources: _Sources) -> Iterator[QualifiedColumn]:
+    """`orders.supplier` over two relations called `orders`: DuckDB takes the one that has the column."""
+    for column in parsed.tree.find_all(exp.Column):
+        table = column.args.get("table")
+        if table is None or column.args.get("db") is not None or fold(table.name) not in shared:
+            continue
+        for select in _selects_above(column):
+            named = [r for r in sources.of(select)[0] if fold(r.name) == fold(table.name)]
+            owners = [r for r in named if r.relation.column(column.name) is not None]
+            if len(owners) == 1 and owners[0].alias != owners[0].name:
+                start, end = _span(parsed, table)
+                yield QualifiedColumn(owners[0], start, end, False, column)
+            if named:
+                break
 
 
 class _Sources:

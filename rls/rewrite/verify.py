@@ -408,8 +408,10 @@ class _Walk:
 
 
 def _is_huge(text: str) -> bool:
-    digits = text.replace("_", "")
-    return not digits.isdigit() or len(digits) > _DIGITS + 1 or int(digits) >= 2**128
+    digits = text.replace("_", "").removeprefix("-")
+    if not digits.isdigit() or len(digits) > _DIGITS + 1:
+        return True
+    return int(digits) > 2**127 if text.startswith("-") else int(digits) >= 2**128
 
 
 def _literal(tree: Any) -> object:

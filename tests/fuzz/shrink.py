@@ -117,7 +117,22 @@ def _by_tokens(sql: str, budget: _Budget) -> str:
             else:
                 start += max(1, size // 2)
         size //= 2
-    return "".join(tokens)
+    return "".join(_unwrapped(tokens, budget))
+
+
+def _unwrapped(tokens: list[str], budget: _Budget) -> list[str]:
+    """Drop pairs of parentheses and leave what is between them."""
+    start = 0
+    while start < len(tokens):
+        end = start + 1
+        while end < len(tokens) and not _balanced(tokens[start : end + 1]):
+            end += 1
+        rest = tokens[:start] + tokens[start + 1 : end] + tokens[end + 1 :]
+        if tokens[start] == "(" and end < len(tokens) and budget.ask("".join(rest)):
+            tokens = rest
+        else:
+            start += 1
+    return tokens
 
 
 def _balanced(tokens: list[str]) -> bool:

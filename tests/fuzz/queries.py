@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.fuzz.calls import Binder
 from tests.fuzz.clauses import Clauses, Made
-from tests.fuzz.expressions import NOWHERE, TYPES, Rel, Scope, reference
+from tests.fuzz.expressions import NOWHERE, PATTERNS, TYPES, Rel, Scope, reference
 from tests.oracle import quoted
 
 __all__ = ["draw_query"]
@@ -91,8 +91,9 @@ class Queries(Clauses):
             return found or self.compared(scope, 0)
 
         parts = [provoking() for _ in range(self.random.choice((1, 1, 2, 3)))]
-        if self.chance(0.4):
-            parts.insert(self.random.randrange(len(parts) + 1), self.compared(scope, 0))
+        for _ in range(self.random.choice((0, 0, 1, 1, 2))):
+            # A condition that cannot fail, which may move below a fence.
+            parts.insert(self.random.randrange(len(parts) + 1), self._harmless(scope))
         where = self.random.choice((" AND ", " AND ", " OR ")).join(parts)
         shown = self.provoking(self.random.choice(types), scope) if self.chance(0.4) else None
         match self.random.randrange(5):
@@ -105,6 +106,20 @@ class Queries(Clauses):
                 return f"SELECT * FROM (SELECT {shown or '1'} AS c0, ({where}) AS c1 FROM {text}) AS q WHERE c1 ORDER BY ALL LIMIT 3"
             case _:
                 return f"SELECT {shown or 'count(*)'} AS c0 FROM {text} WHERE {where}"
+
+    def _harmless(self, scope: Scope) -> str:
+        name, type_ = self.random.choice(self.columns(scope))
+        match self.random.randrange(6):
+            case 0:
+                return f"{name} IS {self.random.choice(('', 'NOT '))}NULL"
+            case 1:
+                return f"{name} IN ({self.literal(type_)}, {self.literal(type_)})"
+            case 2:
+                return f"coalesce({name}, {self.literal(type_)}) = {self.literal(type_)}"
+            case 3 if type_ == "VARCHAR":
+                return f"{name} LIKE {self.random.choice(PATTERNS)}"
+            case _:
+                return f"{name} {self.random.choice(('=', '<', '>=', '<>', 'IS DISTINCT FROM'))} {self.literal(type_)}"
 
     # -- sub-queries in expressions ----------------------------------------------------------------------------------
 
@@ -193,6 +208,8 @@ class Queries(Clauses):
         roll = self.random.random()
         if " SAMPLE " in made.text or made.text.endswith("ORDER BY ALL"):
             return made.text
+        if roll < 0.04:
+            return f"{made.text} LIMIT {self.random.choice((1, 2, 5))}{self.random.choice(('', ' OFFSET 2'))}"
         if roll < 0.3:
             return f"{made.text} ORDER BY ALL"
         if roll < 0.42:

@@ -34,8 +34,8 @@ _ALIASES = {
     "DECIMAL(10,2)": "DECIMAL(4,1)",
 }
 _SECRETS = (
-    "'SECRET-' || {row}", "'SECRET'", "'zebra'", "'1e400'", "'99999999999999999999999999999999999999999'", "'-'",
-    "'{{\"a\": '", "'2024-13-45'", "'('", "'[a-'", "'Mars/Olympus'", "'fortnight'", "'true'", "'5'",
+    "'SECRET'", "'zebra'", "'1e400'", "'99999999999999999999999999999999999999999'", "'-'",
+    "'{\"a\": '", "'2024-13-45'", "'('", "'[a-'", "'Mars/Olympus'", "'fortnight'", "'true'", "'5'",
 )  # fmt: skip
 _LABELS = ("SECRET LABEL", "", "0 first", "zzz last", "Ärger")
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
@@ -236,8 +236,9 @@ def _hidden(column: str, old_type: str, type_: str, draw: _Draw) -> str:
         case "uniform":
             return old if chosen < 0.3 else values[int(chosen * len(values))]
     drawn = _drawn(draw)
-    listed = " ".join(f"WHEN {n} THEN {value}" for n, value in enumerate(values))
-    extreme = f"CASE ({drawn} // 8) % {len(values)} {listed} END"
+    extreme = f"[{', '.join(values)}][1 + (({drawn} // 8) % {len(values)})::BIGINT]"
+    if type_ == "VARCHAR":
+        extreme = f"if({drawn} % 5 = 0, 'SECRET-' || __row, {extreme})"
     if draw.mode == "mild":
         return f"CASE WHEN {drawn} % 4 = 0 THEN {extreme} ELSE {old} END"
     return f"CASE {drawn} % 8 WHEN 0 THEN NULL WHEN 1 THEN {old} WHEN 2 THEN {old} ELSE {extreme} END"
@@ -259,7 +260,7 @@ def _provoking(type_: str, rows: int) -> list[str]:
         top = "9" * (digits - scale) + ("." + "9" * scale if scale else "")
         literals = ("0", "1", "-1", f"'{top}'", f"'-{top}'")
     if type_ == "VARCHAR":
-        literals = (*literals, *(secret.format(row="__row") for secret in _SECRETS))
+        literals = (*literals, *_SECRETS)
         if rows < _LONG:
             literals = (*literals, "repeat('SECRET', 20000)")
     if rows >= _LONG:

@@ -74,7 +74,9 @@ def make_world(seed: str, directory: Path, options: Options) -> World | None:
         sizes[big] = BIG_ROWS
     compression = source.choice(_COMPRESSIONS)
     base = build(directory / "base" / f"{NAME}.duckdb", build_sql(sizes, seed=seed, compression=compression))
-    rules = draw_rules(source, shapes=list(options.shapes) or None, hide=options.hide)
+    rules = draw_rules(
+        source, shapes=list(options.shapes) or None, hide=options.hide * source.choice((1.0, 1.0, 3.0, 8.0))
+    )
     setting = Setting(
         policygen.write(rules.made, directory / "policies"),
         sign(policygen.claims(rules.made, now=int(time.time())), policygen.SECRET),

@@ -1,108 +1,28 @@
 """Final text → nothing, or a refusal: the second parser reads what the first one's splices made.
 
 Takes the text that will run and what may be in it; walks DuckDB's own syntax tree. Owns invariants (closed) and, with
-`guard`, (guarded). It shares no code with `guard`: what a guard must look like is written here a second time, and
-compared tree by tree. Every node class, key, function, type and parameter is allowed by name.
+`guard`, (guarded). It shares no code with `guard`: what a guard must look like is written a second time in
+`expected`, and compared tree by tree. Every node class, key, function, type and parameter is allowed by name.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 from rls.catalog import Catalog, Relation, fold
 from rls.errors import Position, QueryRefused
 from rls.rewrite.engine_ast import EngineParseError, bare, serialize
+from rls.rewrite.expected import expected_guard, guard_path
 from rls.rewrite.functions import NOT_LITERAL, allowed_collation, allowed_type, bare_function, review
 from rls.rewrite.guarded import Guard, Splice
+from rls.rewrite.nodes import CLASSES, KEYS
 
 __all__ = ["verify"]
 
-_EXPRESSION = {"class", "type", "alias", "query_location", "query_location_length"}
-_TABLE = {"type", "alias", "sample", "query_location", "query_location_length"}
-_NODE = {"type", "modifiers", "cte_map"}
-_WINDOW = _EXPRESSION | {
-    "function_name", "schema", "catalog", "arguments", "partitions", "orders", "start", "end", "start_expr",
-    "end_expr", "offset_expr", "default_expr", "ignore_nulls", "has_ignore_nulls", "filter_expr", "exclude_clause",
-    "distinct", "arg_orders", "qualified_name",
-}  # fmt: skip
-
-# Node type → the keys it may have. A type or a key that is not here is refused: a new DuckDB release shows at once.
-_ALLOWED: Final[dict[str, set[str]]] = {
-    "SELECT_NODE": _NODE
-    | {
-        "select_list", "from_table", "where_clause", "group_expressions", "group_sets", "aggregate_handling",
-        "having", "sample", "qualify",
-    },
-    "SET_OPERATION_NODE": _NODE | {"setop_type", "setop_all", "left", "right", "children"},
-    "RECURSIVE_CTE_NODE": _NODE | {"cte_name", "union_all", "left", "right", "aliases", "key_targets"},
-    "BASE_TABLE": _TABLE
-    | {"schema_name", "table_name", "column_name_alias", "catalog_name", "at_clause", "qualified_name"},
-    "SUBQUERY": _TABLE | _EXPRESSION | {"subquery", "column_name_alias", "subquery_type", "child", "comparison_type"},
-    "JOIN": _TABLE
-    | {
-        "left", "right", "condition", "join_type", "ref_type", "using_columns", "delim_flipped",
-        "duplicate_eliminated_columns", "is_implicit", "nearest_approx", "nearest_count", "nearest_order_type",
-        "ranking_expression",
-    },
-    "EMPTY": _TABLE,
-    "EXPRESSION_LIST": _TABLE | {"expected_names", "expected_types", "values"},
-    "TABLE_FUNCTION": _TABLE | {"function", "column_name_alias", "with_ordinality"},
-    "PIVOT": _TABLE
-    | {"source", "aggregates", "unpivot_names", "pivots", "groups", "column_name_alias", "include_nulls"},
-    "SHOW_REF": _TABLE | {"table_name", "query", "show_type", "catalog_name", "schema_name", "qualified_name"},
-    "LIMIT_MODIFIER": {"type", "limit", "offset", "limit_type"},
-    "ORDER_MODIFIER": {"type", "orders"},
-    "DISTINCT_MODIFIER": {"type", "distinct_on_targets"},
-    "ORDER_DEFAULT": {"type", "null_order", "expression"},
-    "ASCENDING": {"type", "null_order", "expression"},
-    "DESCENDING": {"type", "null_order", "expression"},
-    "COMPARE_BETWEEN": _EXPRESSION | {"input", "lower", "upper"},
-    "CASE_EXPR": _EXPRESSION | {"case_checks", "else_expr"},
-    "OPERATOR_CAST": _EXPRESSION | {"child", "try_cast", "type_expr"},
-    "COLLATE": _EXPRESSION | {"child", "collation"},
-    "COLUMN_REF": _EXPRESSION | {"column_names"},
-    "CONJUNCTION_AND": _EXPRESSION | {"children"},
-    "CONJUNCTION_OR": _EXPRESSION | {"children"},
-    "VALUE_CONSTANT": _EXPRESSION | {"literal", "value"},
-    "FUNCTION": _EXPRESSION
-    | {
-        "function_name", "schema", "catalog", "arguments", "filter", "order_bys", "distinct", "is_operator",
-        "export_state", "qualified_name",
-    },
-    "LAMBDA": _EXPRESSION | {"lhs", "expr", "syntax_type"},
-    "VALUE_PARAMETER": _EXPRESSION | {"identifier"},
-    "POSITIONAL_REFERENCE": _EXPRESSION | {"index"},
-    "STAR": _EXPRESSION
-    | {"relation_name", "exclude_list", "replace_list", "columns", "expr", "qualified_exclude_list", "rename_list"},
-    "TYPE": _EXPRESSION | {"type_name", "schema", "catalog", "children", "qualified_name"},
-}  # fmt: skip
-for _name in (
-    "COMPARE_EQUAL", "COMPARE_NOTEQUAL", "COMPARE_LESSTHAN", "COMPARE_GREATERTHAN", "COMPARE_LESSTHANOREQUALTO",
-    "COMPARE_GREATERTHANOREQUALTO", "COMPARE_DISTINCT_FROM", "COMPARE_NOT_DISTINCT_FROM",
-):  # fmt: skip
-    _ALLOWED[_name] = _EXPRESSION | {"left", "right"}
-for _name in (
-    "ARRAY_CONSTRUCTOR", "ARRAY_EXTRACT", "ARRAY_SLICE", "COMPARE_IN", "COMPARE_NOT_IN", "GROUPING_FUNCTION",
-    "OPERATOR_COALESCE", "OPERATOR_IS_NOT_NULL", "OPERATOR_IS_NULL", "OPERATOR_NOT", "OPERATOR_NULLIF",
-    "OPERATOR_TRY", "STRUCT_EXTRACT", "OPERATOR_UNPACK",
-):  # fmt: skip
-    _ALLOWED[_name] = _EXPRESSION | {"children"}
-for _name in (
-    "WINDOW_AGGREGATE", "WINDOW_RANK", "WINDOW_RANK_DENSE", "WINDOW_NTILE", "WINDOW_PERCENT_RANK",
-    "WINDOW_CUME_DIST", "WINDOW_ROW_NUMBER", "WINDOW_FIRST_VALUE", "WINDOW_LAST_VALUE", "WINDOW_LEAD",
-    "WINDOW_LAG", "WINDOW_NTH_VALUE", "WINDOW_FILL",
-):  # fmt: skip
-    _ALLOWED[_name] = _WINDOW
-
 _DIGITS: Final = 38  # of a whole number that surely fits 128 bits
 _SHORT: Final = 12  # characters; shorter replacements are names, not guards
-_CLASSES: Final = {
-    None, "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION",
-    "LAMBDA", "OPERATOR", "PARAMETER", "POSITIONAL_REFERENCE", "STAR", "SUBQUERY", "TYPE", "WINDOW",
-}  # fmt: skip
 
 Scope = tuple[frozenset[str], "Scope | None"]
 
@@ -135,15 +55,15 @@ def verify(
         raise QueryRefused("query.statements", "the query holds more than one statement", hint="send one at a time")
     expected: dict[tuple[str, ...], list[Any]] = {}
     for guard in guards:
-        trees_of = expected.setdefault(_path(catalog, guard.relation), [])
-        tree = _expected_guard(guard, catalog)
+        trees_of = expected.setdefault(guard_path(catalog, guard.relation), [])
+        tree = expected_guard(guard, catalog)
         if tree not in trees_of:
             trees_of.append(tree)
     walk = _Walk(place, expected, catalog)
     found = walk.run(trees[0])
     if walk.bound.keys() != bound.keys() or Counter(bound) - walk.bound:
         raise QueryRefused("query.parameter", "parameters that start with `rls_` are reserved", hint="rename them")
-    wanted = Counter(_path(catalog, guard.relation) for guard in guards)
+    wanted = Counter(guard_path(catalog, guard.relation) for guard in guards)
     # At least: DuckDB copies a named window to its users and the operand of a CASE to its branches. One too few means
     # that a guard stands where the engine reads no query.
     if wanted - found:
@@ -195,8 +115,8 @@ class _Walk:
                 # A structural record (argument, key and value, sample size): its parts are judged on their own.
                 stack.extend((v, scope) for k, v in tree.items() if isinstance(v, dict | list) and k != "type")
                 continue
-            allowed = _ALLOWED.get(kind)
-            if allowed is None or not tree.keys() <= allowed or tree.get("class") not in _CLASSES:
+            allowed = KEYS.get(kind)
+            if allowed is None or not tree.keys() <= allowed or tree.get("class") not in CLASSES:
                 raise self._construct(tree, kind)
             if tree.get("alias"):
                 self.aliases.add(fold(tree["alias"]))
@@ -432,110 +352,6 @@ def _literal(tree: Any) -> object:
             return sign * float(text)
         case _:
             return NOT_LITERAL
-
-
-def _path(catalog: Catalog, relation: Relation) -> tuple[str, ...]:
-    prefix = ("view",) if relation.kind == "view" else ()
-    return (*prefix, fold(catalog.attached), *relation.key)
-
-
-def _expected_guard(guard: Guard, catalog: Catalog) -> Any:
-    """The tree a guard must have, written out here again from its grant."""
-    relation, grant = guard.relation, guard.grant
-    names = [column.name for column in relation.columns]
-    hidden = [n for n in names if fold(n) in {fold(d) for d in grant.denied}]
-    shown: list[tuple[str, str]] = []
-    for column in relation.columns:
-        if column.name in hidden:
-            continue
-        mask = next((text for name, text in grant.masks.items() if fold(name) == fold(column.name)), None)
-        if mask is not None:
-            shown.append((column.name, mask))
-            continue
-        shape = "{0}"
-        if "ENUM(" in column.type and fold(column.name) not in {fold(x) for x in grant.labels}:
-            shape = f"CAST({{0}} AS {_without_labels(column.type)})"
-        if "STRUCT(" in column.type and grant.kind != "always":
-            shape = f"CASE WHEN {{0}} IS NOT NULL THEN {shape} END"
-        if shape != "{0}":
-            shown.append((column.name, shape.replace("{0}", _quoted(column.name))))
-    stars = "*"
-    if hidden:
-        stars += " EXCLUDE (" + ", ".join(map(_quoted, hidden)) + ")"
-    if shown:
-        stars += " REPLACE (" + ", ".join(f"{text} AS {_quoted(name)}" for name, text in shown) + ")"
-    path = (catalog.attached, *relation.schema, relation.name)
-    source = "(SELECT 1)" if relation.kind == "view" else ".".join(map(_quoted, path))
-    statement = f"SELECT {stars} FROM {source} AS {_quoted(relation.name)}"
-    if grant.kind == "conditional":
-        statement += f" WHERE ({grant.predicate})" if guard.conjuncts else f" WHERE {grant.predicate}"
-        for conjunct in guard.conjuncts:
-            if not _is_harmless(conjunct):
-                raise QueryRefused("query.unguarded", "a condition could not be shown to be harmless", detail=conjunct)
-            statement += f" AND ({conjunct})"
-        statement += " OFFSET 0"
-    elif grant.kind != "always":
-        statement += " WHERE false OFFSET 0"
-    return _tree_of(statement, relation.kind == "view")
-
-
-@lru_cache(maxsize=4096)
-def _is_harmless(conjunct: str) -> bool:
-    """Whether a condition that stands below a fence compares columns with literals, and nothing else."""
-    node = serialize(f"SELECT {conjunct}")[0]
-    stack = list(node["select_list"])
-    if node["from_table"]["type"] != "EMPTY" or len(stack) != 1:
-        return False
-    while stack:
-        tree = stack.pop()
-        kind = tree["type"]
-        match kind:
-            case "VALUE_CONSTANT":
-                continue
-            case "COLUMN_REF" if len(tree["column_names"]) == 2:
-                continue
-            case "OPERATOR_CAST" if tree["child"]["type"] == "VALUE_CONSTANT" and not tree["try_cast"]:
-                continue
-            case "FUNCTION" if tree["function_name"] == "-" and len(tree["arguments"]) == 1:
-                stack.append(tree["arguments"][0]["expression"])
-            case "COMPARE_BETWEEN":
-                stack += (tree["input"], tree["lower"], tree["upper"])
-            case "COMPARE_IN" | "OPERATOR_IS_NULL" | "OPERATOR_IS_NOT_NULL":
-                stack += tree["children"]
-            case _ if tree["class"] == "COMPARISON":
-                stack += (tree["left"], tree["right"])
-            case _:
-                return False
-    return True
-
-
-@lru_cache(maxsize=4096)
-def _tree_of(statement: str, view: bool) -> Any:
-    tree = bare(serialize(statement)[0])
-    if view:
-        tree["from_table"]["subquery"] = None
-    return tree
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _without_labels(type_text: str) -> str:
-    """A type's text with every ENUM(…) replaced by VARCHAR, by counting quotes rather than by pattern."""
-    out, i = "", 0
-    while i < len(type_text):
-        if type_text.startswith("ENUM(", i):
-            i += len("ENUM(")
-            quoted = False
-            while quoted or type_text[i] != ")":
-                quoted ^= type_text[i] == "'"
-                i += 1
-            out += "VARCHAR"
-        else:
-            out += type_text[i]
-        i += 1
-    return out
 
 
 class _Places:

@@ -1,0 +1,121 @@
+"""The tree that a guard must have, written a second time: from its grant, sharing nothing with what writes guards.
+
+Takes a guard and the catalog, returns DuckDB's tree of it, without positions; `verify` compares. Owns that a guard with
+another filter, fence, mask or column is not taken for one.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from rls.catalog import Catalog, Relation, fold
+from rls.errors import QueryRefused
+from rls.rewrite.engine_ast import bare, serialize
+from rls.rewrite.guarded import Guard
+
+__all__ = ["expected_guard", "guard_path"]
+
+
+def guard_path(catalog: Catalog, relation: Relation) -> tuple[str, ...]:
+    prefix = ("view",) if relation.kind == "view" else ()
+    return (*prefix, fold(catalog.attached), *relation.key)
+
+
+def expected_guard(guard: Guard, catalog: Catalog) -> Any:
+    """The tree a guard must have, written out here again from its grant."""
+    relation, grant = guard.relation, guard.grant
+    names = [column.name for column in relation.columns]
+    hidden = [n for n in names if fold(n) in {fold(d) for d in grant.denied}]
+    shown: list[tuple[str, str]] = []
+    for column in relation.columns:
+        if column.name in hidden:
+            continue
+        mask = next((text for name, text in grant.masks.items() if fold(name) == fold(column.name)), None)
+        if mask is not None:
+            shown.append((column.name, mask))
+            continue
+        shape = "{0}"
+        if "ENUM(" in column.type and fold(column.name) not in {fold(x) for x in grant.labels}:
+            shape = f"CAST({{0}} AS {_without_labels(column.type)})"
+        if "STRUCT(" in column.type and grant.kind != "always":
+            shape = f"CASE WHEN {{0}} IS NOT NULL THEN {shape} END"
+        if shape != "{0}":
+            shown.append((column.name, shape.replace("{0}", _quoted(column.name))))
+    stars = "*"
+    if hidden:
+        stars += " EXCLUDE (" + ", ".join(map(_quoted, hidden)) + ")"
+    if shown:
+        stars += " REPLACE (" + ", ".join(f"{text} AS {_quoted(name)}" for name, text in shown) + ")"
+    path = (catalog.attached, *relation.schema, relation.name)
+    source = "(SELECT 1)" if relation.kind == "view" else ".".join(map(_quoted, path))
+    statement = f"SELECT {stars} FROM {source} AS {_quoted(relation.name)}"
+    if grant.kind == "conditional":
+        statement += f" WHERE ({grant.predicate})" if guard.conjuncts else f" WHERE {grant.predicate}"
+        for conjunct in guard.conjuncts:
+            if not _is_harmless(conjunct):
+                raise QueryRefused("query.unguarded", "a condition could not be shown to be harmless", detail=conjunct)
+            statement += f" AND ({conjunct})"
+        statement += " OFFSET 0"
+    elif grant.kind != "always":
+        statement += " WHERE false OFFSET 0"
+    return _tree_of(statement, relation.kind == "view")
+
+
+@lru_cache(maxsize=4096)
+def _is_harmless(conjunct: str) -> bool:
+    """Whether a condition that stands below a fence compares columns with literals, and nothing else."""
+    node = serialize(f"SELECT {conjunct}")[0]
+    stack = list(node["select_list"])
+    if node["from_table"]["type"] != "EMPTY" or len(stack) != 1:
+        return False
+    while stack:
+        tree = stack.pop()
+        kind = tree["type"]
+        match kind:
+            case "VALUE_CONSTANT":
+                continue
+            case "COLUMN_REF" if len(tree["column_names"]) == 2:
+                continue
+            case "OPERATOR_CAST" if tree["child"]["type"] == "VALUE_CONSTANT" and not tree["try_cast"]:
+                continue
+            case "FUNCTION" if tree["function_name"] == "-" and len(tree["arguments"]) == 1:
+                stack.append(tree["arguments"][0]["expression"])
+            case "COMPARE_BETWEEN":
+                stack += (tree["input"], tree["lower"], tree["upper"])
+            case "COMPARE_IN" | "OPERATOR_IS_NULL" | "OPERATOR_IS_NOT_NULL":
+                stack += tree["children"]
+            case _ if tree["class"] == "COMPARISON":
+                stack += (tree["left"], tree["right"])
+            case _:
+                return False
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _tree_of(statement: str, view: bool) -> Any:
+    tree = bare(serialize(statement)[0])
+    if view:
+        tree["from_table"]["subquery"] = None
+    return tree
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _without_labels(type_text: str) -> str:
+    """A type's text with every ENUM(…) replaced by VARCHAR, by counting quotes rather than by pattern."""
+    out, i = "", 0
+    while i < len(type_text):
+        if type_text.startswith("ENUM(", i):
+            i += len("ENUM(")
+            quoted = False
+            while quoted or type_text[i] != ")":
+                quoted ^= type_text[i] == "'"
+                i += 1
+            out += "VARCHAR"
+        else:
+            out += type_text[i]
+        i += 1
+    return out

@@ -20,7 +20,7 @@ from tests.oracle import Rule
 
 # Worlds of seed `t`; the same cases every time.
 SMALL, CASES = 2, 80
-ENOUGH = 80
+ENOUGH = 40
 
 
 def faults(world: int, cases: int, options: Options, directory: Path) -> tuple[int, list[Finding]]:
@@ -45,11 +45,12 @@ def test_hidden_rows_show_nowhere_in_large_relations(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def masked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, list[str]]]:
     """A world with many masks and denied columns, and queries on which the product is right."""
-    world = make_world("t/1", tmp_path_factory.mktemp("world"), Options(big=0.0, hide=8.0))
+    world = make_world("t/15", tmp_path_factory.mktemp("world"), Options(big=0.0, hide=3.0))
     assert world is not None
     binder = Binder(world.columns, name=NAME)
     queries = [
-        draw_query(f"t/1/{case}", binder=binder, tables=world.columns, big=None, catalog=NAME) for case in range(ENOUGH)
+        draw_query(f"t/15/{case}", binder=binder, tables=world.columns, big=None, catalog=NAME)
+        for case in range(ENOUGH)
     ]
     binder.close()
     yield world, queries
@@ -71,7 +72,7 @@ def test_notices_a_missing(protection: str, masked: tuple[World, list[str]]) -> 
 def test_queries_are_drawn_again_from_their_seed(masked: tuple[World, list[str]]) -> None:
     world, queries = masked
     binder = Binder(world.columns, name=NAME)
-    again = [draw_query(f"t/1/{n}", binder=binder, tables=world.columns, big=None, catalog=NAME) for n in (5, 9)]
+    again = [draw_query(f"t/15/{n}", binder=binder, tables=world.columns, big=None, catalog=NAME) for n in (5, 9)]
     binder.close()
     assert again == [queries[5], queries[9]]
     assert len(set(queries)) > len(queries) * 0.95
@@ -170,7 +171,7 @@ ONE, TWO, BAD = (
         ("SELECT v::INT FROM t", (BAD, BAD, ONE), "oracle: error"),
         ("SELECT v::INT FROM t", (ONE, ONE, BAD), "answered"),
         ("SELECT first(v) FROM t", (ONE, TWO, ONE), "leak: rows"),
-        ("SELECT first(v) FROM t", (ONE, TWO, ONE, TWO), "open"),
+        ("SELECT first(v) FROM t, range(2)", (ONE, TWO, ONE, TWO), "open"),
         ("SELECT v FROM t ORDER BY v", (ONE, TWO, ONE), "ok"),
     ],
 )

@@ -96,10 +96,23 @@ class Pair:
             connection.execute("PRAGMA disable_optimizer")
             return connection
         target = self.reduced.parent / name / self.reduced.name
+        if target.exists():
+            return _open(target)
         target.parent.mkdir(exist_ok=True)
         with duckdb.connect(str(self.reduced), read_only=True, config=_CONFIG) as connection:
             rules = dict.fromkeys(tables_of(connection), Rule())
         return _open(reduce_database(self.reduced, rules, target=target, order=name))
+
+    def heal(self) -> None:
+        """Open the oracles again that an internal error of DuckDB has ended."""
+        try:
+            for connection in (self.oracle, *self._disguised.values()):
+                connection.execute("SELECT 42")
+        except duckdb.Error:
+            for connection in (self.oracle, *self._disguised.values()):
+                connection.close()
+            self._disguised.clear()
+            self.oracle = _open(self.reduced)
 
     def blanks(self, sql: str) -> list[Answer | Refusal]:
         """The answers over hidden rows of NULLs: as many as in each database, and some numbers more."""

@@ -11,6 +11,7 @@ import re
 import resource
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -98,7 +99,7 @@ def play(
             sql = draw_query(f"{seed}/{world}/{case}", binder=binder, tables=made.columns, big=made.big, catalog=NAME)
             yield Event("start", world, case, sql)
             began = time.monotonic()
-            verdict = judge(made.pair, sql)
+            verdict = _judged(made, sql)
             finding = None
             if verdict.fault:
                 finding = Finding(seed, world, case, verdict.kind, verdict.detail, sql, notes=made.describe())
@@ -110,9 +111,18 @@ def play(
         made.close()
 
 
+def _judged(made: World, sql: str) -> Verdict:
+    try:
+        return judge(made.pair, sql)
+    except Exception:  # noqa: BLE001 - memory above all: it says nothing of the product, and ends no run
+        return Verdict("harness", traceback.format_exc(limit=-4))
+    finally:
+        made.pair.heal()
+
+
 def _shrunk(finding: Finding, made: World) -> Finding:
     def shows(sql: str) -> bool:
-        found = judge(made.pair, sql)
+        found = _judged(made, sql)
         return found.fault and signature(found.kind, found.detail) == finding.signature
 
     return Finding(**{**finding.__dict__, "small": shrink(finding.sql, shows)})
@@ -188,7 +198,7 @@ class Supervisor:
         self.counts[verdict.kind] += 1
         if verdict.kind == "refused":
             self.refusals[verdict.detail] += 1
-        if verdict.kind in ("open", "plan error"):
+        if verdict.kind in ("open", "plan error", "harness"):
             self.open.append(event)
 
     def _died(self, worker: _Worker, event: Event, last: int | None) -> Iterator[Finding]:

@@ -136,10 +136,10 @@ def blank(
                 f"SELECT * FROM (SELECT {nothing} FROM range({count})) AS {name} WHERE ({rule.predicate}) IS NOT TRUE"
             )
             # Where a policy shows rows of NULLs, ordinary hidden rows stand in for them.
-            times = f"SELECT * FROM {quoted(*path)} AS {name}, range(1 + {count} // 3) AS __r(__n)"
-            others = (
-                f"SELECT * EXCLUDE (__n) FROM ({times}) AS {name} WHERE ({rule.predicate}) IS NOT TRUE LIMIT {count}"
-            )
+            unseen = f"SELECT * FROM {quoted(*path)} AS {name} WHERE ({rule.predicate}) IS NOT TRUE"
+            there = connection.execute(f"SELECT count(*) FROM ({unseen})").fetchone() or (0,)
+            times = 1 + count // max(1, there[0])
+            others = f"SELECT * EXCLUDE (__n) FROM ({unseen}), range({times}) AS __r(__n) LIMIT {count}"
             shown = connection.execute(f"SELECT count(*) FROM ({empty})").fetchone()
             rest = empty if shown is not None and shown[0] == count else others
             connection.execute(f"CREATE TABLE {quoted(*copy)} AS {kept} UNION ALL ({rest})")

@@ -198,7 +198,7 @@ class Supervisor:
         self.counts[verdict.kind] += 1
         if verdict.kind == "refused":
             self.refusals[verdict.detail] += 1
-        if verdict.kind in ("open", "plan error", "harness"):
+        if verdict.kind in ("open", "plan error", "engine bug", "harness"):
             self.open.append(event)
 
     def _died(self, worker: _Worker, event: Event, last: int | None) -> Iterator[Finding]:

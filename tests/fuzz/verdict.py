@@ -52,7 +52,7 @@ class Oracles(Protocol):
 @dataclass(frozen=True)
 class Verdict:
     """`ok`, `fails` (everybody fails the same), `answered` (only the oracle fails), `plan error` (only the oracle does
-    not fail, although a visible row may), `refused`, `invalid`, `open`, `skipped`, or one of `FAULTS`."""
+    not fail, although a visible row may), `engine bug` (DuckDB fails inside, without a guard too), `refused`, `invalid`, `open`, `skipped`, or one of `FAULTS`."""
 
     kind: str
     detail: str = ""
@@ -68,6 +68,9 @@ def judge(pair: Oracles, sql: str, *, oracle: bool = True) -> Verdict:
     first, second = pair.ask(sql, which=0), pair.ask(sql, which=1)
     for which, found in enumerate((first, second)):
         error = found.error if isinstance(found, Answer) else None
+        if error and error.startswith("run.internal") and "INTERNAL" in (answer(pair.oracle, sql).error or ""):
+            # The caller's own text does it, without a guard; the engine is opened again.
+            return Verdict("engine bug", error[:100] + pair.detail(which)[:200])
         if error and error.startswith(_BROKEN):
             return Verdict("fault", f"{'ab'[which]}: {error[:300]} {pair.detail(which)[:600]}")
         if error and error.startswith(_SKIPPED):

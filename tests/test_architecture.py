@@ -20,7 +20,7 @@ LIBRARIES = {
         "rls.engines",
         # DuckDB's parser, and its opinion on types, on empty instances of their own.
         "rls.rewrite.engine_ast",
-        "rls.rewrite.leakproof",
+        "rls.rewrite.bound",
         "rls.policy.parser",
         "rls.policy.scratch",
         "rls.policy.check_types",

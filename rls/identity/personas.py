@@ -21,7 +21,7 @@ from rls.yaml_source import Document, NodePath, read_documents
 if TYPE_CHECKING:
     from rls.identity.model import PersonaEntry
 
-__all__ = ["load_personas"]
+__all__ = ["load_personas", "read_persona"]
 
 
 def load_personas(path: Path | str, identity: Identity) -> dict[str, Principal]:
@@ -32,11 +32,14 @@ def load_personas(path: Path | str, identity: Identity) -> dict[str, Principal]:
     from rls.identity.model import PersonaFile
 
     file = validate(documents[0], PersonaFile)
-    return {name: _persona(name, entry, documents[0], identity) for name, entry in file.personas.items()}
+    return {
+        name: read_persona(entry, documents[0], identity, at=("personas", name))
+        for name, entry in file.personas.items()
+    }
 
 
-def _persona(name: str, entry: PersonaEntry, document: Document, identity: Identity) -> Principal:
-    at: NodePath = ("personas", name)
+def read_persona(entry: PersonaEntry, document: Document, identity: Identity, *, at: NodePath) -> Principal:
+    """The principal that the entry at `at` of a document describes. Raises PolicyInvalid, codes `policy.*`."""
     for reason in check_text("subject", entry.subject):
         raise document.invalid("policy.persona", describe_reason(reason), path=(*at, "subject"))
     for number, role in enumerate(entry.roles):

@@ -17,7 +17,7 @@ from rls.catalog import Catalog
 from rls.rewrite.bound import bound_plan, converts
 from rls.rewrite.functions import NOT_LITERAL, review
 
-__all__ = ["why_it_may_raise"]
+__all__ = ["why_it_may_raise", "why_plan_may_raise"]
 
 Tree = dict[str, Any]
 
@@ -63,7 +63,7 @@ def why_it_may_raise(text: str, catalog: Catalog) -> str | None:
     try:
         return _known[key]
     except KeyError:
-        reason = _judge_plan(bound_plan(text, catalog))
+        reason = why_plan_may_raise(bound_plan(text, catalog))
     if len(_known) >= _MAX_KNOWN:
         with contextlib.suppress(KeyError, StopIteration, RuntimeError):  # another thread was faster
             del _known[next(iter(_known))]
@@ -71,7 +71,8 @@ def why_it_may_raise(text: str, catalog: Catalog) -> str | None:
     return reason
 
 
-def _judge_plan(plan: Any) -> str | None:
+def why_plan_may_raise(plan: Any) -> str | None:
+    """The same for a bound plan as `bound_plan` gives it."""
     if plan is None:
         return "it does not bind"
     stack: list[Any] = [plan]

@@ -1,8 +1,8 @@
 """Every way to weaken one guard of a final text.
 
-It takes a text, the place of a guard in it, and the relation and conditions of that guard, and returns weakened texts by kind: the guard
-dropped, its row filter weakened, its fence or a mask gone, a denied column shown. It owns that no code that makes
-guards, or judges them, is used.
+It takes a text, the place of a guard in it, and the relation and conditions of that guard, and returns weakened texts
+by kind: the guard dropped, its row filter weakened, its fence or a mask gone, a denied column shown. It owns that no
+code that makes guards, or judges them, is used.
 """
 
 from __future__ import annotations

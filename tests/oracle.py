@@ -65,16 +65,21 @@ def build(path: Path, statements: Iterable[str]) -> Path:
 
 
 def tables_of(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, ...], list[tuple[str, str]]]:
-    """Every table of a database and its (column, type) pairs. Nested schemas are not seen: name those in the rules."""
+    """Every table of a database and its (column, type) pairs, by the table's path."""
     found: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     listing = connection.execute(
-        "SELECT c.schema_name, c.table_name, c.column_name, c.data_type FROM duckdb_columns() c "
-        "JOIN duckdb_tables() t USING (table_oid, schema_name, table_name) "
+        "WITH RECURSIVE place(oid, path) AS ("
+        "SELECT oid, [schema_name] FROM duckdb_schemas() "
+        "WHERE parent_schema_oid IS NULL AND database_name = current_database() "
+        "UNION ALL SELECT s.oid, place.path || [s.schema_name] FROM duckdb_schemas() s "
+        "JOIN place ON s.parent_schema_oid = place.oid AND s.database_name = current_database()) "
+        "SELECT place.path, c.table_name, c.column_name, c.data_type FROM duckdb_columns() c "
+        "JOIN duckdb_tables() t USING (database_name, table_oid) JOIN place ON place.oid = t.schema_oid "
         "WHERE NOT c.internal AND NOT t.temporary AND c.database_name = current_database() "
-        "ORDER BY c.schema_name, c.table_name, c.column_index"
+        "ORDER BY place.path, c.table_name, c.column_index"
     ).fetchall()
     for schema, table, column, type_ in listing:
-        found.setdefault((schema, table), []).append((column, type_))
+        found.setdefault((*schema, table), []).append((column, type_))
     return found
 
 

@@ -88,11 +88,7 @@ def vary(
                 continue
             drawn = random.Random(f"{seed}{path}")
             copy = (*path[:-1], f"__varied_{number}")
-            try:
-                count = connection.execute(f"SELECT count(*) FROM {quoted(*path)}").fetchone()
-            except duckdb.CatalogException:
-                # In a nested schema: its whole path is not known here, so it stays as it is.
-                continue
+            count = connection.execute(f"SELECT count(*) FROM {quoted(*path)}").fetchone()
             draw = _Draw(drawn, drawn.choice(MODES), count[0] if count else 0)
             modes[".".join(path)] = draw.mode
             rule = rules.get(path) or Rule("false")

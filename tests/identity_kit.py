@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jwt.algorithms import get_default_algorithms
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 
 from rls.identity import Identity, load_identity
 
@@ -50,7 +50,7 @@ def private_key(kind: str) -> Any:
             return rsa.generate_private_key(public_exponent=65537, key_size=2048)
         case "weak":
             return rsa.generate_private_key(public_exponent=65537, key_size=1024)
-        case "ES256":
+        case "ES256" | "ES256b":
             return ec.generate_private_key(ec.SECP256R1())
         case "ES384":
             return ec.generate_private_key(ec.SECP384R1())
@@ -70,6 +70,14 @@ def private_pem(kind: str, password: bytes | None = None) -> bytes:
 
 def public_pem(kind: str) -> bytes:
     return private_key(kind).public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo)
+
+
+def jwk(kind: str, **more: object) -> dict[str, object]:
+    """The public key as a JSON Web Key."""
+    algorithm = {"R": RSAAlgorithm, "P": RSAAlgorithm, "w": RSAAlgorithm}.get(kind[0]) or (
+        OKPAlgorithm if kind[:2] == "Ed" else ECAlgorithm
+    )
+    return {**algorithm.to_jwk(private_key(kind).public_key(), as_dict=True), **more}
 
 
 def write_identity(directory: Path, text: str) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from identity_kit import SECRET, private_key, private_pem, public_pem
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from identity_kit import SECRET, jwk, private_key, private_pem, public_pem
+from jwt.algorithms import RSAAlgorithm
 
 from rls.identity.keys import (
     Key,
@@ -123,14 +123,6 @@ def test_private_keys_that_are_refused() -> None:
 
 def test_curve_narrows_the_algorithms() -> None:
     assert read_public_pem("k", public_pem("ES384"), ["ES256", "ES384"]).algorithms == {"ES384"}
-
-
-def jwk(kind: str, **more: object) -> dict[str, object]:
-    public = private_key(kind).public_key()
-    algorithm = {"R": RSAAlgorithm, "P": RSAAlgorithm, "w": RSAAlgorithm}.get(kind[0]) or (
-        OKPAlgorithm if kind[:2] == "Ed" else ECAlgorithm
-    )
-    return {**algorithm.to_jwk(public, as_dict=True), **more}
 
 
 def keys(*members: object, algorithms: list[str]) -> list[Key]:

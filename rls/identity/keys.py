@@ -18,6 +18,8 @@ __all__ = [
     "Key",
     "KeyUnfit",
     "family_of",
+    "jwk_members",
+    "read_jwk",
     "read_jwk_set",
     "read_private_pem",
     "read_public_pem",
@@ -37,6 +39,8 @@ _DIGEST_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 _KEY_TYPES = {"HS": "oct", "RS": "RSA", "PS": "RSA", "ES": "EC", "EdDSA": "OKP"}
 MIN_RSA_BITS = 2048
+# Above, one signature costs milliseconds, which anybody could make a server spend.
+MAX_RSA_BITS = 8192
 # As many different bytes as a secret of 32 random ones never lacks.
 MIN_DISTINCT_BYTES = 8
 
@@ -147,7 +151,14 @@ def read_jwk_set(text: bytes, algorithms: Iterable[str]) -> list[Key]:
     key is not passed over but refused.
     """
     algorithms = tuple(algorithms)
-    kind = _KEY_TYPES[family_of(algorithms)]
+    keys = [key for member in jwk_members(text) if (key := read_jwk(member, algorithms)) is not None]
+    if not keys:
+        raise KeyUnfit("key", f"key set has no key for {', '.join(algorithms)}")
+    return keys
+
+
+def jwk_members(text: bytes) -> list[dict[str, Any]]:
+    """The members of a JWK set (or a single JWK), not looked at yet."""
     try:
         found = json.loads(text, object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError):
@@ -155,10 +166,7 @@ def read_jwk_set(text: bytes, algorithms: Iterable[str]) -> list[Key]:
     members = found.get("keys", [found]) if isinstance(found, dict) else None
     if not isinstance(members, list) or not all(isinstance(m, dict) for m in members):
         raise KeyUnfit("key", "file is not a JSON Web Key set", hint='it looks like {"keys": [{"kty": …}]}')
-    keys = [key for member in members if (key := _jwk(member, kind, algorithms)) is not None]
-    if not keys:
-        raise KeyUnfit("key", f"key set has no key for {', '.join(algorithms)}")
-    return keys
+    return members
 
 
 def signature_fits(key: Key, algorithm: str, *, signed: bytes, signature: bytes) -> bool:
@@ -176,13 +184,15 @@ def sign(key: Key, algorithm: str, signed: bytes) -> bytes:
     return bytes(_algorithm(algorithm).sign(signed, key.material))
 
 
-def _jwk(member: dict[str, Any], kind: str, algorithms: tuple[str, ...]) -> Key | None:
-    from jwt.exceptions import PyJWTError
-
+def read_jwk(member: dict[str, Any], algorithms: tuple[str, ...]) -> Key | None:
+    """One member of a JWK set; None where it is not for these algorithms. Raises KeyUnfit where it is not usable."""
+    kind = _KEY_TYPES[family_of(algorithms)]
     if member.get("kty") != "oct" and "d" in member:
         raise KeyUnfit("private_key", "key set holds a private key", hint="give the public keys only")
     declared = member.get("alg")
     operations = member.get("key_ops", ["verify"])
+    if not isinstance(operations, list):
+        return None
     if member.get("kty") != kind or member.get("use", "sig") != "sig" or "verify" not in operations:
         return None
     usable = algorithms if declared is None else tuple(a for a in algorithms if a == declared)
@@ -193,7 +203,7 @@ def _jwk(member: dict[str, Any], kind: str, algorithms: tuple[str, ...]) -> Key 
         raise KeyUnfit("key", "a key of the set has no `kid`")
     try:
         material = _algorithm(usable[0]).from_jwk(member)
-    except (PyJWTError, ValueError, TypeError, KeyError, ArithmeticError):
+    except Exception:  # noqa: BLE001  (whatever the libraries make of hostile numbers, they are no key)
         raise KeyUnfit("key", f"key `{kid}` of the set is damaged") from None
     return read_secret(kid, material, usable) if kind == "oct" else _asymmetric(kid, material, usable)
 
@@ -209,6 +219,8 @@ def _asymmetric(kid: str, public: Any, algorithms: tuple[str, ...]) -> Key:
         case (("RS" | "PS"), RSAPublicKey()):
             if public.key_size < MIN_RSA_BITS:
                 raise KeyUnfit("weak_key", f"RSA key has {public.key_size} bits and needs {MIN_RSA_BITS}")
+            if public.key_size > MAX_RSA_BITS:
+                raise KeyUnfit("key", f"RSA key has {public.key_size} bits and may have {MAX_RSA_BITS}")
             usable = algorithms
         case "ES", EllipticCurvePublicKey():
             usable = tuple(a for a in algorithms if _CURVES[a] == public.curve.name)

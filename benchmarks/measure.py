@@ -1,64 +1,125 @@
 """Callables → their times, measured so that a busy machine disturbs the comparison least.
 
-The alternatives of a case run in turn, round after round, and the fastest of each counts: noise only ever adds.
-CPU time is compared, not wall time: other programs change it less.
+The alternatives of a case run in turn, round after round, in alternating order, and ratios are of the fastest of each:
+noise only ever adds. CPU time is compared, not wall time: other programs change it less.
 """
 
 from __future__ import annotations
 
 import gc
+import math
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Measurement", "run_process", "time_in_turn"]
+__all__ = ["Measurement", "Timing", "cpu_with_children", "run_process", "time_in_turn"]
+
+# A call that is quicker than this is made several times for one sample, since reading the clocks costs about 1 µs.
+_SAMPLE_MS = 0.3
+_MOST_CALLS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Samples of one alternative, in milliseconds per call, sorted; `cpu` and `wall` of the same calls."""
+
+    cpu: tuple[float, ...]
+    wall: tuple[float, ...]
+
+    @property
+    def least(self) -> float:
+        """The fastest sample's CPU time."""
+        return self.cpu[0]
+
+    def at(self, share: float) -> float:
+        """The CPU time that this share of the samples does not exceed: 0.5 is the median.
+
+        >>> Timing((1.0, 2.0, 3.0), (1.0, 2.0, 3.0)).at(0.5)
+        2.0
+        """
+        return self.cpu[max(0, math.ceil(share * len(self.cpu)) - 1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One line of the report: what was measured beside its floor. Times in milliseconds of CPU; `wall` beside.
+    """One line of the report: what was measured, beside its floor in the same rounds.
 
-    `checked` says what was compared before the time counted.
+    Times are milliseconds per call: `cpu` and `floor_cpu` the fastest sample's, `median`, `p95`, `p99` of all samples'
+    CPU, `wall` the median by the clock on the wall. `checked` says what was compared before the time counted.
     """
 
     group: str
     case: str
     what: str
     cpu: float
+    median: float
+    p95: float
+    p99: float
     wall: float
     floor: str
     floor_cpu: float
     checked: str = ""
 
+    @classmethod
+    def of(
+        cls, group: str, case: str, what: str, timings: Mapping[str, Timing], *, floor: str, checked: str = ""
+    ) -> Measurement:
+        """The line for `what` among timings of the same rounds."""
+        one = timings[what]
+        middle = one.wall[(len(one.wall) - 1) // 2]
+        return cls(
+            group,
+            case,
+            what,
+            one.least,
+            one.at(0.5),
+            one.at(0.95),
+            one.at(0.99),
+            middle,
+            floor,
+            timings[floor].least,
+            checked,
+        )
+
     @property
     def ratio(self) -> float:
         """How many times the floor."""
-        return self.cpu / self.floor_cpu if self.floor_cpu else float("inf")
+        return self.cpu / self.floor_cpu if self.floor_cpu else math.inf
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {**asdict(self), "ratio": round(self.ratio, 3)}
+        rounded = {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in asdict(self).items()}
+        return {**rounded, "ratio": float(f"{self.ratio:.5g}")}
 
 
-def time_in_turn(alternatives: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, tuple[float, float]]:
-    """The least (CPU, wall) milliseconds of each alternative in `rounds` rounds; CPU of child processes counts."""
-    best = dict.fromkeys(alternatives, (float("inf"), float("inf")))
+def time_in_turn(
+    alternatives: Mapping[str, Callable[[], object]], *, rounds: int, clock: Callable[[], float] = time.process_time
+) -> dict[str, Timing]:
+    """Times of each alternative: one call to warm up, then `rounds` samples. `clock` gives seconds of CPU."""
+    calls = {name: _calls_per_sample(call) for name, call in alternatives.items()}
+    cpu: dict[str, list[float]] = {name: [] for name in alternatives}
+    wall: dict[str, list[float]] = {name: [] for name in alternatives}
+    names = list(alternatives)
     gc.collect()
     gc.disable()
     try:
-        for _ in range(rounds):
-            for name, call in alternatives.items():
-                cpu, wall = _cpu(), time.perf_counter()
-                call()
-                taken = ((_cpu() - cpu) * 1000, (time.perf_counter() - wall) * 1000)
-                best[name] = (min(best[name][0], taken[0]), min(best[name][1], taken[1]))
+        for number in range(rounds):
+            for name in names if number % 2 == 0 else reversed(names):
+                call, repeats = alternatives[name], range(calls[name])
+                began, started = clock(), time.perf_counter()
+                for _ in repeats:
+                    call()
+                ended, stopped = clock(), time.perf_counter()
+                cpu[name].append((ended - began) * 1000 / len(repeats))
+                wall[name].append((stopped - started) * 1000 / len(repeats))
     finally:
         gc.enable()
-    return best
+    return {name: Timing(tuple(sorted(cpu[name])), tuple(sorted(wall[name]))) for name in names}
 
 
 def run_process(arguments: Sequence[str]) -> None:
@@ -66,6 +127,28 @@ def run_process(arguments: Sequence[str]) -> None:
     subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
 
 
-def _cpu() -> float:
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
+def cpu_with_children() -> float:
+    """Seconds of CPU of this process, of its children that ended, and (on Linux) of those that still run."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime + sum(map(_cpu_of, _children()))
+
+
+def _calls_per_sample(call: Callable[[], object]) -> int:
+    """Also the warm-up: the first call is not counted, and the second says how many make a sample."""
+    call()
+    started = time.perf_counter()
+    call()
+    taken = (time.perf_counter() - started) * 1000
+    return max(1, min(_MOST_CALLS, round(_SAMPLE_MS / max(taken, 1e-6))))
+
+
+def _children() -> list[int]:
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        return []
+    return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+
+
+def _cpu_of(pid: int) -> float:
+    # Linux's clock of another process's CPU time (clock_getcpuclockid(3)), to the microsecond; /proc counts in 10 ms.
+    return time.clock_gettime(~pid << 3 | 2)

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fixtures
+from benchmarks.cases import read_case_file
 from rls.identity import load_identity, load_personas, mint_token
 from rls.identity.principal import Principal
 from tests.oracle import Rule, reduce_database
 
-__all__ = ["Query", "Setting", "load_queries", "set_up"]
+__all__ = ["Setting", "set_up"]
 
 ISSUER, KEY = "https://app.example", "rs256.private.pem"
-FILE = Path(__file__).with_name("queries.toml")
-
-
-@dataclass(frozen=True)
-class Query:
-    """A case of `queries.toml`."""
-
-    name: str
-    like: str
-    sql: str
 
 
 @dataclass(frozen=True)
 class Setting:
-    """`database` and its physically reduced `copy`; `principal` and a `token` for the person of `queries.toml`."""
+    """`database` and its physically reduced `copy`; `principal` and a `token` for the person of `cases/warehouse.toml`."""
 
     database: Path
     copy: Path
@@ -38,14 +28,9 @@ class Setting:
     token: str
 
 
-def load_queries() -> list[Query]:
-    """The queries, in the order of the file."""
-    return [Query(q["name"], q["like"], q["sql"].strip()) for q in _read()["query"]]
-
-
 def set_up(directory: Path, *, scale: float) -> Setting:
     """Build everything in `directory`; what is there already is used again."""
-    person = _read()["person"]
+    person = read_case_file("warehouse")["person"]
     database, copy = directory / f"warehouse-{scale:g}.duckdb", directory / f"copy-{scale:g}.duckdb"
     # The name callers use is the file's; both databases go by the same one in queries.
     if not database.is_file():
@@ -64,10 +49,6 @@ def set_up(directory: Path, *, scale: float) -> Setting:
         lifetime=3600,
     )
     return Setting(database, copy, directory / "audit.jsonl", principal, token)
-
-
-def _read() -> dict[str, Any]:
-    return tomllib.loads(FILE.read_text(encoding="utf-8"))
 
 
 def _rule(entry: dict[str, Any]) -> Rule:

@@ -1,0 +1,189 @@
+"""Which tokens are accepted no more: revoked by their id, used up, or issued to a subject before some moment.
+
+Takes what is revoked; answers whether a verified token is. One small SQLite database, in memory or in a file that
+several processes share. It owns two promises: what a call has revoked when it returns is refused by every process from
+then on, and a single use is granted once, whoever asks at the same time. If the database cannot be asked, the answer is
+no (`RevocationsDown`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+__all__ = ["Revocations", "RevocationsDown", "shared_revocations"]
+
+# No issuer may declare a longer lifetime, so no older token can come.
+LONGEST_LIFETIME = 30 * 86_400
+# How long to wait for another process's transaction, in seconds.
+BUSY = 5.0
+_STAMP = 8
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS revoked_tokens (
+    issuer TEXT, token_id TEXT, until REAL NOT NULL, PRIMARY KEY (issuer, token_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS used_tokens (
+    issuer TEXT, token_id TEXT, until REAL NOT NULL, PRIMARY KEY (issuer, token_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS revoked_subjects (
+    subject TEXT, issuer TEXT, before REAL NOT NULL, until REAL NOT NULL, PRIMARY KEY (subject, issuer)) WITHOUT ROWID;
+"""
+_ASK = """
+SELECT EXISTS (SELECT 1 FROM revoked_tokens WHERE issuer = :issuer AND token_id = :token_id),
+       EXISTS (SELECT 1 FROM revoked_subjects WHERE subject = :subject AND issuer IN ('', :issuer)
+                                                AND :issued_at < before)
+"""
+
+
+class RevocationsDown(Exception):
+    """The database cannot be read or written."""
+
+
+class Revocations:
+    """In memory, or in `file` (made if it is not there). Safe to share between threads and between processes."""
+
+    def __init__(self, file: Path | str | None = None) -> None:
+        self._file = None if file is None else Path(file)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._process = 0
+        self._marks: bytearray | mmap.mmap = bytearray(_STAMP) if self._file is None else _map(self._file)
+        with self._transaction():
+            pass
+
+    def stamp(self) -> bytes:
+        """A value that is another one after every change, by whichever process; costs no look into the database."""
+        return bytes(self._marks[:_STAMP])
+
+    def revoke_token(self, token_id: str, *, issuer: str, until: float | None = None, now: float | None = None) -> None:
+        """Refuse the token with this `jti` of this issuer; `until` is when it expires, if that is known (Unix time)."""
+        now = time.time() if now is None else now
+        kept = now + LONGEST_LIFETIME if until is None else until
+        with self._change(now) as connection:
+            connection.execute("INSERT OR REPLACE INTO revoked_tokens VALUES (?, ?, ?)", (issuer, token_id, kept))
+
+    def revoke_subject(
+        self, subject: str, *, before: float | None = None, issuer: str | None = None, now: float | None = None
+    ) -> None:
+        """Refuse all tokens of this subject that were issued before a moment (Unix time; now by default), of one issuer
+        or of all. An earlier moment than one already set changes nothing."""
+        now = time.time() if now is None else now
+        moment = now if before is None else before
+        with self._change(now) as connection:
+            connection.execute(
+                "INSERT INTO revoked_subjects VALUES (?, ?, ?, ?) ON CONFLICT (subject, issuer) DO UPDATE "
+                "SET before = max(before, excluded.before), until = max(until, excluded.until)",
+                (subject, issuer or "", moment, max(now, moment) + LONGEST_LIFETIME),
+            )
+
+    def is_revoked(self, *, issuer: str, token_id: str | None, subject: str, issued_at: float) -> bool:
+        """Whether a token must be refused. Raises RevocationsDown."""
+        asked = {"issuer": issuer, "token_id": token_id, "subject": subject, "issued_at": issued_at}
+        return any(self._ask(_ASK, asked))
+
+    def is_used(self, *, issuer: str, token_id: str) -> bool:
+        """Whether a single-use token has been used. Raises RevocationsDown."""
+        asked = {"issuer": issuer, "token_id": token_id}
+        sql = "SELECT EXISTS (SELECT 1 FROM used_tokens WHERE issuer = :issuer AND token_id = :token_id)"
+        return any(self._ask(sql, asked))
+
+    def use_once(self, *, issuer: str, token_id: str, until: float, now: float) -> bool:
+        """Use a token up; False where it has been already. `until` is when it would be refused as expired anyhow."""
+        with self._transaction() as connection:
+            _forget(connection, now)
+            sql = "INSERT OR IGNORE INTO used_tokens VALUES (?, ?, ?)"
+            return connection.execute(sql, (issuer, token_id, until)).rowcount == 1
+
+    def close(self) -> None:
+        """Close the database; for tests and scripts, a process that ends needs not."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _ask(self, sql: str, asked: Mapping[str, object]) -> tuple[int, ...]:
+        try:
+            with self._lock:
+                found: tuple[int, ...] = self._open().execute(sql, asked).fetchone()
+        except (sqlite3.Error, OSError) as error:
+            raise RevocationsDown(str(error)) from None
+        return found
+
+    @contextlib.contextmanager
+    def _change(self, now: float) -> Iterator[sqlite3.Connection]:
+        with self._transaction() as connection:
+            _forget(connection, now)
+            yield connection
+        # After the commit: who sees the new stamp sees the change, and who looked before keeps an old stamp. Random, so
+        # that no two processes need to agree on a next one.
+        self._marks[:_STAMP] = os.urandom(_STAMP)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock:
+                connection = self._open()
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            raise RevocationsDown(str(error)) from None
+
+    def _open(self) -> sqlite3.Connection:
+        """The connection of this process; SQLite's must not be used on both sides of a fork."""
+        if self._connection is not None and (self._file is None or self._process == os.getpid()):
+            return self._connection
+        where = ":memory:" if self._file is None else str(self._file)
+        connection = sqlite3.connect(where, timeout=BUSY, isolation_level=None, check_same_thread=False)
+        if self._file is not None:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(_TABLES)
+        self._connection, self._process = connection, os.getpid()
+        return connection
+
+
+def shared_revocations(file: Path | None, *, identity: Path) -> Revocations:
+    """The store of an identity file in this process: what was revoked in memory outlives a reload of the file."""
+    known = (file or identity).resolve(), file is None
+    with _SHARING:
+        found = _SHARED.get(known)
+        if found is None:
+            found = _SHARED[known] = Revocations(file)
+        return found
+
+
+def _forget(connection: sqlite3.Connection, now: float) -> None:
+    """Drop what could not be accepted any more anyhow."""
+    for table in ("revoked_tokens", "used_tokens", "revoked_subjects"):
+        connection.execute(f"DELETE FROM {table} WHERE until < ?", (now,))
+
+
+def _map(file: Path) -> mmap.mmap:
+    """The shared stamp, in a file of its own beside the database: to open the database itself a second time would drop
+    SQLite's locks on it when that is closed."""
+    try:
+        descriptor = os.open(f"{file}-stamp", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.fstat(descriptor).st_size < _STAMP:
+                os.ftruncate(descriptor, _STAMP)
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+            return mmap.mmap(descriptor, _STAMP)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise RevocationsDown((error.strerror or "not a usable path").lower()) from None
+
+
+_SHARING = threading.Lock()
+_SHARED: weakref.WeakValueDictionary[object, Revocations] = weakref.WeakValueDictionary()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-__all__ = ["Catalog", "Column", "Relation", "fold", "quote", "shown_type"]
+__all__ = ["Catalog", "Column", "Relation", "fold", "parse_path", "quote", "shown_type"]
 
 _FOLD = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
 
@@ -34,6 +34,27 @@ def quote(name: str) -> str:
     "odd ""name"" here"
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+_PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^".]+?))\s*(\.|$)')
+
+
+def parse_path(text: str) -> tuple[str, ...] | None:
+    """The parts of a relation's dotted name, or None; a part with a dot in it stands in double quotes.
+
+    >>> parse_path("finance.ledger"), parse_path('"a.b".2024 Targets'), parse_path("a..b")
+    (('finance', 'ledger'), ('a.b', '2024 Targets'), None)
+    """
+    parts: list[str] = []
+    at = 0
+    while True:
+        found = _PART.match(text, at)
+        if found is None:
+            return None
+        parts.append((found[1] or "").replace('""', '"') or found[2])
+        at = found.end()
+        if not found[3]:
+            return tuple(parts) if at == len(text) else None
 
 
 _ENUM = re.compile(r"ENUM\((?:'(?:[^']|'')*'(?:, )?)*\)")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from rls.identity.capabilities import Capabilities, most_generous
+
 if TYPE_CHECKING:
     from rls.identity.attributes import Attribute
     from rls.identity.keys import Key
@@ -59,7 +61,10 @@ class Issuer:
 
 @dataclass(frozen=True)
 class Identity:
-    """Issuers by name, declared roles and attributes; `version` is a hash of everything in it that decides."""
+    """Issuers by name, declared roles and attributes; `version` is a hash of everything in it that decides.
+
+    `role_capabilities` holds what each role may do, under "" what a principal without any role may do.
+    """
 
     issuers: Mapping[str, Issuer]
     roles: frozenset[str]
@@ -67,6 +72,12 @@ class Identity:
     unknown_attributes: Literal["drop", "refuse"]
     file: str
     version: str
+    role_capabilities: Mapping[str, Capabilities] = field(default_factory=dict)
+
+    def capabilities(self, roles: frozenset[str]) -> Capabilities:
+        """What a principal with these roles may do: the most generous of each."""
+        nothing_said = Capabilities()
+        return most_generous([self.role_capabilities.get(role, nothing_said) for role in sorted(roles) or ("",)])
 
     @property
     def readable(self) -> frozenset[str]:

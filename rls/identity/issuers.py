@@ -22,6 +22,7 @@ from rls.identity.attributes import Attribute, Refused, read_scalar
 from rls.identity.declared import ClaimMap, Identity, Issuer, normalise_type
 from rls.identity.keys import KeyUnfit, family_of
 from rls.identity.load_keys import KeyLoader
+from rls.identity.roles import read_roles
 from rls.yaml_model import validate
 from rls.yaml_source import Document, NodePath, read_documents
 
@@ -65,7 +66,8 @@ def load_identity(
         issuers[entry.name] = replace(issuer, keys=loader.load(entry, at)) if keys == "load" else issuer
     identity = Identity(
         issuers=MappingProxyType(issuers),
-        roles=_roles(file, document),
+        roles=frozenset(file.roles),
+        role_capabilities=MappingProxyType(read_roles(file, document)),
         attributes=MappingProxyType(_attributes(file, document, issuers)),
         unknown_attributes=file.unknown_attributes,
         file=str(path),
@@ -100,13 +102,6 @@ def _issuer(entry: IssuerEntry, document: Document, at: NodePath) -> Issuer:
 
 def _pointer(text: str) -> tuple[str, ...]:
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:])
-
-
-def _roles(file: IdentityFile, document: Document) -> frozenset[str]:
-    for number, role in enumerate(file.roles):
-        if role in file.roles[:number]:
-            raise document.invalid("policy.role", f"role `{role}` is declared twice", path=("roles", number))
-    return frozenset(file.roles)
 
 
 def _attributes(file: IdentityFile, document: Document, issuers: Mapping[str, Issuer]) -> dict[str, Attribute]:
@@ -186,6 +181,10 @@ def _attribute(name: str, entry: AttributeEntry, document: Document) -> Attribut
 def _version(identity: Identity) -> str:
     """Keys count by their fingerprints, so that a rotated key is a new version and none is shown."""
     parts: list[object] = [sorted(identity.roles), identity.unknown_attributes, *identity.attributes.values()]
+    # Sets are written in the order of their hashes, which is another one in every process.
+    for role, may in sorted(identity.role_capabilities.items()):
+        parts += [role, sorted(may.limits.items()), may.export, may.read_policies, may.read_audit]
+        parts += [None if named is None else sorted(named) for named in (may.statements, may.relations)]
     for issuer in identity.issuers.values():
         parts += [issuer.name, [(k.kid, k.fingerprint, sorted(k.algorithms)) for k in issuer.keys.values()]]
         parts.append(replace(issuer, keys={}))

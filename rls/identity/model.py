@@ -7,9 +7,10 @@ position of each is known.
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from rls.identity.decode import HARD_LIMIT
 
@@ -22,6 +23,8 @@ __all__ = [
     "KeyEntry",
     "PersonaEntry",
     "PersonaFile",
+    "RoleEntry",
+    "RoleLimitsEntry",
     "SecretSource",
 ]
 
@@ -39,6 +42,23 @@ def _check_pointer(text: str) -> str:
     if len(text) > 255 or not re.fullmatch(r"(?:/(?:[^~/]|~[01])*)*", text):
         raise ValueError("must be a JSON pointer such as `/user/role`, or empty for the top level")
     return text
+
+
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+def _read_bytes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"([0-9]{1,15})(?:\.([0-9]{1,3}))? ?([KMGT]i?B|)", value)
+    if found is None or (found[2] and not found[3]):
+        raise ValueError("must be a number of bytes such as `512MB` or `1.5GiB`")
+    return int(Decimal(f"{found[1]}.{found[2] or 0}") * _UNITS[found[3]])
+
+
+def _read_number(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else value
 
 
 Name = Annotated[str, AfterValidator(_check_name)]
@@ -111,11 +131,57 @@ class AttributeEntry(Strict):
     description: str = ""
 
 
+Count = Annotated[int, Field(ge=1, le=1 << 50)]
+Bytes = Annotated[int, Field(ge=1 << 20, le=1 << 50), BeforeValidator(_read_bytes)]
+
+
+class RoleLimitsEntry(Strict):
+    """A role's own limits, by the names of the engine's (`rls.engines.limits.Limits`), which stay the upper bound."""
+
+    seconds: Annotated[float, Field(gt=0, le=DAY), BeforeValidator(_read_number)] | None = None
+    rows: Count | None = None
+    columns: Count | None = None
+    memory: Bytes | None = None
+    temporary_disk: Annotated[int, Field(ge=0, le=1 << 50), BeforeValidator(_read_bytes)] | None = None
+    text: Count | None = None
+    parameters: Count | None = None
+    list_items: Count | None = None
+    nesting: Count | None = None
+    concurrent: Count | None = None
+    per_principal: Count | None = None
+
+
+class RoleEntry(Strict):
+    """A role's capabilities; what is left out is not narrowed. See `rls.identity.capabilities.Capabilities`."""
+
+    limits: RoleLimitsEntry = RoleLimitsEntry()
+    statements: list[Literal["describe", "pivot", "recursive", "select", "summarize", "unpivot", "values"]] | None = (
+        Field(None, min_length=1)
+    )
+    relations: list[Name] | None = Field(None, min_length=1)
+    export: bool = True
+    read_policies: bool = True
+    read_audit: Literal["own", "all"] = "own"
+    description: str = ""
+
+
+def _form_of_roles(value: Any) -> str:
+    # Only the form that was written is looked at, so that an error speaks of that one.
+    return "a list of names" if isinstance(value, list) else "names with capabilities"
+
+
+Roles = Annotated[
+    Annotated[list[Name], Tag("a list of names")] | Annotated[dict[Name, RoleEntry], Tag("names with capabilities")],
+    Discriminator(_form_of_roles),
+]
+
+
 class IdentityFile(Strict):
     """identity.yaml."""
 
     issuers: list[IssuerEntry] = Field(min_length=1)
-    roles: list[Name] = []
+    roles: Roles = []
+    without_role: RoleEntry = Field(default_factory=lambda: RoleEntry.model_validate({}))
     attributes: dict[str, AttributeEntry] = {}
     unknown_attributes: Literal["drop", "refuse"] = "drop"
 

@@ -6,7 +6,8 @@ returns findings sorted by place. It reads no data: types and truth are asked of
     error    a relation or column that does not exist, a pattern that matches nothing, a table nobody decided on, a
              condition that does not bind or is none, an attribute of another type, two masks of one column
     warning  a condition that is always or never true, a relation with restrictive policies only, a mask that changes
-             a column's type, a list whose emptiness opens, names given twice, roles and attributes that nothing uses
+             a column's type, a list whose emptiness opens, names given twice, roles and attributes that nothing uses,
+             capabilities of roles without effect
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rls.catalog import Catalog, Relation, fold
+from rls.engines.limits import Limits
 from rls.errors import PolicyInvalid
+from rls.policy.check_roles import check_roles
 from rls.policy.check_rules import check_column, check_policy
 from rls.policy.check_usage import find_unused
 from rls.policy.findings import Finding
@@ -25,8 +28,11 @@ from rls.policy.scratch import Scratch
 __all__ = ["check_policies"]
 
 
-def check_policies(policies: PolicySet, catalog: Catalog) -> list[Finding]:
-    """Everything that a person should look at before these policies guard this catalog, sorted by place."""
+def check_policies(policies: PolicySet, catalog: Catalog, *, limits: Limits | None = None) -> list[Finding]:
+    """Everything that a person should look at before these policies guard this catalog, sorted by place.
+
+    `limits` are the engine's, to compare those of roles with; default: `Limits()`.
+    """
     catalog = catalog.from_schema(("main",)).attached_as("checked")
     scratch = Scratch(catalog)
     try:
@@ -36,6 +42,7 @@ def check_policies(policies: PolicySet, catalog: Catalog) -> list[Finding]:
             *_relations(policies, catalog, scratch),
             *_unknown_types(policies, catalog, scratch),
             *find_unused(policies),
+            *check_roles(policies, catalog, limits=limits or Limits()),
         ]
     finally:
         scratch.close()

@@ -8,11 +8,10 @@ written, stops it, because the policy in it may be the one that restricts.
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rls.catalog import fold
+from rls.catalog import fold, parse_path
 from rls.errors import PolicyInvalid
 from rls.policy.attributes import Attribute, attributes_by_name
 from rls.policy.expressions import Expression, read_expression
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["load_policies", "parse_path", "policy_files"]
 
 _NOT_POLICIES = frozenset({"identity.yaml", "identity.yml", "personas.yaml", "personas.yml"})
-_PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^".]+?))\s*(\.|$)')
 
 
 def load_policies(directory: str | Path, *, keys: Literal["load", "none"] = "load") -> PolicySet:
@@ -69,24 +67,6 @@ def policy_files(directory: Path) -> list[Path]:
         reason = (error.strerror or "not a directory").lower()
         raise PolicyInvalid("policy.unreadable", f"cannot read the directory: {reason}", file=str(directory)) from None
     return [p for p in found if p.name not in _NOT_POLICIES and p.suffixes[-2:-1] != [".test"] and p.name[0] != "."]
-
-
-def parse_path(text: str) -> tuple[str, ...] | None:
-    """The parts of a relation's dotted name, or None; a part with a dot in it stands in double quotes.
-
-    >>> parse_path("finance.ledger"), parse_path('"a.b".2024 Targets'), parse_path("a..b")
-    (('finance', 'ledger'), ('a.b', '2024 Targets'), None)
-    """
-    parts: list[str] = []
-    at = 0
-    while True:
-        found = _PART.match(text, at)
-        if found is None:
-            return None
-        parts.append((found[1] or "").replace('""', '"') or found[2])
-        at = found.end()
-        if not found[3]:
-            return tuple(parts) if at == len(text) else None
 
 
 class _Loader:

@@ -1,0 +1,33 @@
+"""The policy laboratory: tests, matrix and what else analysts need to trust their policies. Names load when used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Case": "suite",
+    "Filters": "run",
+    "Outcome": "suite",
+    "Run": "run",
+    "Suite": "suite",
+    "World": "world",
+    "open_given": "world",
+    "open_live": "world",
+    "read_suite": "read_suite",
+    "read_suites": "read_suite",
+    "run_directory": "run",
+    "run_suites": "run",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

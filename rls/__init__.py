@@ -13,8 +13,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rls.audit.log import AuditLog
+    from rls.audit.read import read_records
     from rls.audit.record import AuditRecord
-    from rls.audit.sinks import AuditSink, FileSink, read_records
+    from rls.audit.sinks import AuditSink
+    from rls.audit.trace import traced
     from rls.catalog import Catalog, Column, Relation
     from rls.engine import Engine, Session
     from rls.engines.limits import Limits
@@ -48,6 +51,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AuditFailed",
+    "AuditLog",
     "AuditRecord",
     "AuditSink",
     "Catalog",
@@ -55,7 +59,6 @@ __all__ = [
     "Engine",
     "EngineInvalid",
     "Explanation",
-    "FileSink",
     "Grant",
     "GuardedQuery",
     "Identity",
@@ -80,11 +83,13 @@ __all__ = [
     "load_policies",
     "mint_token",
     "read_records",
+    "traced",
     "verify_token",
 ]
 
 _HOMES = {
     "AuditFailed": "errors",
+    "AuditLog": "audit.log",
     "AuditRecord": "audit.record",
     "AuditSink": "audit.sinks",
     "Catalog": "catalog",
@@ -92,7 +97,6 @@ _HOMES = {
     "Engine": "engine",
     "EngineInvalid": "errors",
     "Explanation": "explanation",
-    "FileSink": "audit.sinks",
     "Grant": "policy.grant",
     "GuardedQuery": "rewrite.guarded",
     "Identity": "identity.declared",
@@ -116,7 +120,8 @@ _HOMES = {
     "load_personas": "identity.personas",
     "load_policies": "policy.load",
     "mint_token": "identity.mint",
-    "read_records": "audit.sinks",
+    "read_records": "audit.read",
+    "traced": "audit.trace",
     "verify_token": "identity.verify",
 }
 

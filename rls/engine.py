@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rls.audit.attempt import Attempt
-from rls.audit.sinks import FileSink, open_sink
+from rls.audit.sizes import size_of
+from rls.audit.trail import Trail
 from rls.catalog import Catalog
 from rls.engines.base import Executor, Fetch, Fetched
 from rls.engines.limits import Limits
@@ -30,8 +31,8 @@ from rls.result import Result
 from rls.rewrite.guarded import GuardedQuery
 
 if TYPE_CHECKING:
-    from rls.audit.record import Action, AuditRecord
-    from rls.audit.sinks import AuditSink
+    from rls.audit.record import Action
+    from rls.audit.sinks import AuditSink, AuditTarget
     from rls.policy.policy_set import PolicySet
 
 __all__ = ["Engine", "Session"]
@@ -58,7 +59,7 @@ class Engine:
         self,
         executor: Executor,
         policies: PolicySet,
-        sink: AuditSink,
+        audit: AuditSink | Trail,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -66,7 +67,8 @@ class Engine:
 
         `clock` gives Unix time in seconds.
         """
-        self._executor, self._sink, self._clock = executor, sink, clock
+        self._executor, self._clock = executor, clock
+        self._trail = audit if isinstance(audit, Trail) else Trail(audit)
         self._closing = contextlib.ExitStack()
         self._swap = threading.Lock()
         self._state = self._decide(policies)
@@ -77,7 +79,7 @@ class Engine:
         path: str | os.PathLike[str],
         *,
         policies: str | os.PathLike[str],
-        audit: str | os.PathLike[str] | Callable[[AuditRecord], object] | AuditSink,
+        audit: AuditTarget,
         name: str | None = None,
         limits: Limits | None = None,
         isolation: Literal["thread", "process"] = "process",
@@ -85,7 +87,8 @@ class Engine:
         """An engine over a DuckDB file, which is opened read-only.
 
         policies  directory of policy files, `identity.yaml` among them
-        audit     where records go: a path of a JSON-lines file, a callable, or an object with `write(record)`
+        audit     where records go: a path as `AuditLog` takes it (a file of JSON lines, a directory, an `.sqlite`
+                  database), a callable, or an object with `write(record)`; an `audit.yaml` among the policies says how
         name      what callers call the database, as in `warehouse.main.orders`; default: the file's stem
         limits    bounds for every query; default: `Limits()`
         isolation `process`: queries run in worker processes under limits of the operating system, so that not even a
@@ -98,13 +101,12 @@ class Engine:
         from rls.policy.load import load_policies
 
         loaded = load_policies(os.fspath(policies))
-        sink = open_sink(audit)
+        trail = Trail.open(audit, loaded.directory)
         with contextlib.ExitStack() as undo:
-            if isinstance(sink, FileSink) and sink is not audit:
-                undo.callback(sink.close)
+            undo.callback(trail.close)
             executor = _open_executor(os.fspath(path), name, limits, isolation)
             undo.callback(executor.close)
-            engine = cls(executor, loaded, sink)
+            engine = cls(executor, loaded, trail)
             engine._closing = undo.pop_all()
         # An engine that nobody closed is closed when it is collected, or when the program ends.
         weakref.finalize(engine, engine._closing.close)
@@ -155,7 +157,7 @@ class Engine:
         return explain_guarded(self._guard(sql, principal, state.policies, state.outer))
 
     def session(self, token: str) -> Session:
-        """A principal's queries without verifying its token each time. Raises `TokenRejected`."""
+        """A principal's queries without verifying its token each time. Recorded. Raises `TokenRejected`."""
         return Session(self, token)
 
     def reload(self, policies: str | os.PathLike[str] | None = None) -> None:
@@ -179,14 +181,17 @@ class Engine:
         self.close()
 
     def _decide(self, policies: PolicySet) -> _State:
-        catalog = self._executor.catalog
-        return _State(policies, catalog, catalog.attached_as(catalog.name))
+        inner = self._executor.catalog
+        outer = inner.attached_as(inner.name)
+        self._trail.decide(policies, outer)
+        return _State(policies, inner, outer)
 
     def _query(
         self, who: Callable[[_State], Principal], sql: str, parameters: Mapping[str, object], fetch: Fetch
     ) -> Result:
         def work(attempt: Attempt, state: _State, principal: Principal) -> Fetched:
-            attempt.parameters = check_parameters(parameters, self._executor.limits)
+            check_parameters(parameters, self._executor.limits)
+            attempt.bind(parameters)
             if fetch not in ("rows", "arrow"):
                 raise QueryRefused(
                     "query.fetch", "results are fetched as `rows` or as `arrow`", hint="give one of them"
@@ -194,7 +199,7 @@ class Engine:
             guarded = attempt.guarded = self._guard(sql, principal, state.policies, state.inner)
             guarded = attempt.guarded = self._fill_pivots(guarded, guarded, parameters)
             fetched = self._executor.execute(guarded, parameters, fetch=fetch)
-            attempt.row_count = fetched.row_count
+            attempt.row_count, attempt.byte_count = fetched.row_count, size_of(fetched)
             return fetched
 
         attempt, fetched = self._attempt("query", who, sql, work)
@@ -210,6 +215,16 @@ class Engine:
 
         return self._attempt("guard", who, sql, work)[1]
 
+    def _open_session(self, verified: Callable[[_State], tuple[str, Principal]]) -> tuple[str, Principal]:
+        """A session's principal, and the version of the identity that it was verified by."""
+        found: list[tuple[str, Principal]] = []
+
+        def who(state: _State) -> Principal:
+            found.append(verified(state))
+            return found[0][1]
+
+        return self._attempt("session", who, "", lambda *_: found[0])[1]
+
     def _attempt(
         self,
         action: Action,
@@ -220,8 +235,8 @@ class Engine:
         """Every query of every interface comes through here: who asks, then the work, then the record, then the
         answer. Whatever goes wrong on the way is recorded as well and leaves as an `RlsError`."""
         state = self._state
-        attempt = Attempt(action, sql, text_limit=self._executor.limits.text, now=self._clock())
-        attempt.versions(state.policies.version, state.outer.version, self._executor.version)
+        attempt = self._trail.begin(action, sql, text_limit=self._executor.limits.text, now=self._clock())
+        attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
         failure: RlsError
         try:
             attempt.principal = principal = who(state)
@@ -238,12 +253,12 @@ class Engine:
         except BaseException:
             # Ctrl-C, or the end of the program: recorded, then on its way.
             with contextlib.suppress(AuditFailed):
-                attempt.keep(self._sink, QueryFailed("run.interrupted", "the query was interrupted"))
+                attempt.keep(QueryFailed("run.interrupted", "the query was interrupted"))
             raise
         else:
-            attempt.keep(self._sink, None)
+            attempt.keep(None)
             return attempt, answer
-        attempt.keep(self._sink, failure)
+        attempt.keep(failure)
         # Raised outside of `except`, with nothing in tow: the exception it came from may quote rows and policies.
         failure.__cause__ = failure.__context__ = None
         failure.add_note(f"audit record {attempt.audit_id}")
@@ -285,7 +300,7 @@ class Session:
 
     def __init__(self, engine: Engine, token: str) -> None:
         self._engine, self._token = engine, token
-        self._version, self._principal = self._verified(engine._state)
+        self._version, self._principal = engine._open_session(self._verified)
 
     @property
     def principal(self) -> Principal:

@@ -9,10 +9,10 @@ from pathlib import Path
 import rls
 
 NAMES = """
-AuditFailed AuditRecord AuditSink Catalog Column Engine EngineInvalid Explanation FileSink Grant GuardedQuery Identity
+AuditFailed AuditLog AuditRecord AuditSink Catalog Column Engine EngineInvalid Explanation Grant GuardedQuery Identity
 Inspection Limits PolicyInvalid PolicySet Position Principal QueryFailed QueryRefused Relation Result RlsError Session
 TokenRejected check_policies guard inspect_token load_identity load_personas load_policies mint_token read_records
-verify_token
+traced verify_token
 """.split()  # noqa: SIM905
 HEAVY = (
     "duckdb",

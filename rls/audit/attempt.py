@@ -8,48 +8,112 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from rls.audit.record import Action, AuditRecord, Outcome
+from rls.audit.keyed import KeyedHash, plain_text
+from rls.audit.literals import without_literals
+from rls.audit.record import Action, AuditRecord, KeptSql, Outcome
 from rls.audit.sinks import AuditSink, keep
+from rls.audit.trace import current_trace_id
+from rls.catalog import Catalog, quote
 from rls.engines.failures import redact
-from rls.errors import QueryRefused, RlsError, TokenRejected
+from rls.errors import QueryFailed, QueryRefused, RlsError, TokenRejected
 from rls.identity.principal import Principal
+from rls.policy.grant import Grant
 from rls.rewrite.guarded import GuardedQuery
 
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "Recording", "grant_hash", "public_text", "relations_of"]
 
 # Who has no valid token fills no disk.
 _TEXT_OF_STRANGERS = 1_000
+_WARNINGS = 10
+LIMITS = frozenset(("run.timeout", "run.memory", "run.rows", "run.columns", "run.busy"))
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """How attempts are recorded: where to, under which key, and how much of the caller's text."""
+
+    sink: AuditSink
+    keyed: KeyedHash
+    sql: KeptSql = "full"
+
+    def text_hash(self, text: str) -> str:
+        """The hash of a text: plain where the text itself is kept, else keyed, because its literals can be guessed."""
+        return plain_text(text) if self.sql == "full" else self.keyed.text(text)
 
 
 class Attempt:
-    """One attempt, from its start; `now` is Unix time in seconds, `text_limit` the characters of SQL that are kept."""
+    """One attempt, from its start; `now` is Unix time in seconds, `text_limit` the characters of SQL that are kept.
 
-    def __init__(self, action: Action, sql: object, *, text_limit: int, now: float) -> None:
+    What is set on the way (`principal`, `guarded`, …) ends a phase: the time until then is recorded under its name.
+    """
+
+    def __init__(self, action: Action, sql: object, *, recording: Recording, text_limit: int, now: float) -> None:
         self.audit_id = secrets.token_hex(16)
         self.action: Action = action
         self.sql = sql if isinstance(sql, str) else ""
-        self.principal: Principal | None = None
-        self.guarded: GuardedQuery | None = None
-        self.parameters: tuple[str, ...] = ()
         self.row_count: int | None = None
-        self._now, self._text_limit, self._started = now, text_limit, time.perf_counter()
+        self.byte_count: int | None = None
+        self._recording = recording
+        self._principal: Principal | None = None
+        self._guarded: GuardedQuery | None = None
+        self._text = ""
+        self._parameters: dict[str, str] = {}
+        self._now, self._text_limit = now, text_limit
+        self._started = self._phase_began = time.perf_counter()
+        self._timings: dict[str, float] = {}
         self._versions = ("", "", "")
+        self._names = ("", "")
 
-    def versions(self, policy: str, catalog: str, engine: str) -> None:
-        """What decides in this attempt."""
-        self._versions = (policy, catalog, engine)
+    def versions(self, policy: str, catalog: Catalog, engine: str, *, attached: str) -> None:
+        """What decides in this attempt; `catalog` as its callers name it, `attached` the engine's name for it."""
+        self._versions = (policy, catalog.version, engine)
+        self._names = (attached, catalog.name)
 
-    def keep(self, sink: AuditSink, failure: RlsError | None) -> None:
+    @property
+    def principal(self) -> Principal | None:
+        """Who asks, once that is known."""
+        return self._principal
+
+    @principal.setter
+    def principal(self, who: Principal) -> None:
+        self._principal = who
+        self._end_phase("verify")
+
+    @property
+    def guarded(self) -> GuardedQuery | None:
+        """What the text became, once that is known."""
+        return self._guarded
+
+    @guarded.setter
+    def guarded(self, guarded: GuardedQuery) -> None:
+        self._guarded = guarded
+        # The first one: a PIVOT that is filled in later holds values of rows.
+        self._text = self._text or guarded.sql
+        self._end_phase("guard")
+
+    def bind(self, parameters: Mapping[str, object]) -> None:
+        """The caller's own parameters, once they are known to be plain values."""
+        self._parameters = self._recording.keyed.values(parameters)
+
+    def keep(self, failure: RlsError | None) -> None:
         """Write the record. Raises `AuditFailed`."""
-        keep(sink, self._record(failure))
+        keep(self._recording.sink, self._record(failure))
+
+    def _end_phase(self, name: str) -> None:
+        now = time.perf_counter()
+        self._timings[name] = round(self._timings.get(name, 0.0) + now - self._phase_began, 6)
+        self._phase_began = now
 
     def _record(self, failure: RlsError | None) -> AuditRecord:
-        who, guarded = self.principal, self.guarded
-        grants = guarded.grants if guarded else {}
+        who, guarded, how = self._principal, self._guarded, self._recording
         limit = self._text_limit if who else min(_TEXT_OF_STRANGERS, self._text_limit)
         policy, catalog, engine = self._versions
+        self._end_phase("rest")
         return AuditRecord(
             time=datetime.fromtimestamp(self._now, UTC).isoformat(timespec="milliseconds"),
             audit_id=self.audit_id,
@@ -62,32 +126,73 @@ class Attempt:
             issuer=who.issuer if who else "",
             token_id=who.token_id if who else None,
             assurance=who.assurance if who else "",
-            sql=self.sql[:limit],
+            attributes=how.keyed.values(who.attributes) if who else {},
+            hash_key=how.keyed.name,
+            sql=self._kept_sql(limit),
+            sql_kept=how.sql,
             sql_length=len(self.sql),
-            sql_sha256=_hash(self.sql),
-            final_sha256=_hash(guarded.sql) if guarded else "",
-            relations={label: {"kind": g.kind, "policies": list(g.policies)} for label, g in grants.items()},
-            parameters=self.parameters,
+            sql_sha256=how.text_hash(self.sql),
+            final_sha256=how.text_hash(public_text(self._text, *self._names)) if guarded else "",
+            relations=relations_of(guarded) if guarded else {},
+            statistics_hidden=guarded.hide_statistics if guarded else False,
+            parameters=self._parameters,
             attributes_read=guarded.attributes_read if guarded else (),
+            warnings=who.warnings[:_WARNINGS] if who else (),
             row_count=self.row_count if failure is None else None,
+            byte_count=self.byte_count if failure is None else None,
             duration=round(time.perf_counter() - self._started, 6),
+            timings=self._timings,
             policy_version=policy,
             catalog_version=catalog,
             engine_version=engine,
+            trace_id=current_trace_id(),
         )
+
+    def _kept_sql(self, limit: int) -> str:
+        match self._recording.sql:
+            case "full":
+                return self.sql[:limit]
+            case "shape":
+                return without_literals(self.sql[:limit])
+            case "none":
+                return ""
 
     def _outcome(self, failure: RlsError | None) -> Outcome:
         match failure:
             case None:
-                grants = self.guarded.grants.values() if self.guarded else ()
+                grants = self._guarded.grants.values() if self._guarded else ()
                 return "denied" if grants and all(g.kind == "never" for g in grants) else "allowed"
             case TokenRejected():
                 return "rejected"
             case QueryRefused():
                 return "refused"
+            case QueryFailed(code=code) if code in LIMITS:
+                return "limited"
             case _:
                 return "failed"
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+def grant_hash(grant: Grant) -> str:
+    """A hash of everything in a grant that decides, values apart: the same for all whom it shows by the same rule."""
+    parts = (grant.kind, grant.predicate, sorted(grant.masks.items()), sorted(grant.denied), sorted(grant.labels))
+    return hashlib.sha256(repr(parts).encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def relations_of(guarded: GuardedQuery) -> dict[str, dict[str, Any]]:
+    """What a record says of each relation that a query reads."""
+    return {
+        label: {
+            "kind": grant.kind,
+            "policies": list(grant.policies),
+            "grant": grant_hash(grant),
+            "barrier": "none" if grant.kind == "always" else "fence",
+            "masked": sorted(grant.masks),
+            "denied": sorted(grant.denied),
+        }
+        for label, grant in guarded.grants.items()
+    }
+
+
+def public_text(text: str, attached: str, name: str) -> str:
+    """The guarded text with the database under its callers' name: the engine's own name differs with every start."""
+    return text if attached == name else text.replace(quote(attached), quote(name))

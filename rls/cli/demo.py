@@ -72,7 +72,7 @@ def play(stage: Stage) -> dict[str, Any]:
         question, who = REWRITTEN
         rewritten = engine.explain(stage.tokens[who], question.sql)
         attacks = [ask(engine, stage.tokens[a.who], a.sql) for a in ATTACKS]
-    from rls.audit.sinks import read_records
+    from rls.audit.read import read_records
 
     return {
         "directory": str(stage.directory),
@@ -125,7 +125,7 @@ def ask(engine: Engine, token: str, sql: str) -> dict[str, Any]:
 
 def count_records(stage: Stage) -> int:
     """How many audit records earlier demos left."""
-    from rls.audit.sinks import read_records
+    from rls.audit.read import read_records
 
     return sum(1 for _ in read_records(stage.audit)) if stage.audit.is_file() else 0
 

@@ -1,8 +1,8 @@
 """A directory of policy files → `PolicySet`, or `PolicyInvalid` with file, line and column.
 
-Takes every `*.yaml` and `*.yml` of the directory but `identity.yaml`, `personas.yaml` and `*.test.yaml`; returns a
-frozen set. It owns the rule that a directory is read as a whole or not at all: one file that is wrong, or half
-written, stops it, because the policy in it may be the one that restricts.
+Takes every `*.yaml` and `*.yml` of the directory but `identity.yaml`, `personas.yaml`, `audit.yaml` and
+`*.test.yaml`; returns a frozen set. It owns the rule that a directory is read as a whole or not at all: one file that
+is wrong, or half written, stops it, because the policy in it may be the one that restricts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["load_policies", "parse_path", "policy_files"]
 
-_NOT_POLICIES = frozenset({"identity.yaml", "identity.yml", "personas.yaml", "personas.yml"})
+_NOT_POLICIES = frozenset(
+    f"{name}.{suffix}" for name in ("identity", "personas", "audit") for suffix in ("yaml", "yml")
+)
 
 
 def load_policies(directory: str | Path, *, keys: Literal["load", "none"] = "load") -> PolicySet:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rls.catalog import Catalog, Relation, fold, shown_type
@@ -43,6 +44,11 @@ class PolicySet:
     _bound: dict[tuple[int, str], tuple[object, dict[tuple[str, ...], Bound | None]]] = field(
         default_factory=dict, repr=False, compare=False
     )
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """The texts of the policy files, by file name."""
+        return {Path(rules.place.file).name: rules.place.document.text for rules in self.rules}
 
     @property
     def readable(self) -> frozenset[str]:

@@ -1,0 +1,120 @@
+"""A log on the disk → its lines and records, in order, whatever was done to it.
+
+Takes a file, a directory, an SQLite database or several of them; yields. Owns that nothing in a log, however damaged,
+stops the reading of the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rls.audit.places import place_kind
+from rls.errors import AuditFailed
+
+__all__ = ["Line", "TornLine", "read_lines", "read_records", "sources"]
+
+_CHAIN = ("chain", "hash", "signature")
+_MOST = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line (without its end) and where it stands; `whole` unless the source ends in the middle of it."""
+
+    text: bytes
+    source: str
+    number: int
+    whole: bool = True
+
+
+class TornLine(str):
+    """A line of an audit log that is not a whole record: what a crash, or a hand, left of one."""
+
+    __slots__ = ()
+
+
+def sources(paths: Iterable[Path]) -> list[Path]:
+    """The files that hold the lines of some paths, in the order of their names (which begin with a time).
+
+    Raises `AuditFailed` (`audit.unreadable`) for a path that is not there.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise AuditFailed("audit.unreadable", f"there is no audit log `{path}`")
+        found += sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    return found
+
+
+def read_lines(source: Path) -> Iterator[Line]:
+    """The lines of one file or database, empty ones left out. Raises `AuditFailed` (`audit.unreadable`)."""
+    failure: str | None = None
+    try:
+        if place_kind(source) == "sqlite":
+            yield from _rows(source)
+        else:
+            yield from _file_lines(source)
+    except OSError as error:
+        failure = error.strerror or "error"
+    except sqlite3.Error as error:
+        failure = str(error)
+    if failure:
+        raise AuditFailed("audit.unreadable", f"the audit log `{source}` cannot be read", detail=failure)
+
+
+def read_records(path: str | os.PathLike[str] | Iterable[Path]) -> Iterator[dict[str, Any] | TornLine]:
+    """The records of a log, each a dict as `AuditRecord.to_dict` gives it, or the `TornLine`.
+
+    In the order of the log; those of several files by time. What holds the chain together is left out: `verify_log`
+    looks at that. Raises `AuditFailed` (`audit.unreadable`).
+    """
+    paths = [Path(path)] if isinstance(path, str | os.PathLike) else list(path)
+    files = sources(paths)
+    if len(files) == 1:
+        yield from (record for _, record in _timed(files[0]))
+        return
+    for _, record in heapq.merge(*(_timed(file) for file in files), key=lambda entry: entry[0]):
+        yield record
+
+
+def _timed(source: Path) -> Iterator[tuple[str, dict[str, Any] | TornLine]]:
+    """Records with their time; a torn line has that of the record before it."""
+    at = ""
+    for line in read_lines(source):
+        found = None
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(line.text) if line.whole else None
+        if not isinstance(found, dict):
+            yield at, TornLine(line.text.decode("utf-8", errors="replace"))
+        elif "event" not in found:
+            # Never smaller than the one before: a clock that was set back must not disorder the merge.
+            at = max(at, str(found.get("time", "")))
+            yield at, {key: value for key, value in found.items() if key not in _CHAIN}
+
+
+def _file_lines(source: Path) -> Iterator[Line]:
+    with source.open("rb") as file:
+        number = 0
+        while text := file.readline(_MOST):
+            number += 1
+            if text != b"\n":
+                yield Line(text.rstrip(b"\n"), str(source), number, whole=text.endswith(b"\n"))
+
+
+def _rows(source: Path) -> Iterator[Line]:
+    # Opened for reading alone, but not as immutable: another process may be writing.
+    connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        for number, text in connection.execute("SELECT id, line FROM lines ORDER BY id"):
+            raw = text if isinstance(text, bytes) else str(text).encode(errors="surrogatepass")
+            yield Line(raw, str(source), number)
+    finally:
+        connection.close()

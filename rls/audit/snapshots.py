@@ -1,0 +1,141 @@
+"""What decided, kept beside the log: the policy files and the catalog of every version, written once.
+
+Takes what an engine works with; writes files named by version and one event in the log with their hashes, so that a
+snapshot that was changed later is found by `verify_log`. No key and no persona is ever copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rls.audit.log import AuditLog
+from rls.audit.settings import AUDIT_FILES
+from rls.catalog import Catalog, Column, Relation
+from rls.errors import AuditFailed
+
+__all__ = ["keep_snapshots", "read_catalog_snapshot", "snapshot_files", "snapshots_beside"]
+
+_PEOPLE = ("personas.yaml", "personas.yml")
+
+
+def snapshots_beside(log: Path) -> Path:
+    """The directory of a log's snapshots: inside a directory of logs, else beside the file."""
+    return log / "snapshots" if log.is_dir() else log.with_name(f"{log.name}.snapshots")
+
+
+def keep_snapshots(log: AuditLog, directory: Path, version: str, catalog: Catalog, *, texts: Mapping[str, str]) -> None:
+    """Keep the policies of `directory`, which were loaded as `version`, and the `catalog` they decide on.
+
+    `texts` are the policy files' texts as they were loaded, by name: if the files have changed since, they are not what
+    decides. Raises `AuditFailed`: `audit.snapshot`, `audit.write`.
+    """
+    if log.path.exists() and not log.path.is_file() and not log.path.is_dir():
+        return  # a pipe or a device has no beside
+    folder = snapshots_beside(log.path)
+    failure = None
+    try:
+        files = snapshot_files(directory)
+        if any(files.get(name) != text.encode() for name, text in texts.items()):
+            failure = AuditFailed("audit.snapshot", "the policy files were changed while they were read", hint="retry")
+        else:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _keep_directory(folder / f"policies-{version}", files)
+            described = describe_catalog(catalog)
+            _keep_file(folder / f"catalog-{catalog.version}.json", described)
+    except OSError as error:
+        failure = AuditFailed(
+            "audit.snapshot",
+            f"what decides cannot be kept in `{folder}`",
+            hint="make it writable",
+            detail=str(error),
+        )
+    if failure:
+        raise failure
+    log.note(
+        "decide",
+        policy_version=version,
+        policies={name: _hash(content) for name, content in files.items()},
+        catalog_version=catalog.version,
+        catalog=_hash(described),
+    )
+
+
+def snapshot_files(directory: Path) -> dict[str, bytes]:
+    """The files of a policy directory that decide, by name. Raises OSError."""
+    return {
+        path.name: path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        for path in sorted(directory.iterdir())
+        if path.suffix in (".yaml", ".yml")
+        and path.name not in (*_PEOPLE, *AUDIT_FILES)
+        and path.suffixes[-2:-1] != [".test"]
+        and path.name[0] != "."
+    }
+
+
+def describe_catalog(catalog: Catalog) -> bytes:
+    """A catalog as JSON."""
+    relations = [
+        {
+            "schema": relation.schema,
+            "name": relation.name,
+            "kind": relation.kind,
+            "sql": relation.sql,
+            "columns": [[column.name, column.type, column.nullable] for column in relation.columns],
+        }
+        for _, relation in sorted(catalog.relations.items())
+    ]
+    return json.dumps({"name": catalog.name, "relations": relations}, indent=1).encode("ascii")
+
+
+def read_catalog_snapshot(path: Path) -> Catalog:
+    """The catalog of a snapshot. Raises `AuditFailed` (`audit.snapshot`)."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+        relations = [
+            Relation(
+                schema=tuple(entry["schema"]),
+                name=entry["name"],
+                columns=tuple(Column(*column) for column in entry["columns"]),
+                kind=entry["kind"],
+                sql=entry["sql"],
+            )
+            for entry in found["relations"]
+        ]
+        return Catalog.of(found["name"], relations)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise AuditFailed("audit.snapshot", f"`{path}` is no snapshot of a catalog")
+
+
+def _keep_directory(target: Path, files: Mapping[str, bytes]) -> None:
+    """All files or none: another process may be writing the same version."""
+    if target.is_dir():
+        return
+    draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".draft-"))
+    try:
+        for name, content in files.items():
+            (draft / name).write_bytes(content)
+        draft.rename(target)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)
+        if not target.is_dir():
+            raise
+
+
+def _keep_file(target: Path, content: bytes) -> None:
+    if target.is_file():
+        return
+    draft = target.with_name(f".draft-{os.getpid()}-{target.name}")
+    draft.write_bytes(content)
+    draft.rename(target)
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

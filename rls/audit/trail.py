@@ -1,0 +1,97 @@
+"""What `Engine.open(audit=…)` was given → where and how attempts are recorded. The one door from the engine to audit.
+
+Owns that there is no engine without a place for records, and that what decides is kept before it decides anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rls.audit.attempt import Attempt, Recording
+from rls.audit.keyed import KeyedHash
+from rls.audit.log import AuditLog
+from rls.audit.settings import AuditSettings, load_settings
+from rls.audit.sinks import AuditSink, AuditTarget, CallableSink
+from rls.audit.snapshots import keep_snapshots
+from rls.errors import AuditFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rls.audit.record import Action, AuditRecord
+    from rls.catalog import Catalog
+
+__all__ = ["Deciding", "Trail", "open_sink"]
+
+
+class Deciding(Protocol):
+    """What is asked of a policy set: its version, its directory, and the texts of its files by name."""
+
+    @property
+    def version(self) -> str: ...
+    @property
+    def directory(self) -> str: ...
+    @property
+    def texts(self) -> Mapping[str, str]: ...
+
+
+class Trail:
+    """Where attempts become records. `close` closes what `open` opened."""
+
+    def __init__(
+        self, sink: AuditSink, *, settings: AuditSettings | None = None, owned: AuditLog | None = None
+    ) -> None:
+        keyed = settings.keyed if settings else KeyedHash.ephemeral()
+        self._recording = Recording(sink, keyed, settings.sql if settings else "full")
+        self._owned = owned
+
+    @classmethod
+    def open(cls, audit: AuditTarget, directory: str | os.PathLike[str]) -> Trail:
+        """From a path, a callable or a sink, and the policy directory that says how. Raises as `open_sink` and
+        `load_settings` do."""
+        settings = load_settings(Path(directory))
+        sink = open_sink(audit, settings)
+        return cls(sink, settings=settings, owned=sink if isinstance(sink, AuditLog) and sink is not audit else None)
+
+    def begin(self, action: Action, sql: object, *, text_limit: int, now: float) -> Attempt:
+        """An attempt begins."""
+        return Attempt(action, sql, recording=self._recording, text_limit=text_limit, now=now)
+
+    def decide(self, policies: Deciding, catalog: Catalog) -> None:
+        """These policies decide from now on. Raises `AuditFailed`: `audit.snapshot`, `audit.write`."""
+        sink = self._recording.sink
+        if isinstance(sink, AuditLog) and policies.directory:
+            keep_snapshots(sink, Path(policies.directory), policies.version, catalog, texts=policies.texts)
+
+    def close(self) -> None:
+        """End the log, if it is this trail's own."""
+        if self._owned is not None:
+            self._owned.close()
+
+
+def open_sink(audit: AuditTarget, settings: AuditSettings) -> AuditSink:
+    """The sink for a path, a callable, or a sink.
+
+    Raises `AuditFailed` (`audit.sink`) for anything else, `None` included: there is no engine without a record;
+    `audit.open` for a path that cannot be written.
+    """
+    match audit:
+        case str() | os.PathLike():
+            return AuditLog(
+                audit,
+                signer=settings.signer,
+                durability=settings.durability,
+                rotate_bytes=settings.rotate_bytes,
+                heads=settings.heads,
+                anchor=settings.anchor,
+            )
+        case AuditSink():
+            return audit
+        case _ if callable(audit):
+            function: Callable[[AuditRecord], object] = audit
+            return CallableSink(function)
+        case _:
+            raise AuditFailed("audit.sink", "this is no place for audit records", hint="give a path or a callable")

@@ -23,7 +23,7 @@ from rls.audit.trail import Trail
 from rls.catalog import Catalog
 from rls.engines.base import Executor, Fetch, Fetched
 from rls.engines.limits import Limits
-from rls.engines.parameters import check_parameters
+from rls.engines.parameters import check_parameters, parameter_types
 from rls.errors import AuditFailed, EngineInvalid, PolicyInvalid, QueryFailed, QueryRefused, RlsError
 from rls.explanation import Explanation, explain_guarded
 from rls.identity.principal import Principal
@@ -196,7 +196,7 @@ class Engine:
                 raise QueryRefused(
                     "query.fetch", "results are fetched as `rows` or as `arrow`", hint="give one of them"
                 )
-            guarded = attempt.guarded = self._guard(sql, principal, state.policies, state.inner)
+            guarded = attempt.guarded = self._guard(sql, principal, state.policies, state.inner, parameters)
             guarded = attempt.guarded = self._fill_pivots(guarded, guarded, parameters)
             fetched = self._executor.execute(guarded, parameters, fetch=fetch)
             attempt.row_count, attempt.byte_count = fetched.row_count, size_of(fetched)
@@ -269,11 +269,19 @@ class Engine:
 
         return verify_token(token, state.policies.identity, now=self._clock())
 
-    def _guard(self, sql: str, principal: Principal, policies: PolicySet, catalog: Catalog) -> GuardedQuery:
-        from rls.rewrite.guard import guard
+    def _guard(
+        self,
+        sql: str,
+        principal: Principal,
+        policies: PolicySet,
+        catalog: Catalog,
+        parameters: Mapping[str, object] | None = None,
+    ) -> GuardedQuery:
+        from rls.rewrite.barrier import lower
+        from rls.rewrite.guard import draft
 
         _check_text(sql, self._executor.limits.text)
-        return guard(sql, principal, policies, catalog)
+        return lower(draft(sql, principal, policies, catalog), parameter_types(parameters or {}))
 
     def _fill_pivots(
         self, guarded: GuardedQuery, inner: GuardedQuery, parameters: Mapping[str, object]

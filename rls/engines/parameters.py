@@ -18,7 +18,7 @@ from rls.catalog import fold
 from rls.engines.limits import Limits
 from rls.errors import QueryRefused
 
-__all__ = ["check_parameters"]
+__all__ = ["check_parameters", "parameter_types"]
 
 _SCALARS: Final = (type(None), bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta, UUID)
 _NAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -45,6 +45,34 @@ def check_parameters(parameters: object, limits: Limits) -> tuple[str, ...]:
             "query.parameters", f"more than {limits.parameters} values are given", hint="read them from a relation"
         )
     return tuple(sorted(parameters))
+
+
+def parameter_types(parameters: Mapping[str, object]) -> dict[str, str]:
+    """DuckDB's types of the values that are scalars, by name: as its Python client binds them.
+
+    >>> parameter_types({"a": 7, "b": 2**40, "c": "x", "d": None})
+    {'a': 'INTEGER', 'b': 'BIGINT', 'c': 'VARCHAR'}
+    """
+    found = {name: _type_of(value) for name, value in parameters.items()}
+    return {name: type_ for name, type_ in found.items() if type_ is not None}
+
+
+def _type_of(value: object) -> str | None:
+    match value:
+        case bool():
+            return "BOOLEAN"
+        case int():
+            return "INTEGER" if -(2**31) <= value < 2**31 else "BIGINT" if -(2**63) <= value < 2**63 else None
+        case float():
+            return "DOUBLE"
+        case str():
+            return "VARCHAR"
+        case datetime():
+            return "TIMESTAMP" if value.tzinfo is None else "TIMESTAMP WITH TIME ZONE"
+        case date():
+            return "DATE"
+        case _:
+            return None
 
 
 def _count(name: str, value: object, *, depth: int) -> int:

@@ -10,20 +10,36 @@ import atexit
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from rls.catalog import Catalog, Relation, fold, quote
 
-__all__ = ["bound_plan", "converts"]
+__all__ = ["PROBE", "bound_plan", "converts", "pushed_plan"]
+
+PROBE: Final = "rls_probe"
+"""The catalog, on such an instance, of tables that stand for one reference of a query each: `rls_probe.main."#0"`."""
 
 _MAX_COPIES: Final = 4  # catalogs (by version) with an empty copy at a time
 _MAX_RELATIONS: Final = 500  # in one copy, before it is made anew
+# Of DuckDB's optimizer: what moves filters. What looks at statistics or sizes would see that the tables are empty.
+_MOVERS: Final = {
+    "expression_rewriter", "filter_pullup", "filter_pushdown", "cte_filter_pusher", "cte_inlining", "deliminator",
+    "unnest_rewriter", "in_clause", "empty_result_pullup", "outer_join_simplification",
+}  # fmt: skip
 
 
-def bound_plan(text: str, catalog: Catalog) -> Any:
-    """The bound plan of a guarded text over `catalog`: a list of trees, or None where it does not bind."""
-    return _copies.plan(text, catalog)
+def bound_plan(text: str, catalog: Catalog, *, probes: Mapping[str, Relation] | None = None) -> Any:
+    """The bound plan of a guarded text over `catalog`: a list of trees, or None where it does not bind.
+
+    `probes`: tables of the catalog `PROBE` in the text, by name, and the relations whose stored columns they have.
+    """
+    return _copies.plan(text, catalog, probes or {}, optimize=False)
+
+
+def pushed_plan(text: str, catalog: Catalog, *, probes: Mapping[str, Relation]) -> Any:
+    """The same after DuckDB has moved filters towards the scans."""
+    return _copies.plan(text, catalog, probes, optimize=True)
 
 
 def converts(text: str, type_: str) -> bool:
@@ -36,21 +52,21 @@ class _Copies:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._open: dict[str, tuple[Any, set[tuple[str, ...]]]] = {}
+        self._open: dict[str, _Copy] = {}
 
-    def plan(self, text: str, catalog: Catalog) -> Any:
+    def plan(self, text: str, catalog: Catalog, probes: Mapping[str, Relation], *, optimize: bool) -> Any:
         """The bound plan of a text, or None where it does not bind."""
         import duckdb
 
         with self._lock:
-            connection, known = self._copy_of(catalog)
+            copy = self._copy_of(catalog)
             try:
                 for relation in _named_in(text, catalog):
-                    if relation.key not in known:
-                        _create(connection, catalog, relation)
-                        known.add(relation.key)
-                row = connection.execute("SELECT json_serialize_plan($1::VARCHAR)", [text]).fetchone()
-                result = json.loads(row[0])
+                    copy.have(catalog.source(relation), relation)
+                for name, relation in probes.items():
+                    copy.have(f"{PROBE}.main.{quote(name)}", relation)
+                row = copy.connection.execute(copy.optimized if optimize else copy.bound, [text]).fetchone()
+                result = json.loads(row[0]) if row else {"error": True}
             except (duckdb.Error, ValueError, RecursionError):  # some constants make DuckDB write what is no JSON
                 return None
         return None if result["error"] else result["plans"]
@@ -59,37 +75,64 @@ class _Copies:
         import duckdb
 
         with self._lock:
-            connection = next(iter(self._open.values()))[0]
+            connection = next(iter(self._open.values())).connection
             try:
                 row = connection.execute(f"SELECT TRY_CAST($1::VARCHAR AS {type_}) IS NOT NULL", [text]).fetchone()
             except duckdb.Error:
                 return False
-        return bool(row[0])
+        return bool(row and row[0])
 
-    def _copy_of(self, catalog: Catalog) -> tuple[Any, set[tuple[str, ...]]]:
+    def _copy_of(self, catalog: Catalog) -> _Copy:
         found = self._open.pop(catalog.version, None)
-        if found is not None and len(found[1]) > _MAX_RELATIONS:
-            found[0].close()
+        if found is not None and len(found.known) > _MAX_RELATIONS:
+            found.connection.close()
             found = None
         if found is None:
-            import duckdb
-
-            connection = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": "false"})
-            if fold(catalog.attached) != "memory":
-                connection.execute(f"ATTACH ':memory:' AS {quote(catalog.attached)}")
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
-            found = (connection, set())
+            found = _Copy(catalog)
             if len(self._open) >= _MAX_COPIES:
-                self._open.pop(next(iter(self._open)))[0].close()
+                self._open.pop(next(iter(self._open))).connection.close()
         self._open[catalog.version] = found  # the last used is the last to go
         return found
 
     def close(self) -> None:
         with self._lock:
-            for connection, _ in self._open.values():
-                connection.close()
+            for copy in self._open.values():
+                copy.connection.close()
             self._open.clear()
+
+
+class _Copy:
+    """One instance: its tables are made when a text first names them, and replaced where one name stands for others."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        import duckdb
+
+        self._catalog = catalog
+        self.known: dict[str, tuple[str, ...]] = {}
+        self.connection = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": "false"})
+        if fold(catalog.attached) != "memory":
+            self.connection.execute(f"ATTACH ':memory:' AS {quote(catalog.attached)}")
+        self.connection.execute(f"ATTACH ':memory:' AS {PROBE}")
+        optimizers = self.connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()
+        others = ",".join(name for (name,) in optimizers if name not in _MOVERS)
+        self.connection.execute(f"SET disabled_optimizers = '{others}'")
+        self.connection.execute("SET enable_external_access = false")
+        self.connection.execute("SET lock_configuration = true")
+        self.bound, self.optimized = (
+            self.connection.extract_statements(f"SELECT json_serialize_plan($1::VARCHAR{option})")[0]
+            for option in ("", ", optimize := true")
+        )
+
+    def have(self, source: str, relation: Relation) -> None:
+        """An empty table named `source` with the stored columns of `relation`."""
+        if self.known.get(source) == relation.key:
+            return
+        for depth in range(1, len(relation.schema) + 1):
+            path = ".".join(map(quote, (self._catalog.attached, *relation.schema[:depth])))
+            self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {path}")
+        columns = ", ".join(f"{quote(c.name)} {c.type}" for c in relation.columns)
+        self.connection.execute(f"CREATE OR REPLACE TABLE {source} ({columns})")
+        self.known[source] = relation.key
 
 
 def _named_in(text: str, catalog: Catalog) -> Iterator[Relation]:
@@ -98,14 +141,6 @@ def _named_in(text: str, catalog: Catalog) -> Iterator[Relation]:
         path = tuple(fold(part[1:-1].replace('""', '"')) for part in re.findall(r'"(?:[^"]|"")*"', found[1]))
         if (relation := catalog.relations.get(path)) is not None:
             yield relation
-
-
-def _create(connection: Any, catalog: Catalog, relation: Relation) -> None:
-    for depth in range(1, len(relation.schema) + 1):
-        path = ".".join(map(quote, (catalog.attached, *relation.schema[:depth])))
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {path}")
-    columns = ", ".join(f"{quote(c.name)} {c.type}" for c in relation.columns)
-    connection.execute(f"CREATE TABLE {catalog.source(relation)} ({columns})")
 
 
 _copies = _Copies()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from rls.catalog import Relation
 from rls.policy.grant import Grant
 
-__all__ = ["Guard", "GuardedQuery", "PivotValues", "Splice"]
+__all__ = ["FENCED", "Barrier", "Guard", "GuardedQuery", "PivotValues", "Splice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,32 @@ class Splice:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """One guard of a text: its relation and grant, and the caller's own conditions that are copied below its fence."""
+    """One guard of a text: its relation and grant, the caller's own conditions that are copied below its fence, and
+    whether there is a fence."""
 
     relation: Relation
     grant: Grant
     conjuncts: tuple[str, ...] = ()
+    fenced: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """How a text is kept from observing hidden rows.
+
+    fenced           whether its guards hold a fence
+    hide_statistics  whether DuckDB must not look at stored extremes while it runs the text
+    reason           why it is fenced, in a few words for people; "" where it is not
+    conjuncts        number of a guard in the text → the caller's own conditions that stand below its fence
+    """
+
+    fenced: bool
+    hide_statistics: bool
+    reason: str = ""
+    conjuncts: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+
+FENCED: Final = Barrier(fenced=True, hide_statistics=True, reason="nothing showed that the fence may go")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +72,8 @@ class GuardedQuery:
     of them is for the caller's eyes. `original` is the caller's text, `splices` how one became the other (sorted by
     start). `grants` maps each relation's label to its grant. `fingerprint` is the only safe key for a result cache.
     `hide_statistics`: it must run with DuckDB's optimizer `statistics_propagation` disabled, since that one would run
-    a function of the query on stored extremes of hidden rows.
+    a function of the query on stored extremes of hidden rows. `fence_reason`: why the guards hold a fence, in a few
+    words for people; "" where they hold none, since nothing in the query could tell of a hidden row.
     `guards` lists every guard in the text.
     `pivots` is empty unless the text has a PIVOT whose columns come from data: then `sql` holds placeholders until
     `with_pivot_values` has filled them; `check` verifies such a filled text.
@@ -67,6 +90,7 @@ class GuardedQuery:
     catalog_version: str = ""
     attributes_read: tuple[str, ...] = ()
     hide_statistics: bool = False
+    fence_reason: str = ""
     pivots: tuple[PivotValues, ...] = ()
     guards: tuple[Guard, ...] = ()
     check: Callable[[str], object] | None = field(default=None, compare=False, repr=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CLASSES", "KEYS"]
+__all__ = ["BARE", "CLASSES", "KEYS"]
 
 _EXPRESSION = {"class", "type", "alias", "query_location", "query_location_length"}
 _TABLE = {"type", "alias", "sample", "query_location", "query_location_length"}
@@ -89,4 +89,15 @@ for _name in (
 CLASSES: Final = {
     None, "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION",
     "LAMBDA", "OPERATOR", "PARAMETER", "POSITIONAL_REFERENCE", "STAR", "SUBQUERY", "TYPE", "WINDOW",
+}  # fmt: skip
+
+# What a text may hold whose guards have no fence: nothing that looks at the order of rows, or makes rows of its own.
+BARE: Final = {
+    "SELECT_NODE", "SET_OPERATION_NODE", "BASE_TABLE", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST", "ORDER_MODIFIER",
+    "DISTINCT_MODIFIER", "ORDER_DEFAULT", "ASCENDING", "DESCENDING", "COMPARE_BETWEEN", "CASE_EXPR", "OPERATOR_CAST",
+    "COLUMN_REF", "CONJUNCTION_AND", "CONJUNCTION_OR", "VALUE_CONSTANT", "FUNCTION", "VALUE_PARAMETER",
+    "POSITIONAL_REFERENCE", "STAR", "TYPE", "COMPARE_EQUAL", "COMPARE_NOTEQUAL", "COMPARE_LESSTHAN",
+    "COMPARE_GREATERTHAN", "COMPARE_LESSTHANOREQUALTO", "COMPARE_GREATERTHANOREQUALTO", "COMPARE_DISTINCT_FROM",
+    "COMPARE_NOT_DISTINCT_FROM", "COMPARE_IN", "COMPARE_NOT_IN", "GROUPING_FUNCTION", "OPERATOR_COALESCE",
+    "OPERATOR_IS_NOT_NULL", "OPERATOR_IS_NULL", "OPERATOR_NOT", "OPERATOR_NULLIF", "STRUCT_EXTRACT",
 }  # fmt: skip

@@ -15,13 +15,14 @@ from rls.catalog import Catalog, Relation, fold
 from rls.errors import Position, QueryRefused
 from rls.rewrite.engine_ast import EngineParseError, bare, serialize
 from rls.rewrite.expected import expected_guard, guard_path
-from rls.rewrite.functions import NOT_LITERAL, allowed_collation, allowed_type, bare_function, review
+from rls.rewrite.functions import NOT_LITERAL, Review, allowed_collation, allowed_type, bare_function, review
 from rls.rewrite.guarded import Guard, Splice
-from rls.rewrite.nodes import CLASSES, KEYS
+from rls.rewrite.nodes import BARE, CLASSES, KEYS
 
 __all__ = ["verify"]
 
 _DIGITS: Final = 38  # of a whole number that surely fits 128 bits
+_CONTAINS: Final = {"contains", "list_contains", "array_contains", "list_has", "array_has"}
 _SHORT: Final = 12  # characters; shorter replacements are names, not guards
 
 Scope = tuple[frozenset[str], "Scope | None"]
@@ -59,7 +60,8 @@ def verify(
         tree = expected_guard(guard, catalog)
         if tree not in trees_of:
             trees_of.append(tree)
-    walk = _Walk(place, expected, catalog)
+    fenced = all(guard.fenced or guard.grant.kind == "always" for guard in guards)
+    walk = _Walk(place, expected, catalog, fenced=fenced)
     found = walk.run(trees[0])
     if walk.bound.keys() != bound.keys() or Counter(bound) - walk.bound:
         raise QueryRefused("query.parameter", "parameters that start with `rls_` are reserved", hint="rename them")
@@ -89,8 +91,10 @@ class _Walk:
         place: _Places,
         expected: dict[tuple[str, ...], list[Any]],
         catalog: Catalog,
+        *,
+        fenced: bool,
     ) -> None:
-        self.place, self.expected, self.catalog = place, expected, catalog
+        self.place, self.expected, self.catalog, self.fenced = place, expected, catalog, fenced
         self.view_names = {
             tree["from_table"]["alias"]
             for trees in expected.values()
@@ -118,6 +122,8 @@ class _Walk:
             allowed = KEYS.get(kind)
             if allowed is None or not tree.keys() <= allowed or tree.get("class") not in CLASSES:
                 raise self._construct(tree, kind)
+            if not self.fenced and not _may_be_bare(tree, kind):
+                raise self._unguarded(tree)
             if tree.get("alias"):
                 self.aliases.add(fold(tree["alias"]))
             self.aliases.update(map(fold, tree.get("column_name_alias") or ()))
@@ -266,6 +272,8 @@ class _Walk:
         name = tree["function_name"]
         path = tree["qualified_name"]["path"]
         found = review(name, kind)
+        if not self.fenced and (found is None or not _is_ever_total(found)):
+            raise self._unguarded(tree)
         if tree["catalog"] or len(path) > 2 or found is None or found.verdict == "forbidden":
             raise self._function(tree, name)
         if tree.get("export_state"):
@@ -325,6 +333,24 @@ class _Walk:
             "a relation is named in a way that could not be guarded",
             "write schema.name, with double quotes where needed",
         )
+
+
+def _may_be_bare(tree: Any, kind: str) -> bool:
+    """Whether a node may stand in a text without fences, as far as its kind tells; types are `barrier`'s concern."""
+    match kind:
+        case "DISTINCT_MODIFIER":
+            return not tree["distinct_on_targets"]
+        case "JOIN":
+            return tree["ref_type"] in ("REGULAR", "NATURAL", "CROSS")
+        case _:
+            return kind in BARE and not tree.get("sample")
+
+
+def _is_ever_total(found: Review) -> bool:
+    """Whether calls of a function are total for some types: to the binder `date_part('year', x)` is `year(x)`.
+    Aggregates run on rows that passed the filter."""
+    total = found.verdict == "leakproof" or bool(found.total) or "part" in found.condition.split()
+    return total or found.name in _CONTAINS or found.kinds == ("aggregate",)
 
 
 def _is_huge(text: str) -> bool:

@@ -1,14 +1,38 @@
-"""Relation and grant → the select list of its guard: masks in, denied columns out, enum labels hidden."""
+"""A guard → its text: the sub-query that stands for a relation, with its permitted rows and shown columns.
+
+Masks in, denied columns out, enum labels hidden, the row filter, the fence. `expected` says the same a second time.
+"""
 
 from __future__ import annotations
 
 from rls.catalog import Relation, fold, quote, shown_type
 from rls.policy.grant import Grant
+from rls.rewrite.guarded import Guard
 
-__all__ = ["shown_columns"]
+__all__ = ["guard_text"]
 
 
-def shown_columns(relation: Relation, grant: Grant) -> str:
+def guard_text(guard: Guard, *, source: str) -> str:
+    """The sub-query that stands for a relation: its permitted rows, its shown columns.
+
+    `SELECT * [EXCLUDE denied] [REPLACE masks] FROM source AS "name" [WHERE predicate [AND copies]] [OFFSET 0]`. The
+    OFFSET keeps the caller's expressions above the row filter (invariant fenced); `barrier` says when it may go.
+    """
+    relation, grant = guard.relation, guard.grant
+    fence = " OFFSET 0" if guard.fenced else ""
+    text = f"SELECT {_shown_columns(relation, grant)} FROM {source} AS {quote(relation.name)}"
+    match grant.kind:
+        case "always":
+            return f"({text})"
+        case "conditional":
+            parts = [grant.predicate, *guard.conjuncts]
+            where = " AND ".join(f"({part})" for part in parts) if guard.conjuncts else grant.predicate
+            return f"({text} WHERE {where}{fence})"
+        case _:
+            return f"({text} WHERE false{fence})"
+
+
+def _shown_columns(relation: Relation, grant: Grant) -> str:
     """`*` with EXCLUDE and REPLACE as the grant says.
 
     A column of ENUM type shows every label of the type, hidden rows' too (in errors, `enum_range`, Arrow

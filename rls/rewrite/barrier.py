@@ -1,0 +1,220 @@
+"""A drafted query → the guarded query whose guards are fenced only as far as they must be.
+
+A fence (`OFFSET 0` in a guard) keeps every expression of the caller above the row filter. It costs pushdown, so it is
+left out where nothing could be observed below the filter: where DuckDB's bound plan, with the types at hand, holds
+nothing that may raise, nothing whose answer depends on the order of rows, and nothing that takes more than a small
+fixed effort per row (an expression that a hidden row could make run out of time or memory tells as much as an error).
+Owns invariant (fenced) together with `verify`. All is allowed by name; what is not known is fenced.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, Final
+
+from sqlglot.tokens import TokenType
+
+from rls.catalog import Catalog, Relation, fold, quote
+from rls.errors import QueryRefused
+from rls.rewrite.bound import PROBE, bound_plan, pushed_plan
+from rls.rewrite.guard import Draft
+from rls.rewrite.guard_text import guard_text
+from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
+from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise
+from rls.rewrite.parse import Parsed
+from rls.rewrite.pushed import pushed_conditions
+from rls.rewrite.splice import apply_splices
+
+__all__ = ["lower"]
+
+MAX_REFERENCES: Final = 200  # guards in one text; each is an empty table of its own to judge it on
+MAX_TEXT: Final = 20_000  # characters of a text without fences
+MAX_EXPRESSIONS: Final = 500
+MAX_GROWING: Final = 8  # calls that add up texts: `a || a` over itself doubles with each level
+MAX_CONSTANT: Final = 1_000  # characters
+
+_NODES: Final = {
+    "LOGICAL_GET", "LOGICAL_PROJECTION", "LOGICAL_FILTER", "LOGICAL_AGGREGATE_AND_GROUP_BY", "LOGICAL_ORDER_BY",
+    "LOGICAL_DISTINCT", "LOGICAL_COMPARISON_JOIN", "LOGICAL_DELIM_JOIN", "LOGICAL_DELIM_GET", "LOGICAL_CROSS_PRODUCT",
+    "LOGICAL_UNION", "LOGICAL_EXCEPT", "LOGICAL_INTERSECT", "LOGICAL_MATERIALIZED_CTE", "LOGICAL_CTE_REF",
+    "LOGICAL_DUMMY_SCAN", "LOGICAL_EXPRESSION_GET", "LOGICAL_EMPTY_RESULT",
+}  # fmt: skip
+_AGGREGATES: Final = {
+    "count", "count_star", "sum", "sum_no_overflow", "min", "max", "avg", "bool_and", "bool_or", "bit_and", "bit_or",
+    "bit_xor", "count_if",
+}  # fmt: skip
+_INEXACT: Final = {"FLOAT", "DOUBLE"}  # their sums depend on the order of rows
+_GROWING: Final = {"||", "concat", "concat_ws", "list_value", "struct_pack", "row"}
+_BOUNDED: Final = {
+    *_GROWING,
+    "+", "-", "*", "/", "%", "abs", "@", "sign", "round", "ceil", "ceiling", "floor", "trunc", "sqrt", "exp",
+    "greatest", "least", "isnan", "isinf", "isfinite",
+    "~~", "!~~", "~~*", "!~~*", "^@", "contains", "prefix", "suffix", "starts_with", "ends_with", "length", "len",
+    "char_length", "character_length", "strlen", "lower", "lcase", "upper", "ucase", "trim", "ltrim", "rtrim",
+    "substring", "substr", "left", "right", "strpos", "instr", "split_part", "ascii",
+    "list_contains", "array_contains", "list_has", "array_has", "struct_extract",
+    "year", "month", "day", "dayofmonth", "dayofweek", "dayofyear", "decade", "century", "quarter", "week",
+    "weekofyear", "weekday", "isodow", "isoyear", "yearweek", "hour", "minute", "second", "millisecond", "microsecond",
+    "epoch", "epoch_ms", "epoch_us", "date_part", "datepart", "date_trunc", "datetrunc", "date_diff", "datediff",
+    "date_sub", "datesub", "last_day", "monthname", "dayname", "strftime", "to_days", "to_months", "to_years",
+    "to_hours", "to_minutes", "to_seconds", "to_weeks", "to_quarters",
+}  # fmt: skip
+# Words that stand before a parenthesis without being functions, and functions that the binder writes in another way.
+_WORDS: Final = {
+    "and", "or", "not", "in", "on", "using", "where", "select", "from", "by", "having", "when", "then", "else", "case",
+    "as", "over", "exists", "all", "any", "distinct", "union", "except", "intersect", "join", "values", "between",
+    "with", "extract", "cast", "coalesce", "nullif", "ifnull", "if", "interval", "count", "sum",
+    "min", "max", "avg", "mean", "bool_and", "bool_or", "decimal", "numeric", "varchar", "char", "cube", "rollup",
+    "sets", "grouping", "materialized", "is", "like", "recursive", "position", "filter", "dec", "asc", "desc", "end",
+    "count_if",
+}  # fmt: skip
+_STOPS: Final = {
+    TokenType.LIMIT, TokenType.OFFSET, TokenType.FETCH, TokenType.OVER, TokenType.QUALIFY, TokenType.PIVOT,
+    TokenType.UNPIVOT, TokenType.TABLE_SAMPLE, TokenType.SUMMARIZE, TokenType.DESCRIBE, TokenType.ASOF,
+    TokenType.LATERAL, TokenType.WINDOW,
+}  # fmt: skip
+
+
+def lower(query: Draft, parameter_types: Mapping[str, str] | None = None) -> GuardedQuery:
+    """The guarded query with as little of a barrier as is safe, verified.
+
+    parameter_types  DuckDB types of the values that the caller's own parameters will have, by name
+    Raises `QueryRefused`.
+    """
+    barrier = _decide(query, parameter_types or {})
+    if barrier.fenced:
+        return query.finish(barrier)
+    try:
+        return query.finish(barrier)
+    except QueryRefused:
+        # What DuckDB's binder made harmless may look otherwise to the verifier, who sees the text alone; and what is
+        # refused for another reason is refused again.
+        return query.finish(FENCED)
+
+
+def _decide(query: Draft, parameter_types: Mapping[str, str]) -> Barrier:
+    """Bind the query on empty tables, one for each reference, that have the stored columns and no policy; the
+    policies are judged apart, since a query's text is new more often than a policy's."""
+    probes: dict[str, Relation] = {}
+    names: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+
+    def form(one: Guard, number: int, source: str) -> tuple[Guard, str]:
+        if one.relation.kind == "view":
+            return one, guard_text(replace(one, fenced=False), source=source)
+        label = ".".join(one.relation.key)
+        name = f"{label}#{counts[label]}"
+        counts[label] += 1
+        probes[name], names[name] = one.relation, number
+        shown = replace(one, grant=replace(one.grant, kind="conditional", predicate="true"), fenced=False)
+        return one, guard_text(shown, source=f"{PROBE}.main.{quote(name)}")
+
+    written = query.write(form)
+    hiding = [number for number, one in enumerate(written.guards) if one.grant.kind != "always"]
+    if not hiding or len(probes) > MAX_REFERENCES:
+        return FENCED if hiding else Barrier(fenced=False, hide_statistics=False)
+    typed = sorted(
+        (*written.splices, *_typed_parameters(query.parsed, parameter_types)), key=lambda s: (s.start, s.end)
+    )
+    text = apply_splices(query.parsed.text, typed)
+    plan = bound_plan(text, query.catalog, probes=probes)
+    raising = {n: why for n in hiding if (why := _why_policy_may_raise(written.guards[n], query.catalog)) is not None}
+    raises = next(iter(raising.values()), None) or why_plan_may_raise(plan)
+    reason = raises or _why_words(query.parsed) or _why_observable(plan)
+    if reason is None:
+        return Barrier(fenced=False, hide_statistics=False)
+    pushed = pushed_conditions(pushed_plan(text, query.catalog, probes=probes), probes) if plan is not None else {}
+    # Beside a policy that may raise, a copy would say on which rows it does.
+    if raises is not None and any(one.relation.kind == "view" for one in written.guards):
+        pushed = {}
+    conjuncts = {
+        number: pushed[name]
+        for name, number in names.items()
+        if pushed.get(name) and number not in raising and written.guards[number].grant.kind == "conditional"
+    }
+    return Barrier(fenced=True, hide_statistics=raises is not None, reason=reason, conjuncts=conjuncts)
+
+
+def _typed_parameters(parsed: Parsed, types: Mapping[str, str]) -> list[Splice]:
+    """`$name` → `CAST($name AS type)`, where the type is known."""
+    known = {fold(name): type_ for name, type_ in types.items()}
+    splices = []
+    for sign, name in pairwise(parsed.tokens):
+        if sign.token_type == TokenType.PARAMETER and sign.end + 1 == name.start and fold(name.text) in known:
+            splices.append(Splice(sign.start, sign.start, "CAST("))
+            splices.append(Splice(name.end + 1, name.end + 1, f" AS {known[fold(name.text)]})"))
+    return splices
+
+
+def _why_policy_may_raise(one: Guard, catalog: Catalog) -> str | None:
+    grant, relation = one.grant, one.relation
+    if grant.kind == "never" or relation.kind == "view":
+        return None  # nothing to evaluate; a view's own policy stands in the query's plan
+    source = f"{catalog.source(relation)} AS {quote(relation.name)}"
+    return why_it_may_raise(f"SELECT 1 FROM {source} WHERE {grant.predicate}", catalog)
+
+
+def _why_words(parsed: Parsed) -> str | None:
+    """What in the caller's text, whatever it means, is not for a text without fences; a first, cheap look."""
+    if len(parsed.text) > MAX_TEXT:
+        return "the text is long"
+    tokens = parsed.tokens
+    for index, token in enumerate(tokens):
+        if token.token_type in _STOPS:
+            return f"{token.text.upper()} depends on the order of rows or on plans"
+        if token.token_type == TokenType.L_PAREN and index:
+            name = tokens[index - 1].text.lower()
+            # Also what merely looks like a call (`AS t(a, b)`); then the fence costs time, and nothing else.
+            if name.isidentifier() and name not in _BOUNDED and name not in _WORDS:
+                return f"`{name[:60]}` is not among the cheap functions"
+    return None
+
+
+def _why_observable(plan: Any) -> str | None:
+    """What in a plan that cannot raise depends on the order of rows, or may take unbounded effort; None if nothing."""
+    growing = expressions = 0
+    stack: list[Any] = [plan]
+    while stack:
+        tree = stack.pop()
+        if isinstance(tree, list):
+            stack.extend(item for item in tree if isinstance(item, dict | list))
+            continue
+        kind = tree.get("type")
+        if isinstance(kind, str) and kind.startswith("LOGICAL_") and kind not in _NODES:
+            return f"{kind.removeprefix('LOGICAL_').replace('_', ' ').lower()} depends on the order of rows"
+        if kind == "LOGICAL_DISTINCT" and tree.get("distinct_type") != "DISTINCT":
+            return "DISTINCT ON depends on the order of rows"
+        match tree.get("expression_class"):
+            case None:
+                pass
+            case "BOUND_AGGREGATE":
+                name = tree["qname"]["path"][-1]
+                inputs = {_type_id(child) for child in tree["children"]}
+                if name not in _AGGREGATES or (name in ("sum", "avg") and inputs & _INEXACT):
+                    return f"`{name}` depends on the order of rows"
+            case "BOUND_FUNCTION":
+                expressions += 1
+                name = tree["qname"]["path"][-1]
+                if tree["type"] == "BOUND_FUNCTION":
+                    if name not in _BOUNDED:
+                        return f"`{name}` is not among the cheap functions"
+                    growing += name in _GROWING
+            case "BOUND_CONSTANT":
+                value = tree["value"].get("value")
+                if isinstance(value, str) and len(value) > MAX_CONSTANT:
+                    return "a constant is long"
+            case _:
+                expressions += 1
+        if growing > MAX_GROWING or expressions > MAX_EXPRESSIONS:
+            return "the query does much per row"
+        stack.extend(value for value in tree.values() if isinstance(value, dict | list))
+    return None
+
+
+def _type_id(tree: Any) -> str:
+    if tree["expression_class"] == "BOUND_CONSTANT":
+        return str(tree["value"]["type"]["id"])
+    return str((tree.get("return_type") or {"id": "BOOLEAN"})["id"])

@@ -6,6 +6,7 @@ its public text, and anything else becomes an error that no oracle will excuse.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -62,12 +63,14 @@ class Driver:
         """Close the engine."""
         self._engine.close()
 
-    def ask(self, sql: str, *, token: str | None = None) -> Answer | Refusal:
+    def ask(
+        self, sql: str, *, token: str | None = None, parameters: Mapping[str, object] | None = None
+    ) -> Answer | Refusal:
         """The engine's answer; an error after the query was accepted is an `Answer` with `error`."""
         from rls.errors import QueryFailed, QueryRefused, RlsError
 
         try:
-            result = self._engine.query(token or self._token, sql)
+            result = self._engine.query(token or self._token, sql, parameters)
             return Answer(tuple(result.columns), tuple(result.types), result.rows)
         except QueryRefused as error:
             return Refusal(error.code, f"{error} {error.to_dict()}")

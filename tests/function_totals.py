@@ -21,32 +21,34 @@ WHOLE = ("0", "1", "-1", "2", "3", "12", "100", "1000", "2147483647", "-21474836
 PARTS = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
 FORMATS = tuple(f"'%{letter}'" for letter in "aAwudbBhmyYHIpMSgfnzZjUWcxXGV%")
 COLUMN, LITERAL = "column", "literal"
+# Any width and scale is a DECIMAL.
+DECIMALS = tuple(name for name in EXTREMES if name.startswith("DECIMAL("))
 
 
-def totals(worker: Worker, name: str) -> list[str]:
+def totals(worker: Worker, name: str, kind: str = "scalar") -> list[str]:
     """Patterns of argument types, such as `DATE/TIMESTAMP,#BIGINT`, for which no call raises."""
     found: list[tuple[str, ...]] = []
-    for types in _overloads(name):
-        found += _patterns(worker, name, types)
+    for types in _overloads(name, kind):
+        found += _patterns(worker, name, kind, types)
     return _merge(found)
 
 
-def _overloads(name: str) -> Iterator[tuple[str, ...]]:
+def _overloads(name: str, kind: str) -> Iterator[tuple[str, ...]]:
     seen = set()
-    for declared, varargs, _ in overloads().get((name, "scalar"), []):
+    for declared, varargs, _ in overloads().get((name, kind), []):
         shapes = [declared] + ([[*declared, varargs]] if varargs and len(declared) < 3 else [])
         for shape in shapes:
             if not 1 <= len(shape) <= 3:
                 continue
-            for scalar in SCALARS:
+            for scalar in (*SCALARS, "DECIMAL"):
                 # A template or ANY: the same scalar type everywhere, as the binder unifies them.
                 types = tuple(scalar if p in ("ANY", "T") else SHORT.get(p, p) for p in shape)
-                if types not in seen and all(t in SCALARS for t in types):
+                if types not in seen and all(t in SCALARS or t == "DECIMAL" for t in types):
                     seen.add(types)
                     yield types
 
 
-def _patterns(worker: Worker, name: str, types: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _patterns(worker: Worker, name: str, kind: str, types: Sequence[str]) -> Iterator[tuple[str, ...]]:
     literals = [("VARCHAR",), *[("INTEGER", "BIGINT", "VARCHAR")] * 2]
     choices = [[COLUMN, LITERAL] if t in able else [COLUMN] for t, able in zip(types, literals, strict=False)]
     passed: list[tuple[str, ...]] = []
@@ -60,7 +62,7 @@ def _patterns(worker: Worker, name: str, types: Sequence[str]) -> Iterator[tuple
         for part in parts:
             if part and any(old[0] == LITERAL for old in passed):
                 break
-            if _is_total(worker, name, types, shape, part):
+            if _is_total(worker, (name, kind), types, shape, part):
                 if not part:
                     passed.append(shape)
                 first = [f"'{part}'"] if part else []
@@ -68,11 +70,11 @@ def _patterns(worker: Worker, name: str, types: Sequence[str]) -> Iterator[tuple
                 yield (*first, *rest)
 
 
-def _is_total(worker: Worker, name: str, types: Sequence[str], shape: Sequence[str], part: str) -> bool:
-    pools = []
-    for position, (type_name, kind) in enumerate(zip(types, shape, strict=True)):
-        if kind == COLUMN:
-            pools.append([type_name])
+def _is_total(worker: Worker, function: tuple[str, str], types: Sequence[str], shape: Sequence[str], part: str) -> bool:
+    pools: list[Sequence[str]] = []
+    for position, (type_name, place) in enumerate(zip(types, shape, strict=True)):
+        if place == COLUMN:
+            pools.append(DECIMALS if type_name == "DECIMAL" else [type_name])
         elif position == 0 and part:
             pools.append([f"'{part}'"])
         else:
@@ -80,11 +82,31 @@ def _is_total(worker: Worker, name: str, types: Sequence[str], shape: Sequence[s
             pools.append([f"CAST({value} AS {type_name})" for value in values])
     bound = False
     for arguments in itertools.product(*pools):
-        outcome, _ = worker.ask(call(name, "scalar", arguments))
-        if outcome not in ("ok", "bind"):
-            return False
-        bound |= outcome == "ok"
+        for form in forms(*function, arguments):
+            outcome, _ = worker.ask(form)
+            if outcome not in ("ok", "bind"):
+                return False
+            bound |= outcome == "ok"
     return bound
+
+
+def forms(name: str, kind: str, arguments: Sequence[str]) -> Iterator[str]:
+    """The statements that a call is tried in: an aggregate also by group, distinct, filtered and as a window."""
+    plain = call(name, kind, arguments)
+    yield plain
+    if kind == "aggregate":
+        text, _, rest = plain.removeprefix("SELECT bit_xor(hash(r)) FROM (SELECT ").partition(" AS r FROM ")
+        source = rest.removesuffix(" OFFSET 0)")
+        for changed, end in (
+            (f"{text[:-1].replace('(', '(DISTINCT ', 1)})", ""),
+            (f"{text} FILTER (WHERE t0.v IS NOT NULL)", ""),
+            (f"{text} OVER (ORDER BY t0.v ROWS BETWEEN 2 PRECEDING AND CURRENT ROW)", ""),
+            (f"{text} OVER (PARTITION BY t0.v)", ""),
+            (text, " GROUP BY t0.v"),
+            # Enough rows for several vectors.
+            (text, f", range({1 + 5000 // 12 ** max(1, source.count(' AS t'))})"),
+        ):
+            yield f"SELECT bit_xor(hash(r)) FROM (SELECT {changed} AS r FROM {source}{end} OFFSET 0)"
 
 
 def _merge(found: list[tuple[str, ...]]) -> list[str]:
@@ -98,20 +120,30 @@ def _merge(found: list[tuple[str, ...]]) -> list[str]:
                 groups.setdefault(key, []).append(pattern[position])
         short = [p for p in patterns if len(p) <= position]
         patterns = short + [(*k[:position], "/".join(v), *k[position + 1 :]) for k, v in groups.items()]
-    every = "/".join(SCALARS)
-    return [",".join("SCALAR" if options == every else options for options in pattern) for pattern in patterns]
+    return [",".join(_shortened(options) for options in pattern) for pattern in patterns]
+
+
+def _shortened(options: str) -> str:
+    types = options.split("/")
+    if not set(SCALARS) <= set(types):
+        return options
+    return "/".join(("SCALAR", *(t for t in types if t not in SCALARS)))
 
 
 def examples(total: str) -> Iterator[tuple[str, ...]]:
     """For each pattern of a total: arguments that it covers, a type for a column and one literal of each kind."""
     for pattern in filter(None, total.split("|")):
-        options = pattern.split(",")
-        for first in SCALARS if options[0] == "SCALAR" else options[0].split("/"):
-            arguments = [_example(first)]
-            for option in options[1:]:
-                chosen = option.split("/")[0]
-                arguments.append(_example(first if chosen in ("=", "SCALAR") else chosen))
-            yield tuple(arguments)
+        options = [list(_spread(option)) for option in pattern.split(",")]
+        for first in options[0]:
+            # The others take turns, not all combinations.
+            for turn in range(max(map(len, options[1:]), default=1)):
+                rest = [o[turn % len(o)] for o in options[1:]]
+                yield tuple(_example(first if option == "=" else option) for option in (first, *rest))
+
+
+def _spread(option: str) -> Iterator[str]:
+    for one in option.split("/"):
+        yield from SCALARS if one == "SCALAR" else DECIMALS if one == "DECIMAL" else [one]
 
 
 def _example(option: str) -> str:
@@ -127,6 +159,8 @@ def _example(option: str) -> str:
 if __name__ == "__main__":
     started = Worker(settings=CHECKED)
     for row in reviews():
-        if row.kinds[0] == "scalar" and row.verdict == "raises" and (row.name in sys.argv[1:] or len(sys.argv) == 1):
-            print(f"{row.name}\t{'|'.join(totals(started, row.name))}", flush=True)
+        kind = row.kinds[0]
+        wanted = {row.name, kind} & set(sys.argv[1:]) or len(sys.argv) == 1
+        if kind in ("scalar", "aggregate") and row.verdict == "raises" and wanted:
+            print(f"{row.name}\t{kind}\t{'|'.join(totals(started, row.name, kind))}", flush=True)
     started.close()

@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import threading
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,10 +84,17 @@ def tables_of(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, ...], li
     return found
 
 
-def reduce_database(source: Path, rules: Mapping[tuple[str, ...], Rule], *, target: Path, order: str = "kept") -> Path:
+def reduce_database(
+    source: Path,
+    rules: Mapping[tuple[str, ...], Rule],
+    *,
+    target: Path,
+    order: str = "kept",
+    views: Mapping[tuple[str, ...], Rule] = types.MappingProxyType({}),
+) -> Path:
     """Copy `source` to `target` and reduce every table there; a table without a rule is dropped.
 
-    The copy keeps the order of the rows, or stores them in another of `ORDERS`: a query whose answer changes then never
+    `views` with rules of their own show the rows that those permit of what the reduced tables give. The copy keeps the order of the rows, or stores them in another of `ORDERS`: a query whose answer changes then never
     had a defined one. Views stay, over the reduced tables.
     """
     shutil.copyfile(source, target)
@@ -108,8 +116,25 @@ def reduce_database(source: Path, rules: Mapping[tuple[str, ...], Rule], *, targ
         _drop_all(connection, set(tables))
         for copy, name in kept:
             connection.execute(f"ALTER TABLE {quoted(*copy)} RENAME TO {quoted(name)}")
+        for path, rule in views.items():
+            if not _binds(connection, path):
+                # It lost a column, and with it all that it shows.
+                continue
+            whole = (*path[:-1], f"__whole_{path[-1]}")
+            connection.execute(f"ALTER VIEW {quoted(*path)} RENAME TO {quoted(whole[-1])}")
+            connection.execute(
+                f"CREATE VIEW {quoted(*path)} AS SELECT * FROM {quoted(*whole)} AS {quoted(path[-1])} WHERE {rule.predicate}"
+            )
         connection.execute("CHECKPOINT")
     return target
+
+
+def _binds(connection: duckdb.DuckDBPyConnection, path: tuple[str, ...]) -> bool:
+    try:
+        connection.execute(f"DESCRIBE SELECT * FROM {quoted(*path)}")
+    except duckdb.Error:
+        return False
+    return True
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, path: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -33,6 +33,7 @@ LIBRARIES = {
     ),
     "sqlglot": ("rls.rewrite",),
     "jwt": ("rls.identity",),
+    "joserfc": ("rls.identity.decrypt",),
     "cryptography": ("rls.identity", "rls.audit.signing"),
     "pydantic": ("rls.identity.model", "rls.policy.model", "rls.audit.model", "rls.yaml_model", "rls.lab.suite_model"),
     "ruamel": ("rls.yaml_source",),

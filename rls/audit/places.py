@@ -155,7 +155,7 @@ class OwnFiles:
         os.close(self._fd)
 
     def _begin(self) -> int:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         fd = _open(self._directory / f"{stamp}-{self._writer}-{self._number:06}.jsonl", exclusive=True)
         if self._durability == "disk":
             _sync_directory(self._directory)

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from rls.audit.settings import AUDIT_FILES
 from rls.catalog import Catalog, Column, Relation
 from rls.errors import AuditFailed
 
-__all__ = ["keep_snapshots", "read_catalog_snapshot", "snapshot_files", "snapshots_beside"]
+__all__ = ["changed_snapshots", "keep_snapshots", "read_catalog_snapshot", "snapshot_files", "snapshots_beside"]
 
 _PEOPLE = ("personas.yaml", "personas.yml")
 
@@ -65,6 +65,29 @@ def keep_snapshots(log: AuditLog, directory: Path, version: str, catalog: Catalo
         catalog_version=catalog.version,
         catalog=_hash(described),
     )
+
+
+def changed_snapshots(log: Path, events: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
+    """What is wrong with the snapshots beside a log, by the `decide` events in it (with the file they stand in)."""
+    seen: set[Path] = set()
+    for source, event in events:
+        beside = snapshots_beside(log)
+        if Path(source) != log and Path(source).parent != log:
+            continue
+        policies, catalog = event.get("policies"), event.get("catalog")
+        if not isinstance(policies, dict) or not isinstance(catalog, str):
+            continue
+        wanted = {beside / f"policies-{event.get('policy_version')}" / name: hash_ for name, hash_ in policies.items()}
+        wanted[beside / f"catalog-{event.get('catalog_version')}.json"] = catalog
+        for path, hash_ in wanted.items():
+            if path in seen:
+                continue
+            seen.add(path)
+            try:
+                if _hash(path.read_bytes()) != hash_:
+                    yield f"the snapshot `{path}` was changed"
+            except OSError:
+                yield f"the snapshot `{path}` cannot be read"
 
 
 def snapshot_files(directory: Path) -> dict[str, bytes]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rls.identity.capabilities import Capabilities, most_generous
 
 if TYPE_CHECKING:
     from rls.identity.attributes import Attribute
+    from rls.identity.introspect import Introspection
+    from rls.identity.key_sets import RemoteKeys
     from rls.identity.keys import Key
+    from rls.identity.revocations import Revocations
 
 __all__ = ["REGISTERED_CLAIMS", "ClaimMap", "Identity", "Issuer", "normalise_type"]
 
-# RFC 7519 section 4.1.
-REGISTERED_CLAIMS = frozenset(("iss", "sub", "aud", "exp", "nbf", "iat", "jti"))
+# RFC 7519 section 4.1, and RFC 8693 section 4.1.
+REGISTERED_CLAIMS = frozenset(("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "act"))
 
 
 def normalise_type(name: str) -> str:
@@ -29,23 +32,63 @@ def normalise_type(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClaimMap:
-    """Where in the claims the principal's parts are: the members' names from the top; () is the top itself."""
+    """Where in the claims the principal's parts are: the members' names from the top; () is the top itself.
+
+    With a `prefix`, attributes are the members whose names begin with it, without it; with `dashes`, `-` in them is
+    `_` in ours. `others` are further members there that are no attributes. `ignored_sql` are the claims in which
+    a system that trusts SQL in tokens puts it.
+    """
 
     subject: tuple[str, ...]
     roles: tuple[str, ...]
     attributes: tuple[str, ...]
+    prefix: str = ""
+    dashes: bool = False
+    others: frozenset[str] = frozenset()
+    ignored_sql: tuple[str, ...] = ()
 
     @property
     def beside(self) -> frozenset[str]:
-        """Members of the attributes' object that are other claims: they are no attributes, known or unknown."""
+        """Names that attributes cannot have: those of other claims in the attributes' object."""
+        return frozenset(self.name(member) for member in self._other_members if member.startswith(self.prefix))
+
+    @property
+    def mixed(self) -> bool:
+        """Whether an undeclared member of the attributes' object may be a claim of another kind."""
+        return bool(self._other_members) and not self.prefix
+
+    @property
+    def _other_members(self) -> frozenset[str]:
         depth = len(self.attributes)
         names = {path[depth] for path in (self.subject, self.roles) if path[:depth] == self.attributes}
-        return frozenset(names | REGISTERED_CLAIMS) if depth == 0 else frozenset(names)
+        return self.others | names | (REGISTERED_CLAIMS if depth == 0 else frozenset())
+
+    def name(self, member: str) -> str:
+        """The attribute's name for a member's."""
+        name = member[len(self.prefix) :]
+        return name.replace("-", "_") if self.dashes else name
+
+    def member(self, name: str) -> str:
+        """The member's name for an attribute's."""
+        return self.prefix + (name.replace("_", "-") if self.dashes else name)
+
+    def members(self, found: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The attributes by name in their object; None where two members have one name."""
+        if not self.prefix:
+            return dict(found)
+        own = {m: v for m, v in found.items() if m.startswith(self.prefix) and m not in self._other_members}
+        named = {self.name(member): value for member, value in own.items()}
+        return named if len(named) == len(own) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """A declared issuer. Times in seconds, `max_bytes` in characters, `types` as `normalise_type` writes them."""
+    """A declared issuer. Times in seconds, `max_bytes` in characters, `types` as `normalise_type` writes them.
+
+    `keys` are those of the identity file, `key_set` has those of a URL. `encryption` are the keys that its tokens are
+    encrypted with, all for one algorithm; without `algorithms` of signatures, they prove who made the token. `guest`
+    tokens name no issuer, as Superset's do. A `single_use` token is good for one query or one session.
+    """
 
     name: str
     audiences: tuple[str, ...]
@@ -57,13 +100,19 @@ class Issuer:
     types: tuple[str, ...]
     max_bytes: int
     keys: Mapping[str, Key] = field(default_factory=dict)
+    key_set: RemoteKeys | None = None
+    encryption: Mapping[str, Key] = field(default_factory=dict)
+    single_use: bool = False
+    guest: bool = False
+    introspection: Introspection | None = None
 
 
 @dataclass(frozen=True)
 class Identity:
     """Issuers by name, declared roles and attributes; `version` is a hash of everything in it that decides.
 
-    `role_capabilities` holds what each role may do, under "" what a principal without any role may do.
+    `role_capabilities` holds what each role may do, under "" what a principal without any role may do. `revocations` is
+    where tokens are revoked and single uses counted; it outlives a reload of the file.
     """
 
     issuers: Mapping[str, Issuer]
@@ -72,12 +121,18 @@ class Identity:
     unknown_attributes: Literal["drop", "refuse"]
     file: str
     version: str
+    revocations: Revocations = field(kw_only=True)
     role_capabilities: Mapping[str, Capabilities] = field(default_factory=dict)
 
     def capabilities(self, roles: frozenset[str]) -> Capabilities:
         """What a principal with these roles may do: the most generous of each."""
         nothing_said = Capabilities()
         return most_generous([self.role_capabilities.get(role, nothing_said) for role in sorted(roles) or ("",)])
+
+    @property
+    def max_bytes(self) -> int:
+        """No token of any issuer is longer: what is, is not looked at."""
+        return max(issuer.max_bytes for issuer in self.issuers.values())
 
     @property
     def readable(self) -> frozenset[str]:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from rls.errors import TokenRejected
 
-__all__ = ["HARD_LIMIT", "Decoded", "decode_token", "encode_part", "read_json_object"]
+__all__ = ["HARD_LIMIT", "Decoded", "Sealed", "decode_sealed", "decode_token", "encode_part", "read_json_object"]
 
 # Characters (= bytes: only ASCII is let through). An issuer may set less, never more.
 HARD_LIMIT = 16_384
@@ -26,6 +26,7 @@ MAX_DEPTH = 16
 MAX_DIGITS = 64
 
 _PARTS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
+_SEALED = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 _TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -40,15 +41,23 @@ class Decoded:
     size: int
 
 
-def decode_token(token: object) -> Decoded:
-    """The parts of a compact JWS; any object may be given.
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An encrypted token: its header, and its text, whose parts are canonical base64url."""
+
+    header: dict[str, Any]
+    text: str
+
+
+def decode_token(token: object, *, limit: int = HARD_LIMIT) -> Decoded:
+    """The parts of a compact JWS; any object may be given. Longer than `limit` is not looked at.
 
     Raises TokenRejected: `malformed`, `too_large`, `not_canonical`, `not_json`, `too_deep`, `duplicate_member`,
     `number`, `lone_surrogate`.
     """
     if not isinstance(token, str):
         raise TokenRejected("malformed")
-    if len(token) > HARD_LIMIT:
+    if len(token) > limit:
         raise TokenRejected("too_large")
     parts = _PARTS.fullmatch(token)
     if parts is None:
@@ -61,6 +70,18 @@ def decode_token(token: object) -> Decoded:
         signature=_decode_part(signature),
         size=len(token),
     )
+
+
+def decode_sealed(token: object, *, limit: int) -> Sealed | None:
+    """The header of a compact JWE; None where the text is something else. Raises TokenRejected as `decode_token`."""
+    if not isinstance(token, str) or len(token) > limit:
+        return None
+    parts = _SEALED.fullmatch(token)
+    if parts is None:
+        return None
+    header, *others = (_decode_part(part) for part in parts.groups())
+    del others  # they are canonical: that is all that is asked of them here
+    return Sealed(read_json_object(header), token)
 
 
 def encode_part(raw: bytes) -> str:

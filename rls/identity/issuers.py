@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Literal
 from rls.catalog import fold
 from rls.errors import PolicyInvalid
 from rls.identity.attributes import Attribute, Refused, read_scalar
-from rls.identity.declared import ClaimMap, Identity, Issuer, normalise_type
+from rls.identity.declared import Identity, Issuer, normalise_type
 from rls.identity.keys import KeyUnfit, family_of
 from rls.identity.load_keys import KeyLoader
+from rls.identity.presets import claim_map
+from rls.identity.revocations import Revocations, RevocationsDown, shared_revocations
 from rls.identity.roles import read_roles
 from rls.yaml_model import validate
 from rls.yaml_source import Document, NodePath, read_documents
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["IDENTITY_FILE", "load_identity"]
 
 IDENTITY_FILE = "identity.yaml"
-BUILT_IN = frozenset(("subject", "roles"))
+BUILT_IN = frozenset(("subject", "roles", "agent"))
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
@@ -63,7 +65,10 @@ def load_identity(
         if entry.name in issuers:
             raise document.invalid("policy.issuer", f"issuer `{entry.name}` is declared twice", path=(*at, "name"))
         issuer = _issuer(entry, document, at)
-        issuers[entry.name] = replace(issuer, keys=loader.load(entry, at)) if keys == "load" else issuer
+        if issuer.guest and any(other.guest for other in issuers.values()):
+            message = "only one issuer can have tokens that name none"
+            raise document.invalid("policy.issuer", message, path=(*at, "claims", "preset"))
+        issuers[entry.name] = loader.load(issuer, entry, at) if keys == "load" else issuer
     identity = Identity(
         issuers=MappingProxyType(issuers),
         roles=frozenset(file.roles),
@@ -72,16 +77,26 @@ def load_identity(
         unknown_attributes=file.unknown_attributes,
         file=str(path),
         version="",
+        revocations=_revocations(file, document, path) if keys == "load" else Revocations(),
     )
     return replace(identity, version=_version(identity))
 
 
 def _issuer(entry: IssuerEntry, document: Document, at: NodePath) -> Issuer:
+    algorithms = tuple(dict.fromkeys(entry.algorithms or ()))
+    if entry.encryption is None or algorithms or entry.keys:
+        for key in ("algorithms", "keys"):
+            if getattr(entry, key) is None:
+                label = ".".join(map(str, at))
+                raise document.invalid("policy.missing_key", f"`{label}` lacks the key `{key}`", path=at, key=True)
+        try:
+            family_of(algorithms)
+        except KeyUnfit as error:
+            raise document.invalid("policy.algorithm", str(error), path=(*at, "algorithms"), hint=error.hint) from None
     try:
-        family_of(entry.algorithms)
-    except KeyUnfit as error:
-        raise document.invalid("policy.algorithm", str(error), path=(*at, "algorithms"), hint=error.hint) from None
-    claims = ClaimMap(*map(_pointer, (entry.claims.subject, entry.claims.roles, entry.claims.attributes)))
+        claims = claim_map(entry.claims)
+    except ValueError as error:
+        raise document.invalid("policy.value", str(error), path=(*at, "claims")) from None
     for name, path in (("subject", claims.subject), ("roles", claims.roles)):
         others = [other for other in (claims.subject, claims.roles, claims.attributes) if other is not path]
         if not path or any(other[: len(path)] == path for other in others):
@@ -90,24 +105,32 @@ def _issuer(entry: IssuerEntry, document: Document, at: NodePath) -> Issuer:
     return Issuer(
         name=entry.name,
         audiences=tuple(entry.audiences),
-        algorithms=tuple(dict.fromkeys(entry.algorithms)),
+        algorithms=algorithms,
         claims=claims,
         max_lifetime=entry.max_lifetime,
         max_age=entry.max_age,
         leeway=entry.leeway,
         types=tuple(map(normalise_type, entry.types)),
         max_bytes=entry.max_bytes,
+        single_use=entry.single_use,
+        guest=entry.claims.preset == "superset",
     )
 
 
-def _pointer(text: str) -> tuple[str, ...]:
-    return tuple(part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:])
+def _revocations(file: IdentityFile, document: Document, path: Path) -> Revocations:
+    store = None if file.revocation is None else path.parent / file.revocation.file
+    try:
+        return shared_revocations(store, identity=path)
+    except RevocationsDown as error:
+        message = f"the database of revoked tokens cannot be used: {error}"
+        raise document.invalid("policy.revocation", message, path=("revocation",)) from None
 
 
 def _attributes(file: IdentityFile, document: Document, issuers: Mapping[str, Issuer]) -> dict[str, Attribute]:
     beside = {name: issuer for issuer in issuers.values() for name in issuer.claims.beside}
-    if beside and file.unknown_attributes == "refuse":
-        issuer = next(iter(beside.values()))
+    mixed = [issuer for issuer in issuers.values() if issuer.claims.mixed]
+    if mixed and file.unknown_attributes == "refuse":
+        issuer = mixed[0]
         raise document.invalid(
             "policy.value",
             f"unknown attributes cannot be refused where issuer `{issuer.name}` puts them beside other claims",
@@ -186,6 +209,9 @@ def _version(identity: Identity) -> str:
         parts += [role, sorted(may.limits.items()), may.export, may.read_policies, may.read_audit]
         parts += [None if named is None else sorted(named) for named in (may.statements, may.relations)]
     for issuer in identity.issuers.values():
-        parts += [issuer.name, [(k.kid, k.fingerprint, sorted(k.algorithms)) for k in issuer.keys.values()]]
-        parts.append(replace(issuer, keys={}))
+        keys = [*issuer.keys.values(), *issuer.encryption.values()]
+        parts += [issuer.name, [(k.kid, k.fingerprint, sorted(k.algorithms)) for k in keys]]
+        others = sorted(issuer.claims.others)
+        claims = replace(issuer.claims, others=frozenset())
+        parts += [others, replace(issuer, keys={}, encryption={}, claims=claims)]
     return hashlib.sha256("\0".join(map(repr, parts)).encode()).hexdigest()[:16]

@@ -19,6 +19,7 @@ __all__ = [
     "KeyUnfit",
     "family_of",
     "jwk_members",
+    "read_encryption_secret",
     "read_jwk",
     "read_jwk_set",
     "read_private_pem",
@@ -38,6 +39,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 _DIGEST_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 _KEY_TYPES = {"HS": "oct", "RS": "RSA", "PS": "RSA", "ES": "EC", "EdDSA": "OKP"}
+ENCRYPTION_BYTES = 32
 MIN_RSA_BITS = 2048
 # Above, one signature costs milliseconds, which anybody could make a server spend.
 MAX_RSA_BITS = 8192
@@ -103,6 +105,16 @@ def read_secret(kid: str, secret: bytes, algorithms: Iterable[str]) -> Key:
             hint="a secret must be known to nobody else",
         ) from None
     return Key(kid, frozenset(algorithms), _fingerprint(b"secret", secret), material)
+
+
+def read_encryption_secret(kid: str, secret: bytes, algorithm: str) -> Key:
+    """A shared key of 256 bits for `dir` or `A256KW` (RFC 7518 sections 4.4, 4.5)."""
+    if len(secret) != ENCRYPTION_BYTES:
+        hint = "random bytes in base64, with `encoding: base64`"
+        raise KeyUnfit("weak_key", f"secret has {len(secret)} bytes and needs {ENCRYPTION_BYTES}", hint=hint)
+    if len(set(secret)) < MIN_DISTINCT_BYTES:
+        raise KeyUnfit("weak_key", "secret repeats too few characters", hint="use a random one")
+    return Key(kid, frozenset((algorithm,)), _fingerprint(b"secret", secret), secret)
 
 
 def read_public_pem(kid: str, pem: bytes, algorithms: Iterable[str]) -> Key:

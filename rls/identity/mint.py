@@ -21,7 +21,7 @@ from rls.identity.decode import encode_part
 from rls.identity.keys import Key, KeyUnfit, read_private_pem, sign
 from rls.identity.reasons import describe_reason
 from rls.identity.sensitive import find_sensitive
-from rls.identity.verify import verify_token
+from rls.identity.verify import keys_of, read_token
 from rls.yaml_model import suggest
 
 __all__ = ["DEFAULT_LIFETIME", "MintRefused", "mint_token"]
@@ -49,28 +49,27 @@ def mint_token(
     lifetime: int = DEFAULT_LIFETIME,
     now: float | None = None,
     token_id: str | None = None,
+    agent: str | None = None,
 ) -> str:
     """A signed token for `subject` that is valid for `lifetime` seconds from `now` (Unix time; the clock's by default).
 
     `attributes` are Python values: str, int, Decimal, bool, date, datetime (without zone: UTC), lists of them; None
     leaves one out. `key` is the private key in PEM; an issuer with secrets needs none. `issuer`, `audience`, `kid` and
-    `algorithm` may be left out where one is declared or follows from the key. `token_id` is random by default.
+    `algorithm` may be left out where one is declared or follows from the key. `token_id` is random by default. `agent`
+    is who will use the token for the subject (`act` of RFC 8693). Where the issuer's tokens are encrypted, it is that
+    too, with the first of the declared keys.
 
     Raises MintRefused: `mint.issuer`, `mint.audience`, `mint.key`, `mint.role`, `mint.attribute`, `mint.lifetime`,
     `mint.claims` (what verification would say of it).
     """
     chosen = _choose_issuer(identity, issuer)
-    signing, kid = _signing_key(chosen, key, kid)
-    algorithm = algorithm or next((a for a in chosen.algorithms if a in signing.algorithms), "")
-    if algorithm not in signing.algorithms:
-        raise MintRefused("mint.key", f"algorithm `{algorithm}` is not one of this key and issuer")
     if type(lifetime) is not int or not 0 < lifetime <= chosen.max_lifetime:
         raise MintRefused("mint.lifetime", f"lifetime must be 1 to {chosen.max_lifetime} seconds for this issuer")
     if audience is None and len(chosen.audiences) > 1:
         raise MintRefused("mint.audience", "issuer has several audiences", hint="say which one")
     issued = int(time.time() if now is None else now)
     claims: dict[str, Any] = {
-        "iss": chosen.name,
+        **({"type": "guest"} if chosen.guest else {"iss": chosen.name}),
         "aud": chosen.audiences[0] if audience is None else audience,
         "iat": issued,
         "exp": issued + lifetime,
@@ -78,16 +77,13 @@ def mint_token(
     }
     _put(claims, chosen.claims.subject, subject)
     _put(claims, chosen.claims.roles, _check_roles(identity, roles))
-    _put(claims, chosen.claims.attributes, _check_attributes(identity, attributes or {}))
-    header = {
-        "alg": algorithm,
-        "kid": kid,
-        "typ": chosen.types[0].upper() if chosen.types[0] == "jwt" else chosen.types[0],
-    }
-    signed = f"{_json_part(header)}.{_json_part(claims)}"
-    token = f"{signed}.{encode_part(sign(signing, algorithm, signed.encode('ascii')))}"
+    named = _check_attributes(identity, attributes or {})
+    _put(claims, chosen.claims.attributes, {chosen.claims.member(name): value for name, value in named.items()})
+    if agent is not None:
+        claims["act"] = {"sub": agent}
+    token = _envelope(chosen, claims, key=key, kid=kid, algorithm=algorithm)
     try:
-        verify_token(token, identity, now=issued)
+        read_token(token, identity, now=issued)
     except TokenRejected as error:
         raise MintRefused("mint.claims", f"the token would be refused: {describe_reason(error.reason)}") from None
     return token
@@ -103,10 +99,42 @@ def _choose_issuer(identity: Identity, name: str | None) -> Issuer:
     return identity.issuers[name]
 
 
+def _envelope(
+    issuer: Issuer, claims: dict[str, Any], *, key: bytes | str | None, kid: str | None, algorithm: str | None
+) -> str:
+    """The claims signed, encrypted, or first one and then the other, as the issuer declares."""
+    kind = issuer.types[0].upper() if issuer.types[0] == "jwt" else issuer.types[0]
+    inside = _json(claims)
+    if issuer.algorithms:
+        signing, kid = _signing_key(issuer, key, kid)
+        algorithm = algorithm or next((a for a in issuer.algorithms if a in signing.algorithms), "")
+        if algorithm not in signing.algorithms:
+            raise MintRefused("mint.key", f"algorithm `{algorithm}` is not one of this key and issuer")
+        header = {"alg": algorithm, "kid": kid, "typ": kind}
+        signed = f"{encode_part(_json(header))}.{encode_part(inside)}"
+        token = f"{signed}.{encode_part(sign(signing, algorithm, signed.encode('ascii')))}"
+        if not issuer.encryption:
+            return token
+        inside = token.encode("ascii")
+    elif key is not None:
+        raise MintRefused("mint.key", "this issuer's tokens are not signed", hint="leave the private key out")
+    if not issuer.encryption:
+        raise MintRefused("mint.key", "the issuer's keys are not loaded")
+    from rls.identity.decrypt import encrypt
+
+    sealing = next(iter(issuer.encryption.values()))
+    header = {"alg": next(iter(sealing.algorithms)), "kid": sealing.kid}
+    return encrypt(inside, {**header, **({"cty": "JWT"} if issuer.algorithms else {"typ": kind})}, sealing)
+
+
 def _signing_key(issuer: Issuer, pem: bytes | str | None, kid: str | None) -> tuple[Key, str]:
     """The key to sign with and the `kid` of the declared key that will verify it."""
+    try:
+        keys = keys_of(issuer, {"kid": kid})
+    except TokenRejected as error:
+        raise MintRefused("mint.key", describe_reason(error.reason)) from None
     if pem is None:
-        secrets_ = {k: v for k, v in issuer.keys.items() if isinstance(v.material, bytes)}
+        secrets_ = {k: v for k, v in keys.items() if isinstance(v.material, bytes)}
         if kid is None and len(secrets_) == 1:
             kid = next(iter(secrets_))
         if kid is None or kid not in secrets_:
@@ -116,13 +144,11 @@ def _signing_key(issuer: Issuer, pem: bytes | str | None, kid: str | None) -> tu
         private = read_private_pem(pem.encode() if isinstance(pem, str) else pem, issuer.algorithms)
     except KeyUnfit as error:
         raise MintRefused("mint.key", str(error), hint=error.hint) from None
-    fitting = [k for k, v in issuer.keys.items() if v.fingerprint == private.fingerprint]
+    fitting = [k for k, v in keys.items() if v.fingerprint == private.fingerprint]
     if not fitting or (kid is not None and kid not in fitting):
         raise MintRefused("mint.key", "private key does not belong to a declared key of the issuer")
     chosen = fitting[0] if kid is None else kid
-    return Key(
-        chosen, private.algorithms & issuer.keys[chosen].algorithms, private.fingerprint, private.material
-    ), chosen
+    return Key(chosen, private.algorithms & keys[chosen].algorithms, private.fingerprint, private.material), chosen
 
 
 def _check_roles(identity: Identity, roles: Iterable[str]) -> list[str]:
@@ -180,5 +206,5 @@ def _put(claims: dict[str, Any], pointer: tuple[str, ...], value: Any) -> None:
         claims[pointer[-1]] = value
 
 
-def _json_part(value: dict[str, Any]) -> str:
-    return encode_part(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")

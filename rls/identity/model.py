@@ -17,12 +17,15 @@ from rls.identity.decode import HARD_LIMIT
 __all__ = [
     "AttributeEntry",
     "ClaimEntry",
-    "FileSource",
+    "EncryptionEntry",
     "IdentityFile",
+    "IntrospectionEntry",
     "IssuerEntry",
     "KeyEntry",
+    "KeySetSource",
     "PersonaEntry",
     "PersonaFile",
+    "RevocationEntry",
     "RoleEntry",
     "RoleLimitsEntry",
     "SecretSource",
@@ -69,10 +72,13 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class FileSource(Strict):
-    """A file, relative to the identity file."""
+class KeySetSource(Strict):
+    """A JWK set: in a file relative to the identity file, or at a URL; `refresh` and `stale` in seconds."""
 
-    file: Name
+    file: Name | None = None
+    url: Name | None = None
+    refresh: int | None = Field(None, ge=10, le=DAY)
+    stale: int | None = Field(None, ge=0, le=DAY)
 
 
 class SecretSource(Strict):
@@ -89,30 +95,51 @@ class KeyEntry(Strict):
     kid: Name | None = None
     file: Name | None = None
     secret: SecretSource | None = None
-    jwks: FileSource | None = None
+    jwks: KeySetSource | None = None
 
 
 class ClaimEntry(Strict):
-    """JSON pointers (RFC 6901) into the claims; an empty one is the top level."""
+    """JSON pointers (RFC 6901) into the claims, an empty one is the top level; what is left out is the preset's."""
 
-    subject: Pointer = "/user/distinctId"
-    roles: Pointer = "/user/role"
-    attributes: Pointer = "/user/attributes"
+    preset: Literal["toucan", "hasura", "supabase", "cube", "auth0", "superset"] = "toucan"
+    namespace: Name | None = None
+    subject: Pointer | None = None
+    roles: Pointer | None = None
+    attributes: Pointer | None = None
+
+
+class EncryptionEntry(Strict):
+    """How an issuer's tokens are encrypted (with A256GCM): the keys are secrets of 32 bytes."""
+
+    algorithm: Literal["dir", "A256KW"]
+    keys: list[KeyEntry] = Field(min_length=1)
+
+
+class IntrospectionEntry(Strict):
+    """Where to ask whether a token is still active (RFC 7662), as whom; an answer is remembered for so many seconds."""
+
+    url: Name
+    client: Name
+    secret: SecretSource
+    remember: int = Field(30, ge=0, le=300)
 
 
 class IssuerEntry(Strict):
-    """An issuer; times in seconds, sizes in characters."""
+    """An issuer; times in seconds, sizes in characters. `algorithms` and `keys` are needed without `encryption`."""
 
     name: Name
     audiences: list[Name] = Field(min_length=1)
-    algorithms: list[Name] = Field(min_length=1)
-    keys: list[KeyEntry] = Field(min_length=1)
+    algorithms: list[Name] | None = Field(None, min_length=1)
+    keys: list[KeyEntry] | None = Field(None, min_length=1)
+    encryption: EncryptionEntry | None = None
     max_lifetime: int = Field(3600, ge=1, le=30 * DAY)
     max_age: int | None = Field(None, ge=1, le=30 * DAY)
     leeway: int = Field(10, ge=0, le=300)
     types: list[Name] = Field(default=["JWT"], min_length=1)
     max_bytes: int = Field(8192, ge=256, le=HARD_LIMIT)
     claims: ClaimEntry = ClaimEntry()
+    single_use: bool = False
+    introspection: IntrospectionEntry | None = None
 
 
 class AttributeEntry(Strict):
@@ -176,10 +203,17 @@ Roles = Annotated[
 ]
 
 
+class RevocationEntry(Strict):
+    """Where revoked tokens are kept for all processes: a database file, made if it is not there."""
+
+    file: Name
+
+
 class IdentityFile(Strict):
     """identity.yaml."""
 
     issuers: list[IssuerEntry] = Field(min_length=1)
+    revocation: RevocationEntry | None = None
     roles: Roles = []
     without_role: RoleEntry = Field(default_factory=lambda: RoleEntry.model_validate({}))
     attributes: dict[str, AttributeEntry] = {}
@@ -192,6 +226,7 @@ class PersonaEntry(Strict):
     subject: str
     roles: list[str] = []
     attributes: dict[str, Any] = {}
+    agent: str | None = None
     description: str = ""
 
 

@@ -51,7 +51,17 @@ def read_persona(entry: PersonaEntry, document: Document, identity: Identity, *,
     reading = read_attributes(entry.attributes, identity.attributes, unknown="refuse")
     for reason in reading.reasons:
         raise _attribute_invalid(reason, entry, document, identity, at)
-    return Principal(entry.subject, frozenset(entry.roles), reading.values, assurance="persona")
+    if entry.agent is not None:
+        for reason in check_text("act", entry.agent):
+            raise document.invalid("policy.persona", describe_reason(reason), path=(*at, "agent"))
+    return Principal(
+        entry.subject,
+        frozenset(entry.roles),
+        reading.values,
+        assurance="persona",
+        agent=entry.agent,
+        actors=() if entry.agent is None else (entry.agent,),
+    )
 
 
 def _attribute_invalid(

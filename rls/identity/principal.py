@@ -22,8 +22,9 @@ class Principal:
 
     `subject` is the stable id (`distinctId`), `roles` are those declared in the identity file, `attributes` hold only
     declared names with values of their declared type (a list attribute is a tuple); `expires_at` is a Unix time in
-    seconds. `assurance` is `token` for a verified token and `persona` for a named principal of a test file, which the
-    engine never runs a query for.
+    seconds. `agent` is who acts for the subject, and `actors` the chain of those who acted, that one first (RFC 8693
+    section 4.1: the others are for the record, and decide nothing). `assurance` is `token` for a verified token and
+    `persona` for a named principal of a test file, which the engine never runs a query for.
     """
 
     subject: str
@@ -34,6 +35,8 @@ class Principal:
     expires_at: int = 0
     assurance: Literal["token", "persona"] = "token"
     warnings: tuple[str, ...] = ()
+    agent: str | None = None
+    actors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))

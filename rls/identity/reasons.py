@@ -24,6 +24,16 @@ REASONS = {
     "unknown_key": "the key id is not one of the issuer's keys",
     "missing_key_id": "the issuer has several keys and the token names none",
     "bad_signature": "the signature does not fit the token and the key",
+    "keys_unavailable": "the issuer's key set cannot be had",
+    "not_encrypted": "the issuer's tokens are encrypted and this one is not",
+    "bad_encryption": "the token cannot be decrypted with the key it names",
+    "issuer_changed": "the claims name another issuer than the one whose key opened the token",
+    # after the claims: what is known of the token elsewhere
+    "revoked": "the token or its subject has been revoked",
+    "used": "the token was for a single use and has been used",
+    "revocation_unavailable": "it cannot be found out whether the token is revoked",
+    "inactive": "the issuer says that the token is not active",
+    "introspection_unavailable": "the issuer cannot be asked about the token",
     # claims
     "expired": "the token has expired",
     "not_yet_valid": "the token is not valid yet",
@@ -48,6 +58,7 @@ PROBLEMS = {
     "enum": "is not one of the declared values",
     "pattern": "does not match the declared pattern",
     "negative": "is negative",
+    "duplicate": "has two members of one name",
 }
 
 

@@ -1,7 +1,7 @@
 """Attributes of the identity file as SQL sees them: the type they are cast to, and whether a value fits it.
 
-Takes the declared attributes; returns `Attribute` views by folded name, with `subject` and `roles` added. It owns the
-rule that a value which is not exactly of its declared type is treated as missing (deny): no coercion, no rounding.
+Takes the declared attributes; returns `Attribute` views by folded name, with `subject`, `roles` and `agent` added. It
+owns the rule that a value which is not exactly of its declared type is treated as missing (deny): no coercion.
 """
 
 from __future__ import annotations
@@ -60,7 +60,12 @@ class Attribute:
         return f"CAST(${self.parameter} AS {self.type})"
 
 
-BUILT_IN: Final = (Attribute("subject", "string"), Attribute("roles", "string", many=True))
+# `agent` is missing unless somebody acts for the subject: `user.agent IS NULL` is true for people themselves.
+BUILT_IN: Final = (
+    Attribute("subject", "string"),
+    Attribute("roles", "string", many=True),
+    Attribute("agent", "string"),
+)
 
 
 def attributes_by_name(declared: Mapping[str, Declared]) -> dict[str, Attribute]:
@@ -78,6 +83,7 @@ def known_values(principal: Principal, attributes: Mapping[str, Attribute]) -> d
     A list attribute is a Python list. What is not here is missing, whatever the reason.
     """
     raw: dict[str, object] = {"subject": principal.subject, "roles": tuple(sorted(principal.roles))}
+    raw["agent"] = principal.agent
     for declared, given in principal.attributes.items():
         raw.setdefault(fold(declared), given)
     known: dict[str, object] = {}

@@ -3,19 +3,31 @@
 Whether `note = 5` is harmless depends on the type of `note`: over VARCHAR it is a cast of every row's text, and its
 error prints the text. So the types at hand decide, and DuckDB says them: an empty instance holds the relations, and its
 bound plan (`json_serialize_plan`) shows each function with the types it was bound for and every cast that nobody wrote.
-Takes a text; owns that what is not known to be total counts as raising: plan node, expression class, function, cast
-pair, all are allowed by name.
+Owns that what is not known to be total counts as raising: plan nodes here, expressions in `total`; and that magnitudes
+follow columns from node to node only where DuckDB's order of columns is known.
 """
 
 from __future__ import annotations
 
 import contextlib
-from functools import lru_cache
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from rls.catalog import Catalog
-from rls.rewrite.bound import bound_plan, converts
-from rls.rewrite.functions import NOT_LITERAL, review
+from rls.rewrite import magnitude as numbers
+from rls.rewrite.bound import bound_plan
+from rls.rewrite.total import (
+    Column,
+    Inputs,
+    MayRaise,
+    check_comparison,
+    expressions_in,
+    judge,
+    mass,
+    plain,
+    type_of,
+)
 
 __all__ = ["why_it_may_raise", "why_plan_may_raise"]
 
@@ -24,34 +36,17 @@ Tree = dict[str, Any]
 _MAX_KNOWN: Final = 4096  # texts whose verdict is remembered
 _known: dict[tuple[str, str], str | None] = {}
 
-_NODES: Final = {
-    "LOGICAL_GET", "LOGICAL_PROJECTION", "LOGICAL_FILTER", "LOGICAL_AGGREGATE_AND_GROUP_BY", "LOGICAL_ORDER_BY",
-    "LOGICAL_LIMIT", "LOGICAL_TOP_N", "LOGICAL_DISTINCT", "LOGICAL_COMPARISON_JOIN", "LOGICAL_DELIM_JOIN",
-    "LOGICAL_DELIM_GET", "LOGICAL_CROSS_PRODUCT", "LOGICAL_WINDOW", "LOGICAL_UNION", "LOGICAL_EXCEPT",
-    "LOGICAL_INTERSECT", "LOGICAL_MATERIALIZED_CTE", "LOGICAL_CTE_REF", "LOGICAL_DUMMY_SCAN",
+# Nodes that hand on the columns of their one child, in its order.
+_PASSING: Final = {"LOGICAL_FILTER", "LOGICAL_ORDER_BY", "LOGICAL_LIMIT", "LOGICAL_TOP_N", "LOGICAL_DISTINCT"}
+# Nodes whose columns are known by type only.
+_OTHERS: Final = {
+    "LOGICAL_DELIM_GET", "LOGICAL_UNION", "LOGICAL_EXCEPT", "LOGICAL_INTERSECT", "LOGICAL_DUMMY_SCAN",
     "LOGICAL_EXPRESSION_GET", "LOGICAL_EMPTY_RESULT",
 }  # fmt: skip
-_AGGREGATES: Final = {"count", "count_star", "min", "max", "avg", "bool_and", "bool_or", "first"}
-_TOTAL_OPERATORS: Final = {
-    "COMPARE_IN", "COMPARE_NOT_IN", "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_NOT", "OPERATOR_COALESCE",
-}  # fmt: skip
-_COMPARISONS: Final = {
-    "COMPARE_EQUAL", "COMPARE_NOTEQUAL", "COMPARE_LESSTHAN", "COMPARE_GREATERTHAN", "COMPARE_LESSTHANOREQUALTO",
-    "COMPARE_GREATERTHANOREQUALTO", "COMPARE_DISTINCT_FROM", "COMPARE_NOT_DISTINCT_FROM",
-}  # fmt: skip
-_CONTAINS: Final = {"contains", "list_contains", "array_contains", "list_has", "array_has"}
-_INTEGERS: Final = {
-    "TINYINT": (True, 1), "SMALLINT": (True, 2), "INTEGER": (True, 4), "BIGINT": (True, 8), "HUGEINT": (True, 16),
-    "UTINYINT": (False, 1), "USMALLINT": (False, 2), "UINTEGER": (False, 4), "UBIGINT": (False, 8),
-    "UHUGEINT": (False, 16),
-}  # fmt: skip
-# Decimal digits that hold any value of the type.
-_DIGITS: Final = {
-    "TINYINT": 3, "UTINYINT": 3, "SMALLINT": 5, "USMALLINT": 5, "INTEGER": 10, "UINTEGER": 10, "BIGINT": 19,
-    "UBIGINT": 20,
-}  # fmt: skip
-_SCALARS: Final = {*_INTEGERS, "BOOLEAN", "VARCHAR", "DECIMAL", "FLOAT", "DOUBLE", "DATE", "TIMESTAMP", "UUID",
-                   "TIMESTAMP WITH TIME ZONE", "TIME"}  # fmt: skip
+_JOINS: Final = {"LOGICAL_COMPARISON_JOIN", "LOGICAL_DELIM_JOIN"}
+_BOTH_SIDES: Final = {"INNER", "LEFT", "RIGHT", "OUTER", "FULL", "SINGLE"}
+_BIGINT: Final = {"id": "BIGINT", "type_info": None}
+_BOOLEAN: Final = {"id": "BOOLEAN", "type_info": None}
 
 
 def why_it_may_raise(text: str, catalog: Catalog) -> str | None:
@@ -75,139 +70,134 @@ def why_plan_may_raise(plan: Any) -> str | None:
     """The same for a bound plan as `bound_plan` gives it."""
     if plan is None:
         return "it does not bind"
-    stack: list[Any] = [plan]
-    while stack:
-        tree = stack.pop()
-        if isinstance(tree, list):
-            stack.extend(tree)
-            continue
-        if not isinstance(tree, dict):
-            continue
-        kind = tree.get("type")
-        if isinstance(kind, str) and kind.startswith("LOGICAL_") and kind not in _NODES:
-            return f"{_plain(kind)} is not shown to be total"
-        if kind == "LOGICAL_GET" and tree["children"]:
-            return "a table function of columns is not shown to be total"
-        if "expression_class" in tree and (reason := _judge(tree)) is not None:
-            return reason
-        stack.extend(v for v in tree.values() if isinstance(v, dict | list))
+    try:
+        for tree in plan:
+            _judge_node(tree, {})
+    except MayRaise as reason:
+        return str(reason)
+    except RecursionError:
+        return "it is nested too deeply to be judged"
     return None
 
 
-def _judge(tree: Tree) -> str | None:
-    """Why this one expression may raise, its parts apart."""
-    match tree["expression_class"]:
-        case "BOUND_REF" | "BOUND_COLUMN_REF" | "BOUND_CONSTANT" | "BOUND_CONJUNCTION" | "BOUND_CASE" | "BOUND_BETWEEN":
-            return None
-        case "BOUND_PARAMETER":
-            return None if _type(tree)["id"] in _SCALARS | {"LIST"} else "a parameter's type is not known"
-        case "BOUND_OPERATOR":
-            return None if tree["type"] in _TOTAL_OPERATORS else _word(tree["type"])
-        case "BOUND_FUNCTION":
-            return _judge_function(tree)
-        case "BOUND_AGGREGATE":
-            name = tree["qname"]["path"][-1]
-            # A sum overflows beyond 128 bits only, which needs more rows than there are for all but HUGEINT.
-            exact = name == "sum" and _type(tree)["id"] != "UHUGEINT" and not _sums_huge(tree)
-            return None if name in _AGGREGATES or exact else f"`{name}` may raise"
-        case "BOUND_WINDOW" if tree["type"] in ("WINDOW_ROW_NUMBER", "WINDOW_RANK", "WINDOW_RANK_DENSE"):
-            return None
-        case other:
-            return _word(other)
+def _judge_node(tree: Tree, ctes: dict[int, Inputs]) -> Inputs:
+    """What the node hands on to the one above it; raises `MayRaise`."""
+    kind = tree["type"]
+    if kind == "LOGICAL_MATERIALIZED_CTE":
+        body, rest = tree["children"]
+        ctes[tree["table_index"]] = _judge_node(body, ctes)
+        _judge_others(tree, Inputs(numbers.MAX_JOINED))
+        return _judge_node(rest, ctes)
+    children = [_judge_node(child, ctes) for child in tree["children"]]
+    if kind in _JOINS:
+        return _judge_join(tree, children)
+    if kind == "LOGICAL_CROSS_PRODUCT":
+        return _side_by_side(children)
+    below = children[0] if len(children) == 1 else Inputs(min(sum(c.rows for c in children) or 1, numbers.MAX_JOINED))
+    match kind:
+        case "LOGICAL_GET" if not children:
+            _judge_others(tree, below)
+            return _stored(tree)
+        case "LOGICAL_PROJECTION":
+            return Inputs(below.rows, _columns(tree["expressions"], below))
+        case "LOGICAL_AGGREGATE_AND_GROUP_BY":
+            return _judge_aggregates(tree, below)
+        case "LOGICAL_WINDOW":
+            added = _columns(tree["expressions"], below)
+            return Inputs(below.rows, None if below.columns is None else (*below.columns, *added))
+        case "LOGICAL_CTE_REF":
+            return ctes.get(tree["cte_index"], Inputs(numbers.MAX_JOINED))
+    if kind in _PASSING:
+        _judge_others(tree, below)
+        projected = tree.get("projection_map") or tree.get("projections")
+        return Inputs(_limited(tree, below.rows), None if projected else below.columns)
+    if kind in _OTHERS:
+        _judge_others(tree, below)
+        return Inputs(below.rows if children or kind == "LOGICAL_DUMMY_SCAN" else numbers.MAX_JOINED)
+    raise MayRaise(f"{plain(kind)} is not shown to be total")
 
 
-def _judge_function(tree: Tree) -> str | None:
-    name = tree["qname"]["path"][-1]
-    if tree["type"] == "OPERATOR_CAST":
-        return _judge_cast(tree)
-    if tree["type"] in _COMPARISONS:
-        types = [_type(child) for child in tree["children"]]
-        if len(types) == 2 and types[0]["id"] == types[1]["id"] and types[0]["id"] in _SCALARS:
-            return None
-        return f"`{name}` compares nested or different types"
-    if name in _CONTAINS and len(tree["children"]) == 2:
-        items, item = map(_type, tree["children"])
-        inner = (items.get("type_info") or {}).get("child_type") or {}
-        # Equality of scalars, one by one: what `region IN user.regions` becomes.
-        if items["id"] == "LIST" and inner.get("id") == item["id"] and item["id"] in _SCALARS:
-            return None
-    found = review(name, "scalar")
-    names: list[str] = [_type(child)["id"] for child in tree["children"]]
-    if found is None or not found.is_total(names, [_constant(child) for child in tree["children"]]):
-        return f"`{name}` may raise"
-    return None
+def _judge_others(tree: Tree, inputs: Inputs) -> None:
+    """Every expression of a node, its children apart."""
+    for key, value in tree.items():
+        if key != "children" and isinstance(value, dict | list):
+            for part in expressions_in(value):
+                judge(part, inputs)
 
 
-def _sums_huge(tree: Tree) -> bool:
-    return any(_type(c)["id"] in ("HUGEINT", "UHUGEINT", "BIGNUM") for c in tree["children"])
+def _columns(expressions: Iterable[Tree], inputs: Inputs) -> list[Column]:
+    columns = []
+    for one in expressions:
+        magnitude = judge(one, inputs)
+        columns.append(Column(type_of(one), magnitude, mass(one, magnitude, inputs)))
+    return columns
 
 
-def _constant(tree: Tree) -> object:
-    """The value of a literal argument, also of one that the binder casts; else `NOT_LITERAL`."""
-    while tree["expression_class"] == "BOUND_FUNCTION" and tree["type"] == "OPERATOR_CAST":
-        tree = tree["children"][0]
-    if tree["expression_class"] != "BOUND_CONSTANT" or tree["value"].get("is_null"):
-        return NOT_LITERAL
-    value: object = tree["value"].get("value", NOT_LITERAL)
-    return value if isinstance(value, str | int | float) else NOT_LITERAL
+def _stored(tree: Tree) -> Inputs:
+    """The columns of a relation; row numbers and the like are known by type only."""
+    types = tree["returned_types"]
+    indexes = [column["index"] for column in tree["column_indexes"]]
+    if tree["projection_ids"]:
+        indexes = [indexes[place] for place in tree["projection_ids"]]
+    columns: list[Column | None] = []
+    for index in indexes:
+        known = index < len(types)
+        top = numbers.limit(types[index]) if known else None
+        columns.append(Column(types[index], top, None if top is None else top * numbers.MAX_ROWS) if known else None)
+    return Inputs(numbers.MAX_ROWS, columns)
 
 
-def _judge_cast(tree: Tree) -> str | None:
-    child, target = tree["children"][0], _type(tree)
-    source = _type(child)
-    if tree["function_data"]["try_cast"] or _is_total_cast(source, target):
-        return None
-    value = child.get("value")
-    if child["expression_class"] == "BOUND_CONSTANT" and source["id"] == "VARCHAR" and isinstance(value["value"], str):
-        # A constant is converted or not, whatever the rows hold.
-        if _converts(value["value"], target["id"]):
-            return None
-        return f"a constant is no {target['id']}"
-    return f"a cast from {source['id']} to {target['id']} may raise"
+def _judge_aggregates(tree: Tree, below: Inputs) -> Inputs:
+    """Groups first, then aggregates, then GROUPING(): DuckDB's order of columns."""
+    sets = max(len(tree["grouping_sets"]), 1)
+    rows = min(below.rows * sets, numbers.MAX_JOINED) if tree["groups"] or sets > 1 else 1
+    columns = [replace(one, mass=None) for one in _columns(tree["groups"], below)]
+    # Each row counts towards one group of each set: the sums of all groups are no larger than the sum of all rows.
+    for one in tree["expressions"]:
+        magnitude = judge(one, below)
+        name = one["qname"]["path"][-1]
+        total = None if magnitude is None else magnitude * (sets if name in ("sum", "count", "count_star") else rows)
+        columns.append(Column(type_of(one), magnitude, total))
+    columns += [Column(_BIGINT, numbers.limit(_BIGINT), None) for _ in tree["grouping_functions"]]
+    return Inputs(rows, columns)
 
 
-def _is_total_cast(source: Tree, target: Tree) -> bool:
-    a, b = source["id"], target["id"]
-    if a == b and a != "DECIMAL":
-        return a in _SCALARS or source == target
-    if b == "VARCHAR":
-        return a in _SCALARS or a == "ENUM"
-    if a in _INTEGERS and b in _INTEGERS:
-        (signed_a, size_a), (signed_b, size_b) = _INTEGERS[a], _INTEGERS[b]
-        return size_b > size_a and (signed_b or not signed_a)
-    if b in ("DOUBLE", "FLOAT"):
-        return a in _INTEGERS or (a == "DECIMAL" and b == "DOUBLE") or (a == "FLOAT" and b == "DOUBLE")
-    if b == "DECIMAL":
-        width, scale = _digits(target)
-        if a == "DECIMAL":
-            from_width, from_scale = _digits(source)
-            return scale >= from_scale and width - scale >= from_width - from_scale
-        return a in _DIGITS and width - scale >= _DIGITS[a]
-    return False
+def _judge_join(tree: Tree, children: list[Inputs]) -> Inputs:
+    left, right = children
+    for condition in tree["conditions"]:
+        if condition.keys() != {"left", "right", "comparison"}:
+            raise MayRaise("a join's condition is not shown to be total")
+        judge(condition["left"], left)
+        judge(condition["right"], right)
+        check_comparison(type_of(condition["left"]), type_of(condition["right"]))
+    rest = {key: value for key, value in tree.items() if key != "conditions"}
+    _judge_others(rest, Inputs(numbers.MAX_JOINED))
+    if tree["left_projection_map"] or tree["right_projection_map"]:
+        return Inputs(numbers.MAX_JOINED)
+    match tree["join_type"]:
+        case kind if kind in _BOTH_SIDES:
+            return _side_by_side(children)
+        case "SEMI" | "ANTI":
+            return left
+        case "MARK" if left.columns is not None:
+            return Inputs(left.rows, (*left.columns, Column(_BOOLEAN, None, None)))
+        case _:
+            return Inputs(numbers.MAX_JOINED)
 
 
-def _digits(type_: Tree) -> tuple[int, int]:
-    info = type_.get("type_info") or {}
-    return int(info.get("width", 18)), int(info.get("scale", 3))
+def _side_by_side(children: list[Inputs]) -> Inputs:
+    """The columns of a join: a row of one side may stand beside many of the other."""
+    rows = min(children[0].rows * children[1].rows, numbers.MAX_JOINED)
+    columns: list[Column | None] = []
+    for child in children:
+        if child.columns is None:
+            return Inputs(rows)
+        columns += [None if c is None else Column(c.type, c.magnitude, None) for c in child.columns]
+    return Inputs(rows, columns)
 
 
-def _type(tree: Tree) -> Tree:
-    if tree["expression_class"] == "BOUND_CONSTANT":
-        found: Tree = tree["value"]["type"]
-        return found
-    return tree.get("return_type") or {"id": "BOOLEAN"}  # conjunctions carry none
-
-
-def _word(kind: str) -> str:
-    return f"{_plain(kind)} is not shown to be total"
-
-
-def _plain(kind: str) -> str:
-    return kind.removeprefix("BOUND_").removeprefix("LOGICAL_").replace("_", " ").lower()
-
-
-@lru_cache(maxsize=1024)
-def _converts(text: str, type_: str) -> bool:
-    if type_ not in _SCALARS - {"DECIMAL"}:
-        return False
-    return converts(text, type_)
+def _limited(tree: Tree, rows: int) -> int:
+    wanted = tree.get("limit_val")
+    if isinstance(wanted, dict) and wanted.get("type") == "CONSTANT_VALUE":
+        return min(rows, int(wanted["constant_integer"]))
+    return rows

@@ -14,6 +14,7 @@ from functools import cache
 import duckdb
 
 from rls.rewrite.functions import reviews
+from tests.fuzz.parameters import bound
 from tests.oracle import quoted
 
 __all__ = ["ORDER_BOUND", "Binder", "Overload", "by_name", "overloads", "texts_for"]
@@ -137,7 +138,7 @@ class Binder:
     def describe(self, query: str) -> Sequence[tuple[str, str]] | None:
         """Names and types of a query's columns, or None where it does not bind."""
         try:
-            relation = self.connection.sql(query)
+            relation = self.connection.sql(query, params=bound(query) or None)
             return list(zip(relation.columns, map(str, relation.types), strict=True)) if relation is not None else None
         except Exception:  # noqa: BLE001 - whatever it is, the text is not one to use
             return None

@@ -252,8 +252,14 @@ class Expressions(ABC):
 
     def _templated(self, templates: tuple[tuple[str, str], ...], scope: Scope) -> str | None:
         """One of (column, template) whose column is in scope."""
-        columns = {name: reference(rel, name) for rel in scope.relations for name, _ in rel.columns}
-        fitting = [template.format(c=columns[name]) for name, template in templates if name in columns]
+        columns = {name: (reference(rel, name), type_) for rel in scope.relations for name, type_ in rel.columns}
+        # A mask may have another type, and not every text that casts is compared with a number.
+        fitting = [
+            template.format(c=columns[name][0])
+            for name, template in templates
+            if name in columns
+            and self.binder.type_of(template.format(c=f"CAST(NULL AS {columns[name][1]})")) is not None
+        ]
         return self.random.choice(fitting) if fitting else None
 
     def call(self, type_: str | None, scope: Scope, depth: int) -> tuple[str, str] | None:
@@ -286,7 +292,24 @@ class Expressions(ABC):
         if ordered and ORDER_BOUND.match(overload.name) and texts:
             suffix = f" ORDER BY {texts[0]}" + (f", {texts[1]}" if len(texts) > 1 and "lambda" not in texts[1] else "")
         type_ = self.binder.type_of(f"{overload.name}({', '.join(probes)})")
-        return (f"{overload.name}({', '.join(texts)}{suffix})", type_) if type_ is not None else None
+        return (self._spelled(overload.name, texts, suffix), type_) if type_ is not None else None
+
+    def _spelled(self, name: str, arguments: list[str], suffix: str) -> str:
+        """A call in one of the ways SQL has: plain, quoted, in capitals, with a schema, as a method."""
+        listed = f"{', '.join(arguments)}{suffix}"
+        match self.random.randrange(20):
+            case 0:
+                return f'"{name}"({listed})'
+            case 1:
+                return f"{name.upper()}({listed})"
+            case 2:
+                return f"main.{name}({listed})"
+            case 3 | 4 if arguments and not suffix and "lambda" not in arguments[0]:
+                return f"({arguments[0]}).{name}({', '.join(arguments[1:])})"
+            case 5:
+                return f"{name} /* a call */ ({listed})"
+            case _:
+                return f"{name}({listed})"
 
     def _argument(self, declared: str, name: str, variable: str, scope: Scope, depth: int) -> tuple[str, str]:
         """An argument, and what stands for it when the call is tried: constants stay, all else is NULL of its type."""

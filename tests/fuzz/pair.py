@@ -16,6 +16,7 @@ from unittest import mock
 import duckdb
 
 from tests.driver import Driver, Refusal
+from tests.fuzz.parameters import bound
 from tests.fuzz.vary import blank, vary
 from tests.oracle import Answer, Rule, quoted, reduce_database, tables_of
 
@@ -31,7 +32,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 class Setting:
     """Who asks, under which policies; `rules` say the same to the oracle.
 
-    `name` is the database's name for callers, and the stem of every file made; `support`, `frozen` and `fixed` are those of `vary`.
+    `name` is the database's name for callers, and the stem of every file made; `support`, `frozen` and `fixed` are those of
+    `vary`; `views` are rules of views.
     """
 
     policies: Path
@@ -42,6 +44,7 @@ class Setting:
     frozen: Collection[tuple[str, ...]] = ()
     fixed: Collection[str] = ()
     seconds: float = 5.0
+    views: Mapping[tuple[str, ...], Rule] = field(default_factory=dict)
 
 
 @dataclass
@@ -78,7 +81,7 @@ class Pair:
 
     def ask(self, sql: str, *, which: int) -> Answer | Refusal:
         """What one of the two databases answers."""
-        return self.drivers[which].ask(sql)
+        return self.drivers[which].ask(sql, parameters=bound(sql))
 
     def disguised(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The oracle in other ways: rows stored in other orders, and without its optimizer, where all that could fail
@@ -126,7 +129,7 @@ class Pair:
                 target.parent.mkdir()
                 blank(self.base, self.setting.rules, target=target, hidden=counts, frozen=self.setting.frozen)
                 self._blanks.append(self._driver(target))
-        return [driver.ask(sql) for driver in self._blanks]
+        return [driver.ask(sql, parameters=bound(sql)) for driver in self._blanks]
 
     def is_visible(self, value: str) -> bool:
         """Whether a text is a value that the principal may see anyhow."""
@@ -170,7 +173,7 @@ def make_pair(base: Path, setting: Setting, *, directory: Path, seed: str, reduc
         if reduced is None:
             copy = directory / f"oracle_{name}" / base.name
             copy.parent.mkdir()
-            copies.append(reduce_database(target, setting.rules, target=copy))
+            copies.append(reduce_database(target, setting.rules, target=copy, views=setting.views))
     if reduced is None and _fingerprint(copies[0]) != _fingerprint(copies[1]):
         return None
     return Pair(base, (databases[0], databases[1]), reduced or copies[0], setting, (modes[0], modes[1]))

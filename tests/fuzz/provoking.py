@@ -14,6 +14,9 @@ PROVOKING: dict[str, tuple[tuple[str, str], ...]] = {
         ("quantity", "10 // {c}"), ("quantity", "7 % {c}"), ("quantity", "{c} * 1000"), ("customer_id", "{c} + 1"),
         ("id", "CAST({c} AS INTEGER)"), ("quantity", "factorial({c})::INTEGER"), ("name", "CASE WHEN {c} LIKE 'SECRET%' THEN 'x'::INTEGER END"),
         ("nums", "list_sum({c})::INTEGER"), ("customer_id", "-{c}"), ("id", "abs({c})::INTEGER"), ("code", "({c}::TINYINT)::INTEGER"),
+        ("place", "{c}.code::INTEGER"), ("place", "{c}['n'].v::INTEGER"), ("place", "struct_extract({c}, 'code')::INTEGER"), ("codes", "{c}[1]::INTEGER"),
+        ("codes", "list_sum(CAST({c} AS INTEGER[]))::INTEGER"), ("kv", "{c}['k']::INTEGER"), ("lines", "{c}[1].num::INTEGER"), ("codes", "[x::INTEGER FOR x IN {c}][1]"),
+        ("place", "struct_values({c})[1]::INTEGER"), ("kv", "map_values({c})[1]::INTEGER"), ("codes", "list_aggregate({c}, 'max')::INTEGER"),
     ),
     "BIGINT": (
         ("cents", "{c} * 1000"), ("cents", "-{c}"), ("part", "date_part({c}, TIMESTAMP '2024-05-06 07:08:09')"), ("id", "{c} + 1"),
@@ -43,6 +46,9 @@ PROVOKING: dict[str, tuple[tuple[str, str], ...]] = {
         ("opted", "{c} = 'true'"), ("doc", "json_exists({c}, '$.a')"), ("rx", "'x' SIMILAR TO {c}"), ("quantity", "100 // {c} > 20"),
         ("label", "CASE WHEN {c} LIKE 'S%' THEN error('s') ELSE true END"), ("age", "{c} = ANY([42, 7])"), ("due", "{c} + 1 > DATE '2024-02-02'"),
         ("doc", "{c}->'$.a' = '1'"), ("note", "({c})::INT < 6"), ("stamp", "{c}::TIMESTAMP < '2024-03-01'"),
+        ("place", "{c}.code = 5"), ("place", "{c}.n.v > 3"), ("codes", "5 = ANY({c})"), ("codes", "list_contains({c}, '5')"), ("kv", "{c}['k'] < 6"),
+        ("kinds", "{c}[1] = 'open'"), ("kinds", "list_contains({c}, 'paid')"), ("lines", "{c}[1].num IN (1, 2)"), ("place", "{c} = {{'code': '5', 'n': {{'v': '6'}}}}"),
+        ("codes", "list_filter({c}, lambda x: x::INT > 3) = ['5']"), ("place", "({c}.code::DATE) > '2024-01-01'"),
     ),
     "DATE": (
         ("stamp", "CAST({c} AS DATE)"), ("stamp", "strptime({c}, '%Y-%m-%d')::DATE"), ("due", "{c} + 1"), ("day", "{c} - 30"),
@@ -57,7 +63,7 @@ PROVOKING: dict[str, tuple[tuple[str, str], ...]] = {
     "INTERVAL": (("wait", "{c} * 2"), ("wait", "{c} + INTERVAL 1 MONTH"), ("joined", "age({c}, TIMESTAMPTZ '2020-01-01 00:00:00+00')")),
     "JSON": (("doc", "{c}::JSON"), ("doc", "json({c})"), ("doc", "{c}->'$.a'"), ("payload", "json_extract({c}, '$.k')")),
     "INTEGER[]": (("nums", "list_transform({c}, lambda x: x + 1)"), ("doc", "NULL"), ("fixed", "CAST({c} AS INTEGER[])"), ("note", "[{c}::INTEGER]")),
-    "VARCHAR[]": (("rx", "regexp_extract_all('abc1', {c})"), ("label", "string_split({c}, 'a')"), ("tags", "list_transform({c}, lambda x: x || '!')")),
+    "VARCHAR[]": (("rx", "regexp_extract_all('abc1', {c})"), ("label", "string_split({c}, 'a')"), ("codes", "list_transform({c}, lambda x: (x::INTEGER)::VARCHAR)"), ("kinds", "{c}::VARCHAR[]"), ("tags", "list_transform({c}, lambda x: x || '!')")),
 }  # fmt: skip
 
 PARTS: dict[str, tuple[tuple[str, str], ...]] = {

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.fuzz.calls import Binder
-from tests.fuzz.clauses import Clauses, Made
+from tests.fuzz.clauses import Made
 from tests.fuzz.expressions import NOWHERE, PATTERNS, TYPES, Rel, Scope, reference
+from tests.fuzz.shapes import Shapes
 from tests.oracle import quoted
 
 __all__ = ["draw_query"]
@@ -41,7 +42,7 @@ def draw_query(
 
 
 @dataclass
-class Queries(Clauses):
+class Queries(Shapes):
     """The generator of queries."""
 
     def statement(self) -> str:
@@ -49,6 +50,8 @@ class Queries(Clauses):
         depth = self.random.choice((1, 1, 2, 2, 2, 3))
         if self.chance(0.35):
             return self._probe()
+        if self.chance(0.35):
+            return self.unusual(depth)
         match self.random.randrange(40):
             case 0 | 1:
                 return self._pivot()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.fuzz.schema import TABLES, VIEWS, Column, Path
+from tests.fuzz.schema import TABLES, Column, Path
 from tests.oracle import Rule, quoted
 from tests.policygen import ROLE, SUBJECT, Generated
 
@@ -22,17 +22,25 @@ _SUPPORT = {("main", "access"), ("main", "staff")}
 # Policies and join conditions read these: they are neither masked nor denied.
 KEYS = frozenset(("id", "tenant_id", "region", "owner", "customer_id", "user_id", "boss_id", "who", "item", "level"))
 
+# Conditions for views, over their own columns.
+VIEW_POLICIES: dict[Path, tuple[str, ...]] = {
+    ("main", "bulk_orders"): ("region = 'EMEA'", "id % 2 = 0 OR customer_id IS NULL"),
+    ("main", "named_orders"): ("name IS NOT NULL AND region <> 'APAC'", "id IN (2, 3, 5, 7)"),
+    ("finance", "accounts"): ("account = '4000'", "entries > 1 OR account IS NULL"),
+}
+
 
 @dataclass
 class Rules:
     """`made` is what the product and the oracle get; `shapes` names the shape of each relation, for people.
 
-    `support` tables may be varied before the others, `frozen` ones must not be varied: policies read hidden rows there.
+    `views` are those of the oracle for views. `support` tables may be varied before the others, `frozen` ones must not be varied: policies read hidden rows there.
     """
 
     made: Generated
     hide: float = 1.0
     shapes: dict[str, str] = field(default_factory=dict)
+    views: dict[Path, Rule] = field(default_factory=dict)
     support: set[Path] = field(default_factory=set)
     frozen: set[Path] = field(default_factory=set)
 
@@ -182,6 +190,26 @@ def _never(make: _Make) -> _Shape:
     return _Shape("false", "false")
 
 
+def _compared(make: _Make) -> _Shape:
+    """Two columns with each other, and with a value."""
+    pairs = (("owner", "region"), ("kind", "ip"), ("name", "zone"), ("account", "owner"), ("label", "region"))
+    found = next(((a, b) for a, b in pairs if a in make.columns and b in make.columns), None)
+    if found is None:
+        return _range(make)
+    user = make.made.attribute("string", "acme")
+    text = "{a} IS DISTINCT FROM {b} AND tenant_id <> {who}".format(a=found[0], b=found[1], who="{who}")
+    return _Shape(text.format(who=user), text.format(who="'acme'"))
+
+
+def _coalesced(make: _Make) -> _Shape:
+    column = make.any_of("owner", "region", "user_id")
+    if make.columns[column].type != "VARCHAR":
+        return _nulls(make)
+    user = make.made.attribute("string", "acme")
+    text = "coalesce({c}, tenant_id) = {who} OR upper(tenant_id) = 'INITECH'"
+    return _Shape(text.format(c=column, who=user), text.format(c=column, who="'acme'"))
+
+
 def _missing(make: _Make) -> _Shape:
     name = f"a{len(make.made.declared)}"
     make.made.declared[name] = {"type": "string"}  # and no value in the token
@@ -210,6 +238,8 @@ SHAPES: dict[str, Callable[[_Make], _Shape]] = {
     "case": _case,
     "enum": _enum,
     "negation": _negation,
+    "compared": _compared,
+    "coalesced": _coalesced,
     "always": _always,
     "never": _never,
     "missing": _missing,
@@ -245,9 +275,16 @@ def draw_rules(source: random.Random, *, shapes: list[str] | None = None, hide: 
                 if not shapes and source.random() < 0.06:
                     drawn = [source.choice(("always", "never", "missing"))]
                 _decide(rules, _Make(rules.made, path, source), drawn, source)
-    for path in VIEWS:
-        # Without a rule of its own: a view shows what its relations show.
+    for path, policies in VIEW_POLICIES.items():
         rules.shapes[path[-1]] = "view"
+        # Without a rule of its own a view shows what its relations show.
+        if source.random() < 0.35:
+            using = source.choice(policies)
+            rules.made.documents.append(
+                {"relation": ".".join(p for p in path if p != "main"), "policies": [{"name": "v", "using": using}]}
+            )
+            rules.views[path] = Rule(using)
+            rules.shapes[path[-1]] = "view with a policy"
     _settle_support(rules)
     return rules
 
@@ -257,20 +294,26 @@ def _decide(rules: Rules, make: _Make, names: list[str], source: random.Random) 
         _Shape("who = user.subject", f"who = '{SUBJECT}'") if name == "own" else SHAPES[name](make) for name in names
     ]
     restrictive = len(shapes) == 2 and source.random() < 0.5
-    policies: list[dict[str, Any]] = [{"name": "p0", "using": shapes[0].using}]
+    # Without a permissive policy nothing is seen.
+    alone = len(shapes) == 1 and names != ["own"] and source.random() < 0.02
+    policies: list[dict[str, Any]] = [
+        {"name": "p0", "using": shapes[0].using} | ({"as": "restrictive"} if alone else {})
+    ]
     if len(shapes) == 2:
         policies.append({"name": "p1", "using": shapes[1].using} | ({"as": "restrictive"} if restrictive else {}))
-    if source.random() < 0.3:
+    if source.random() < 0.3 and not alone:
         policies[0]["to"] = [ROLE]
         policies.append({"name": "others", "to": ["other"], "using": "true"})
     joined = (" AND " if restrictive else " OR ").join(f"(({shape.predicate}) IS TRUE)" for shape in shapes)
+    if alone:
+        joined = "false"
     document: dict[str, Any] = {"relation": ".".join(p for p in make.path if p != "main"), "policies": policies}
     columns, denied, masks, labels = _columns(make, source, rules.hide)
     if columns:
         document["columns"] = columns
     rules.made.documents.append(document)
     rules.made.rules[make.path] = Rule(joined, frozenset(denied), masks, frozenset(labels))
-    rules.shapes[make.path[-1]] = (" and " if restrictive else " or ").join(names)
+    rules.shapes[make.path[-1]] = ("only " if alone else "") + (" and " if restrictive else " or ").join(names)
     for shape in shapes:
         rules.support |= shape.reads
 
@@ -283,7 +326,15 @@ def _columns(
     masks: dict[str, str] = {}
     labels: set[str] = set()
     for column in TABLES[make.path]:
-        if make.path in _SUPPORT or column.name in KEYS:
+        if make.path in _SUPPORT:
+            continue
+        if column.name in KEYS:
+            # A policy's own column may be masked: filters see what it hides.
+            if column.type == "VARCHAR" and source.random() < 0.03 * hide:
+                masks[column.name] = source.choice(("'***'", f"left({quoted(column.name)}, 1)", "region || '!'"))
+                if masks[column.name] == "region || '!'" and "region" not in make.columns:
+                    masks[column.name] = "'?'"
+                columns[column.name] = {"mask": masks[column.name]}
             continue
         if source.random() < 0.03 * hide:
             denied.add(column.name)

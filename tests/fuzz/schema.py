@@ -25,6 +25,11 @@ ENUMS = {
 }
 
 
+# Text inside nested values, which an engine may take out and cast before it filters.
+PLACE = "STRUCT(code VARCHAR, n STRUCT(v VARCHAR))"
+LINES = "STRUCT(num VARCHAR, kind order_status)[]"
+
+
 @dataclass(frozen=True)
 class Column:
     """`values` are SQL expressions of the type to draw from; none means the row's number."""
@@ -64,6 +69,9 @@ TABLES: Mapping[Path, tuple[Column, ...]] = {
         Column("payload", "JSON", _texts('{"k": 1}', '{"k": null, "l": [1, 2]}', "[]", "NULL")),
         Column("detail", "STRUCT(a INTEGER, b VARCHAR)", ("{'a': 1, 'b': 'x'}", "{'a': 2, 'b': NULL}", "NULL")),
         Column("score", "DOUBLE", ("1.5", "-2.25", "0.1", "NULL")),
+        Column("place", PLACE, ("{'code': '5', 'n': {'v': '6'}}", "{'code': '17', 'n': {'v': NULL}}", "NULL")),
+        Column("codes", "VARCHAR[]", ("['5', '17']", "['3']", "[]", "NULL")),
+        Column("kinds", "order_status[]", ("['open', 'paid']", "[]", "[NULL, 'returned']", "NULL")),
     ),
     ("main", "customers"): (
         Column("id", "INTEGER"),
@@ -78,6 +86,7 @@ TABLES: Mapping[Path, tuple[Column, ...]] = {
         Column("raw", "BLOB", ("'\\x41\\x42'", "''", "'abc'", "NULL")),
         Column("zone", "VARCHAR", _texts("UTC", "Europe/Paris", "Asia/Tokyo")),
         Column("age", "VARCHAR", _texts("42", "7", "31")),
+        Column("kv", "MAP(VARCHAR, VARCHAR)", ("MAP {'k': '5'}", "MAP {}", "MAP {'k': '17', 'l': NULL}", "NULL")),
     ),
     ("main", "events"): (
         Column("id", "BIGINT"),
@@ -97,6 +106,7 @@ TABLES: Mapping[Path, tuple[Column, ...]] = {
         Column("uid", "UUID", ("'0190163d-8694-739b-aea5-966c26f8ad91'", "'00000000-0000-0000-0000-000000000001'")),
         Column("part", "VARCHAR", _texts("month", "day", "hour")),
         Column("num", "VARCHAR", _texts("1", "20", "3.5")),
+        Column("lines", LINES, ("[{'num': '1', 'kind': 'paid'}]", "[{'num': NULL, 'kind': NULL}, NULL]", "[]", "NULL")),
     ),
     ("finance", "ledger"): (
         Column("id", "INTEGER"),
@@ -141,6 +151,10 @@ TABLES: Mapping[Path, tuple[Column, ...]] = {
 
 VIEWS = {
     ("main", "bulk_orders"): "SELECT id, customer_id, region, label, note, amount FROM main.orders WHERE quantity > 1",
+    ("main", "named_orders"): "SELECT b.id, b.note, b.region, c.name, c.age FROM bulk_orders AS b "
+    "LEFT JOIN customers AS c ON b.customer_id = c.id",
+    ("finance", "accounts"): "SELECT account, count(id) AS entries, max(cents) AS most, min(memo) AS memo "
+    "FROM finance.ledger GROUP BY account",
 }
 
 

@@ -38,8 +38,18 @@ _SECRETS = (
     "'{\"a\": '", "'2024-13-45'", "'('", "'[a-'", "'Mars/Olympus'", "'fortnight'", "'true'", "'5'",
 )  # fmt: skip
 _LABELS = ("SECRET LABEL", "", "0 first", "zzz last", "Ärger")
+_NESTED = {
+    "STRUCT(code VARCHAR, n STRUCT(v VARCHAR))": (
+        "{'code': 'SECRET', 'n': {'v': '1e400'}}", "{'code': '', 'n': NULL}", "{'code': NULL, 'n': {'v': 'SECRET'}}",
+    ),
+    "MAP(VARCHAR, VARCHAR)": ("MAP {'k': 'SECRET'}", "MAP {'k': ''}", "MAP {'SECRET': '1'}"),
+    "VARCHAR[]": ("['SECRET']", "['5', 'SECRET', NULL]", "['99999999999999999999999']"),
+}  # fmt: skip
 _DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
-_ENUM = re.compile(r"ENUM\((.*)\)", re.DOTALL)
+_ENUM = re.compile(r"ENUM\(((?:'(?:[^']|'')*'(?:, )?)*)\)")
+_ENUM_INSIDE = re.compile(r"ENUM\('(?:[^']|'')*'(?:, '(?:[^']|'')*')*\)")
+_ENUM_LIST = re.compile(r"(ENUM\('(?:[^']|'')*'(?:, '(?:[^']|'')*')*\))\[\]")
+_LINES = re.compile(r"STRUCT\(num VARCHAR, kind (ENUM\('(?:[^']|'')*'(?:, '(?:[^']|'')*')*\))\)\[\]")
 
 
 @dataclass(frozen=True)
@@ -248,9 +258,14 @@ def _drawn(draw: _Draw) -> str:
 def _provoking(type_: str, rows: int) -> list[str]:
     if (found := _ENUM.fullmatch(type_)) is not None:
         return [f"CAST('{label}' AS {type_})" for label in _LABELS if f"'{label}'" in found[1]]
+    if (found := _ENUM_LIST.fullmatch(type_)) is not None:
+        return [f"[CAST('{label}' AS {found[1]}), NULL]" for label in _LABELS if f"'{label}'" in found[1]]
+    if (found := _LINES.fullmatch(type_)) is not None:
+        known = [label for label in _LABELS if f"'{label}'" in found[1]]
+        return [f"[{{'num': 'SECRET', 'kind': CAST('{label}' AS {found[1]})}}]" for label in known]
     if "ENUM(" in type_:
         return []
-    literals = EXTREMES.get(_ALIASES.get(type_, type_), ())
+    literals = (*EXTREMES.get(_ALIASES.get(type_, type_), ()), *_NESTED.get(type_, ()))
     if (decimal := _DECIMAL.fullmatch(type_)) is not None:
         digits, scale = int(decimal[1]), int(decimal[2])
         top = "9" * (digits - scale) + ("." + "9" * scale if scale else "")
@@ -265,12 +280,15 @@ def _provoking(type_: str, rows: int) -> list[str]:
 
 
 def _retyped(type_: str, column: str, rule: Rule, draw: _Draw) -> str:
-    """An ENUM gets more labels, in another order, unless its labels are public."""
-    found = _ENUM.fullmatch(type_)
-    if found is None or column in rule.labels or draw.mode == "benign":
+    """An ENUM, alone or inside another type, gets more labels, in another order, unless its labels are public."""
+    if column in rule.labels or draw.mode == "benign":
         return type_
-    labels = re.findall(r"'(?:[^']|'')*'", found[1])
-    labels += [f"'{label}'" for label in draw.random.sample(_LABELS, draw.random.randint(1, len(_LABELS)))]
-    labels = list(dict.fromkeys(labels))
-    draw.random.shuffle(labels)
-    return f"ENUM({', '.join(labels)})"
+
+    def more(found: re.Match[str]) -> str:
+        labels = re.findall(r"'(?:[^']|'')*'", found[0])
+        labels += [f"'{label}'" for label in draw.random.sample(_LABELS, draw.random.randint(1, len(_LABELS)))]
+        labels = list(dict.fromkeys(labels))
+        draw.random.shuffle(labels)
+        return f"ENUM({', '.join(labels)})"
+
+    return _ENUM_INSIDE.sub(more, type_)

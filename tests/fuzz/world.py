@@ -86,6 +86,7 @@ def make_world(seed: str, directory: Path, options: Options) -> World | None:
         frozen=rules.frozen,
         fixed=KEYS,
         seconds=options.seconds,
+        views=rules.views,
     )
     pair = make_pair(base, setting, directory=directory, seed=seed)
     if pair is None:

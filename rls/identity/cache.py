@@ -1,0 +1,132 @@
+"""Tokens that were verified a moment ago → their principals, at the price of a hash and a look-up.
+
+Takes tokens; returns what `verify` would, or raises TokenRejected like it. It owns the promise that nothing passes from
+the cache which would not pass without it: an entry holds only between the times its claims hold, under the keys and the
+revocations it was verified under, and for `RECHECK` seconds at most. An identity is never exchanged: whoever loads
+another one makes another `Verifier`.
+
+The key is the SHA-256 of the token's bytes. The token itself as a key would be some 0.5 µs cheaper, and would keep live
+tokens in memory for as long as they are valid; of a hash, nothing can be replayed. Looking a hash up needs no comparison
+in constant time: who could use the time to learn bits of stored hashes still has no token with such a hash.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from hashlib import sha256
+
+from rls.errors import TokenRejected
+from rls.identity.declared import Identity
+from rls.identity.key_sets import RemoteKeys
+from rls.identity.principal import Principal
+from rls.identity.verify import Verified, check_standing, read_token, use_up
+
+__all__ = ["Admission", "Verifier"]
+
+SIZE = 10_000
+# In seconds: what no change of keys or revocations announces (a key set that is too old by now) is noticed after that.
+RECHECK = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A token that a `Verifier` has let in, kept by a session; made by nobody else."""
+
+    token: str
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    principal: Principal
+    since: float
+    until: float
+    revocations: bytes
+    key_set: RemoteKeys | None
+    generation: int
+
+
+class Verifier:
+    """Verifies tokens against one identity and remembers them. Safe to share between threads; hits take no lock."""
+
+    def __init__(self, identity: Identity, *, size: int = SIZE) -> None:
+        self.identity = identity
+        self._size, self._longest = size, identity.max_bytes
+        self._entries: dict[bytes, _Entry] = {}
+        self._stamp = identity.revocations.stamp
+        self._adding = threading.Lock()
+        for issuer in identity.issuers.values():
+            if issuer.key_set is not None:
+                issuer.key_set.prefetch()
+
+    def verify(self, token: object, *, now: float) -> Principal:
+        """The principal of a token at `now` (Unix time in seconds); see `verify_token`. Raises TokenRejected."""
+        if type(token) is str and len(token) <= self._longest and token.isascii():
+            key = sha256(token.encode()).digest()
+            entry = self._entries.get(key)
+            # A time that is no number is neither before nor after anything, and so passes nothing.
+            if (
+                entry is not None
+                and entry.since <= now < entry.until
+                and entry.revocations == self._stamp()
+                and (entry.key_set is None or entry.generation == entry.key_set.generation)
+            ):
+                return entry.principal
+            return self._verify(token, key, now)
+        # Raises: there is no such token.
+        return read_token(token, self.identity, now=now).principal
+
+    def admit(self, token: object, *, now: float) -> Admission:
+        """Let a token in for a session: verify it, and take its single use, if it has only one. Raises TokenRejected."""
+        return Admission(str(token), self.verify(token, now=now))
+
+    def resume(self, admission: Admission, *, now: float) -> Principal:
+        """The principal of a session's token for its next query; raises TokenRejected once the token is not valid.
+
+        The admission may be another verifier's, of an identity that was reloaded since.
+        """
+        try:
+            return self.verify(admission.token, now=now)
+        except TokenRejected as error:
+            if error.reason != "used":
+                raise
+        # Its one use was this session's.
+        verified = read_token(admission.token, self.identity, now=now)
+        check_standing(verified, self.identity, token=admission.token)
+        return verified.principal
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._adding:
+            self._entries.clear()
+
+    def _verify(self, token: str, key: bytes, now: float) -> Principal:
+        # Before the token is read: what changes meanwhile makes the entry worthless, not valid.
+        stamp = self._stamp()
+        generations = {
+            name: issuer.key_set.generation
+            for name, issuer in self.identity.issuers.items()
+            if issuer.key_set is not None
+        }
+        verified = read_token(token, self.identity, now=now)
+        check_standing(verified, self.identity, token=token)
+        use_up(verified, self.identity, now=now)
+        self._keep(key, verified, stamp, generations.get(verified.issuer.name, 0), now)
+        return verified.principal
+
+    def _keep(self, key: bytes, verified: Verified, stamp: bytes, generation: int, now: float) -> None:
+        issuer = verified.issuer
+        if issuer.single_use:
+            return
+        longest = RECHECK if issuer.introspection is None else min(RECHECK, issuer.introspection.remember)
+        until = min(verified.until, now + longest)
+        # A clock that is set back must not make the entry last longer.
+        since = max(verified.since, now - longest)
+        entry = _Entry(verified.principal, since, until, stamp, issuer.key_set, generation)
+        with self._adding:
+            self._entries.pop(key, None)
+            while len(self._entries) >= self._size:
+                # The oldest: who makes many tokens drops many, and costs everybody else a verification each.
+                del self._entries[next(iter(self._entries))]
+            self._entries[key] = entry

@@ -64,7 +64,8 @@ class Shown:
 def shown_to_verify(sql: str, principal: Any, setting: Setting) -> list[Shown]:
     """Every text that the rewrite of a query showed to `verify`: the query, and those that list a PIVOT's values."""
     import rls.rewrite.verify as verification
-    from rls.rewrite.guard import guard
+    from rls.rewrite.barrier import lower
+    from rls.rewrite.guard import draft
 
     original, calls = verification.verify, []
 
@@ -74,7 +75,7 @@ def shown_to_verify(sql: str, principal: Any, setting: Setting) -> list[Shown]:
         return outcome
 
     with mock.patch.object(verification, "verify", verify):
-        guard(sql, principal, setting.policies, setting.catalog)
+        lower(draft(sql, principal, setting.policies, setting.catalog))
     return calls
 
 

@@ -41,7 +41,7 @@ def pushed_conditions(plan: Any, tables: Mapping[str, Relation]) -> dict[str, tu
     """Conditions for each of `tables` (name in the plan → the relation it stands for), written over the relation's
     name. A table that is scanned more than once gets what all of its scans have in common."""
     found: dict[str, list[str]] = {}
-    stack: list[Any] = [plan]
+    stack: list[Any] = [plan or []]
     while stack:
         tree = stack.pop()
         if isinstance(tree, list):

@@ -113,7 +113,7 @@ def run_corpora(
                     _tell(asked, faults, out)
     for kind, count in sorted(counts.items()):
         print(f"{count:>6}  {kind}")
-    print(f"{counts.total() - faults.total()} passed, {faults.total()} failed")
+    print(f"seed {seed}: {counts.total() - faults.total()} passed, {faults.total()} failed")
     return 1 if faults else 0
 
 

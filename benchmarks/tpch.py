@@ -19,7 +19,6 @@ from benchmarks.cases import CASES
 __all__ = ["POLICIES", "TPCHMissing", "as_written", "build_tpch", "by_hand"]
 
 POLICIES = CASES / "tpch" / "policies"
-_TABLES = CASES / "tpch" / "tables.sql"
 _RELATION = re.compile(r"\{(\w+)(?: (\w+))?\}")
 
 
@@ -72,7 +71,8 @@ def build_tpch(directory: Path, *, scale: float) -> Path:
         arguments = ["parquet", "--scale-factor", f"{scale:g}", "--output-dir", str(parquet)]
         subprocess.run([str(command), *arguments], check=True, capture_output=True)
         with duckdb.connect(str(made)) as connection:
-            text = _TABLES.read_text(encoding="utf-8")
-            connection.execute(text.replace("{parquet}", str(parquet).replace("'", "''")))
+            for name in ("tables.sql", "rows.sql"):
+                text = (CASES / "tpch" / name).read_text(encoding="utf-8")
+                connection.execute(text.replace("{parquet}", str(parquet).replace("'", "''")))
         made.rename(target)
     return target

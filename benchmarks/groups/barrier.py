@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -16,6 +15,7 @@ import duckdb
 from benchmarks.answers import compare_rows
 from benchmarks.cases import choose, load_cases, read_case_file
 from benchmarks.measure import Measurement, time_in_turn
+from benchmarks.options import Options
 from benchmarks.tpch import POLICIES, as_written, build_tpch, by_hand
 from rls.engines.lockdown import open_locked
 from rls.engines.read_catalog import read_catalog
@@ -23,20 +23,25 @@ from rls.identity import load_personas
 from rls.policy.load import load_policies
 from rls.rewrite.guard import guard
 
-__all__ = ["measure_barrier"]
+__all__ = ["measure_barrier", "measure_lookups"]
 
 HAND, GUARDED = "by hand", "guarded"
 MEMORY = 8 << 30
 ATTACHED = "data"
-# Group → its cases, and how many times the rounds: look-ups take a millisecond, TPC-H's queries a hundred.
-SUITES = {"barrier": ("tpch/queries", 1), "lookups": ("tpch/lookups", 5)}
 
 
-def measure_barrier(
-    groups: tuple[str, ...], directory: Path, *, scale: float, rounds: int, wanted: tuple[str, ...]
-) -> Iterator[Measurement]:
-    """TPC-H's queries and the look-ups for each variant of the policy. Raises `WrongAnswer`, `TPCHMissing`."""
-    database = build_tpch(directory, scale=scale)
+def measure_barrier(options: Options) -> Iterator[Measurement]:
+    """TPC-H's queries for each variant of the policy. Raises `WrongAnswer`, `TPCHMissing`."""
+    yield from _measure("barrier", "tpch/queries", options, factor=1)
+
+
+def measure_lookups(options: Options) -> Iterator[Measurement]:
+    """Point look-ups and key ranges: a millisecond each, where TPC-H's queries take a hundred, so with more rounds."""
+    yield from _measure("lookups", "tpch/lookups", options, factor=5)
+
+
+def _measure(group: str, file: str, options: Options, *, factor: int) -> Iterator[Measurement]:
+    database = build_tpch(options.directory, scale=options.tpch_scale)
     policies = load_policies(POLICIES, keys="none")
     personas = load_personas(POLICIES / "personas.yaml", policies.identity)
     with ExitStack() as closed:
@@ -48,20 +53,18 @@ def measure_barrier(
         connections = {hidden: opened(hide_statistics=hidden) for hidden in (False, True)}
         catalog = read_catalog(connections[False], ATTACHED, name="tpch")
         for variant in read_case_file("tpch/barrier")["variant"]:
-            for group in groups:
-                file, factor = SUITES[group]
-                for case in choose(load_cases(file), wanted):
-                    guarded = guard(as_written(case.sql), personas[variant["name"]], policies, catalog)
-                    hand = by_hand(case.sql, variant["hand"], ATTACHED)
-                    values = {**guarded.parameters, **case.parameters}
-                    calls = {
-                        HAND: _runs(connections[False], hand, values),
-                        GUARDED: _runs(connections[guarded.hide_statistics], guarded.sql, values),
-                    }
-                    name = f"{variant['name']}: {case.name}"
-                    checked = compare_rows(name, calls[GUARDED](), calls[HAND]())
-                    timings = time_in_turn(calls, rounds=rounds * factor)
-                    yield Measurement.of(group, name, GUARDED, timings, floor=HAND, checked=checked)
+            for case in choose(load_cases(file), options.wanted):
+                guarded = guard(as_written(case.sql), personas[variant["name"]], policies, catalog)
+                hand = by_hand(case.sql, variant["hand"], ATTACHED)
+                values = {**guarded.parameters, **case.parameters}
+                calls = {
+                    HAND: _runs(connections[False], hand, values),
+                    GUARDED: _runs(connections[guarded.hide_statistics], guarded.sql, values),
+                }
+                name = f"{variant['name']}: {case.name}"
+                checked = compare_rows(name, calls[GUARDED](), calls[HAND]())
+                timings = time_in_turn(calls, rounds=options.rounds * factor, seconds=options.seconds)
+                yield Measurement.of(group, name, timings, what=GUARDED, floor=HAND, checked=checked)
 
 
 def _runs(

@@ -39,6 +39,7 @@ LIBRARIES = {
     "ruamel": ("rls.yaml_source",),
     "pyarrow": ("rls.engines",),
     "pandas": ("rls.result",),
+    "pytest": ("rls.lab.pytest_plugin",),
     "rich": ("rls.cli",),
     "click": ("rls.cli",),
 }

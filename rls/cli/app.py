@@ -22,8 +22,10 @@ __all__ = ["COMMANDS", "LazyGroup", "cli", "main", "run"]
 COMMANDS = {
     "demo": ("rls.cli.demo:demo", "See it work: a warehouse, three people, five questions, two attacks."),
     "check": ("rls.cli.check:check", "Check a policy directory against a database."),
+    "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) of a policy directory."),
     "explain": ("rls.cli.explain:explain", "Show what a query becomes for a persona, and why; reads no data."),
     "query": ("rls.cli.query:query", "Run a query as the holder of a token."),
+    "schema": ("rls.cli.schema:schema", "JSON Schemas of the YAML files, so that editors complete and check them."),
     "token": ("rls.cli.token:token", "Mint and inspect tokens."),
 }
 

@@ -16,7 +16,6 @@ import duckdb
 
 import fixtures
 from benchmarks.cases import CASES, Case, load_cases, read_case_file
-from benchmarks.tpch import as_written
 from rls.audit.record import AuditRecord
 from rls.catalog import Catalog
 from rls.engine import Engine
@@ -87,7 +86,7 @@ def open_suite(name: str, directory: Path, *, scale: float) -> Iterator[tuple[Se
     else:
         person = "clustered" if name == "tpch" else "explorer"
         setting = Setting(_empty_database(name, directory), CASES / name / "policies", person)
-        cases = [Case(c.name, as_written(c.sql)) for c in load_cases(f"{name}/queries")]
+        cases = load_cases(f"{name}/queries")
     with setting.open() as engine:
         yield setting, engine, engine.catalog, cases
 

@@ -37,7 +37,7 @@ def measure_policies(options: Options) -> Iterator[Measurement]:
         READ: partial(_read, many_files),
         LOAD: lambda: load_policies(many_files, keys="none"),
     }
-    loading = time_in_turn(calls, rounds=min(options.rounds, 3), seconds=options.seconds)
+    loading = time_in_turn(calls, rounds=1, seconds=options.seconds)
     yield Measurement.of("policies", case, loading, what=LOAD, floor=READ)
 
     catalogs = {ONE: make_catalog(1), MANY: make_catalog(largest["relations"])}

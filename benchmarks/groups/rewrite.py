@@ -39,7 +39,9 @@ def measure_rewrite(options: Options) -> Iterator[Measurement]:
                     checked = check_reuse(name, case, engine, setting.token)
                     calls = _calls(case, setting, engine, catalog, parser)
                     filtered = sorted(r for r, g in engine.guard(setting.token, case.sql).grants.items() if g.predicate)
-                    elsewhere = {f"peer {p.name}": p.rewriting(case.sql, filtered) for p in peers}
+                    asked = {f"peer {p.name}": p.rewriting(case.sql, filtered) for p in peers}
+                    options.skipped += [f"{peer} refuses {name}" for peer, sample in asked.items() if sample is None]
+                    elsewhere = {peer: sample for peer, sample in asked.items() if sample is not None}
                     timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds, elsewhere=elsewhere)
                     for what in (PRINT, SERIALIZE, PURE, COLD, *elsewhere):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=PARSE)

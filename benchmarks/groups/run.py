@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from benchmarks.answers import WrongAnswer
-from benchmarks.cases import Case, choose, load_cases, read_case_file
+from benchmarks.cases import Case, as_written, choose, load_cases, read_case_file
 from benchmarks.measure import Measurement, time_in_turn
 from benchmarks.options import Options
 from benchmarks.settings import warehouse_setting
@@ -82,7 +82,7 @@ def _calls(
 
 def _rule(entry: dict[str, Any]) -> Rule:
     return Rule(
-        entry["predicate"],
+        as_written(entry["predicate"]),
         denied=frozenset(entry.get("denied", ())),
         masks=entry.get("masks", {}),
         labels=frozenset(entry.get("labels", ())),

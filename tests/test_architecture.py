@@ -38,6 +38,7 @@ LIBRARIES = {
     "cryptography": ("rls.identity", "rls.audit.signing"),
     "pydantic": ("rls.identity.model", "rls.policy.model", "rls.audit.model", "rls.yaml_model", "rls.lab.suite_model", "rls.lab.prove.model"),
     "ruamel": ("rls.yaml_source",),
+    "opentelemetry": ("rls.audit.telemetry",),
     "pyarrow": ("rls.engines",),
     "pandas": ("rls.result",),
     "pytest": ("rls.lab.pytest_plugin",),

@@ -37,7 +37,8 @@ def bars_over_time(buckets: Sequence[tuple[str, Mapping[str, int]]], *, title: s
     every = max(1, len(buckets) // 6)
     for index in range(0, len(buckets), every):
         at = _LEFT + index * width
-        parts.append(f'<text x="{at:.1f}" y="{_HEIGHT + 18}">{escape(buckets[index][0])}</text>')
+        if at < _WIDTH - 100:  # what a label takes
+            parts.append(f'<text x="{at:.1f}" y="{_HEIGHT + 18}">{escape(buckets[index][0])}</text>')
     return "".join([*parts, "</svg>"])
 
 

@@ -24,13 +24,13 @@ STYLE = (
 *{box-sizing:border-box}body{margin:0;background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1040px;margin:0 auto;padding:32px 24px 64px}h1{font-size:26px;margin:0}h2{font-size:18px;margin:0 0 12px}
 section{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:20px 24px;margin-top:20px;
-overflow-x:auto}.dim{color:var(--dim)}.tiles{display:flex;flex-wrap:wrap;gap:12px;margin-top:20px}
-.tile{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:12px 18px;flex:1 1 120px}
-.tile b{display:block;font-size:24px;font-weight:600;font-variant-numeric:tabular-nums}
+overflow-x:auto}.dim{color:var(--dim)}.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(106px,1fr));gap:12px;margin-top:20px}
+.tile{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:10px 14px;flex:1 1 96px}
+.tile b{display:block;font-size:21px;font-weight:600;font-variant-numeric:tabular-nums}
 .tile i{display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:6px}
 table{border-collapse:collapse;width:100%;font-size:14px}th,td{text-align:left;padding:6px 14px 6px 0;
 border-bottom:1px solid var(--line);vertical-align:top}thead th{color:var(--dim);font-weight:500;white-space:nowrap}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.t{white-space:nowrap;color:var(--dim)}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.t{white-space:nowrap;color:var(--dim)}td.s{white-space:nowrap}
 code{font:13px/1.45 ui-monospace,monospace;overflow-wrap:anywhere}svg{width:100%;height:auto;display:block}
 svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .end{text-anchor:end}svg .grid{stroke:var(--line)}
 svg .hit{fill:transparent}svg g:hover .hit{fill:var(--line)}
@@ -69,7 +69,7 @@ def report_html(report: Report, *, title: str = "Audit report") -> str:
 
 def _tiles(report: Report) -> str:
     tiles = [("attempts", f"{report.attempts:,}", ""), ("principals", f"{len(report.subjects):,}", "")]
-    tiles.append(("rows handed out", f"{report.rows:,}", ""))
+    tiles.append(("rows", f"{report.rows:,}", ""))
     tiles += [(name, f"{report.outcomes[name]:,}", name) for name in OUTCOME_ORDER if name in report.outcomes]
     made = (
         f'<div class="tile">{f"""<i class="o-{name}"></i>""" if name else ""}{escape(label)}<b>{number}</b></div>'
@@ -90,14 +90,14 @@ def _unusual(report: Report) -> str:
             f'<span class="kind">{escape(KIND_WORDS[unusual.kind])}</span>',
             escape(unusual.subject or "—"),
             escape(unusual.message),
-            f"<code>{escape(unusual.audit_ids[0][:12])}</code>",
+            escape(unusual.audit_ids[0][:8]),
             _minute(unusual.time),
         )
         for unusual in report.unusual
     ]
     if not rows:
         return _section("Unusual", '<p class="good">Nothing unusual.</p>')
-    return _section("Unusual", _table(("", "principal", "what", "first record", "when"), rows, times=(4,)))
+    return _section("Unusual", _table(("", "principal", "what", "record", "when"), rows, times=(3, 4), whole=(0, 1)))
 
 
 def _who_saw_what(report: Report) -> str:
@@ -142,7 +142,7 @@ def _refused(report: Report) -> str:
         )
         for r in report.refused
     ]
-    latest = _table(("when", "principal", "outcome", "query"), rows, times=(0,))
+    latest = _table(("when", "principal", "outcome", "query"), rows, times=(0,), whole=(1, 2))
     return _section("Refused", f'{codes}<p class="dim">The latest:</p>{latest}')
 
 
@@ -160,10 +160,15 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = (), times: Sequence[int] = ()
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Sequence[int] = (),
+    times: Sequence[int] = (),
+    whole: Sequence[int] = (),
 ) -> str:
-    """A table of cells that are markup already."""
-    kinds = {**dict.fromkeys(numbers, ' class="n"'), **dict.fromkeys(times, ' class="t"')}
+    """A table of cells that are markup already; the columns in `whole` do not break."""
+    kinds = {i: f' class="{name}"' for name, places in (("n", numbers), ("t", times), ("s", whole)) for i in places}
     top = "".join(f"<th{kinds.get(i, '')}>{escape(name)}</th>" for i, name in enumerate(head))
     body = "".join(
         "<tr>" + "".join(f"<td{kinds.get(i, '')}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>" for row in rows

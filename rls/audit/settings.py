@@ -43,6 +43,7 @@ class AuditSettings:
     rotate_bytes: int = 64 << 20
     heads: tuple[int, float] = (1_000, 60.0)
     anchor: Path | None = None
+    opentelemetry: bool = False
 
 
 def load_settings(directory: Path, *, environment: Mapping[str, str] | None = None) -> AuditSettings:
@@ -141,6 +142,7 @@ def _settings(content: AuditFile, keys: _Keys) -> AuditSettings:
         rotate_bytes=content.rotate_bytes,
         heads=(content.heads.records, float(content.heads.seconds)),
         anchor=None if content.anchor is None else keys.base / content.anchor,
+        opentelemetry=content.opentelemetry,
     )
 
 

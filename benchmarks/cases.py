@@ -1,16 +1,22 @@
-"""`cases/*.toml` → what is measured. Texts, parameters and people are data; nothing here runs anything."""
+"""`cases/*.toml` → what is measured. Texts, parameters and people are data; nothing here runs anything.
+
+In a text, `{orders}` is a relation and `{orders o}` one with an alias: read as it is, or as the sub-query that an
+expert would write there by hand.
+"""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CASES", "Case", "choose", "load_cases", "read_case_file"]
+__all__ = ["CASES", "Case", "as_written", "choose", "load_cases", "read_case_file"]
 
 CASES = Path(__file__).parent / "cases"
+_RELATION = re.compile(r"\{(\w+)(?: (\w+))?\}")
 
 
 @dataclass(frozen=True)
@@ -18,9 +24,41 @@ class Case:
     """One query: `like` says which well-known one it resembles, `parameters` are the caller's own."""
 
     name: str
-    sql: str
+    template: str
     like: str = ""
     parameters: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def sql(self) -> str:
+        """The text as a caller writes it."""
+        return as_written(self.template)
+
+    def by_hand(self, selects: Mapping[str, str], database: str) -> str:
+        """The text with `selects` (relation → SELECT, a template too) in place of relations, and all names in full.
+
+        >>> case = Case("", "SELECT * FROM {orders o}, {nation}")
+        >>> print(case.by_hand({"orders": "SELECT * FROM {orders} WHERE id < 7"}, "data"))
+        SELECT * FROM (SELECT * FROM "data".main.orders AS orders WHERE id < 7) AS o, "data".main.nation AS nation
+        """
+
+        def full(found: re.Match[str]) -> str:
+            return f'"{database}".main.{found[1]} AS {found[2] or found[1]}'
+
+        def replaced(found: re.Match[str]) -> str:
+            if found[1] not in selects:
+                return full(found)
+            return f"({_RELATION.sub(full, selects[found[1]])}) AS {found[2] or found[1]}"
+
+        return _RELATION.sub(replaced, self.template)
+
+
+def as_written(template: str) -> str:
+    """A template as a caller writes it.
+
+    >>> as_written("SELECT * FROM {orders o}, {nation}")
+    'SELECT * FROM orders o, nation'
+    """
+    return _RELATION.sub(lambda found: " ".join(filter(None, found.groups())), template)
 
 
 def load_cases(name: str) -> list[Case]:

@@ -13,8 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 __all__ = ["Measurement", "Timing", "cpu_with_children", "run_process", "time_in_turn"]
@@ -50,7 +52,8 @@ class Measurement:
     """One line of the report: what was measured, beside its floor in the same rounds.
 
     Times are milliseconds per call: `cpu` and `floor_cpu` the fastest sample's, `median`, `p95`, `p99` of all samples'
-    CPU, `wall` the median by the clock on the wall. `checked` says what was compared before the time counted.
+    CPU, `wall` the median by the clock on the wall. `size` is the place in a series (characters, rows, threads).
+    `checked` says what was compared before the time counted.
     """
 
     group: str
@@ -63,28 +66,35 @@ class Measurement:
     wall: float
     floor: str
     floor_cpu: float
+    size: float | None = None
     checked: str = ""
 
     @classmethod
     def of(
-        cls, group: str, case: str, what: str, timings: Mapping[str, Timing], *, floor: str, checked: str = ""
+        cls,
+        group: str,
+        case: str,
+        timings: Mapping[str, Timing],
+        *,
+        what: str,
+        floor: str,
+        size: float | None = None,
+        checked: str = "",
     ) -> Measurement:
-        """The line for `what` among timings of the same rounds."""
+        """The line for `what` beside `floor`, both among timings of the same rounds."""
         one = timings[what]
-        middle = one.wall[(len(one.wall) - 1) // 2]
-        return cls(
-            group,
-            case,
-            what,
-            one.least,
-            one.at(0.5),
-            one.at(0.95),
-            one.at(0.99),
-            middle,
-            floor,
-            timings[floor].least,
-            checked,
-        )
+        tail = (one.least, one.at(0.5), one.at(0.95), one.at(0.99), one.wall[(len(one.wall) - 1) // 2])
+        return cls(group, case, what, *tail, floor, timings[floor].least, size, checked)
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> Measurement:
+        """What `to_dict` gave."""
+        return cls(**{f.name: entry[f.name] for f in fields(cls)})
+
+    @property
+    def key(self) -> tuple[str, str, str, str, float | None]:
+        """What it is a measurement of: the same in every run."""
+        return self.group, self.case, self.what, self.floor, self.size
 
     @property
     def ratio(self) -> float:
@@ -98,28 +108,36 @@ class Measurement:
 
 
 def time_in_turn(
-    alternatives: Mapping[str, Callable[[], object]], *, rounds: int, clock: Callable[[], float] = time.process_time
+    alternatives: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    seconds: float = math.inf,
+    clock: Callable[[], float] = time.process_time,
+    elsewhere: Mapping[str, Callable[[], tuple[float, float]]] = MappingProxyType({}),
 ) -> dict[str, Timing]:
-    """Times of each alternative: one call to warm up, then `rounds` samples. `clock` gives seconds of CPU."""
-    calls = {name: _calls_per_sample(call) for name, call in alternatives.items()}
-    cpu: dict[str, list[float]] = {name: [] for name in alternatives}
-    wall: dict[str, list[float]] = {name: [] for name in alternatives}
-    names = list(alternatives)
+    """Times of each alternative: one call to warm up, then `rounds` samples, fewer once `seconds` have passed.
+
+    `clock` gives seconds of CPU. What is `elsewhere` runs in another process, which measures (CPU, wall) milliseconds
+    itself.
+    """
+    calls: dict[str, Callable[[], tuple[float, float]]] = {
+        **{name: partial(_sample, call, _warm_up(call), clock) for name, call in alternatives.items()},
+        **elsewhere,
+    }
+    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    names = list(calls)
+    end = time.perf_counter() + seconds
     gc.collect()
     gc.disable()
     try:
         for number in range(rounds):
             for name in names if number % 2 == 0 else reversed(names):
-                call, repeats = alternatives[name], range(calls[name])
-                began, started = clock(), time.perf_counter()
-                for _ in repeats:
-                    call()
-                ended, stopped = clock(), time.perf_counter()
-                cpu[name].append((ended - began) * 1000 / len(repeats))
-                wall[name].append((stopped - started) * 1000 / len(repeats))
+                samples[name].append(calls[name]())
+            if time.perf_counter() > end:
+                break
     finally:
         gc.enable()
-    return {name: Timing(tuple(sorted(cpu[name])), tuple(sorted(wall[name]))) for name in names}
+    return {name: Timing(*(tuple(sorted(times)) for times in zip(*samples[name], strict=True))) for name in names}
 
 
 def run_process(arguments: Sequence[str]) -> None:
@@ -133,12 +151,23 @@ def cpu_with_children() -> float:
     return time.process_time() + ended.ru_utime + ended.ru_stime + sum(map(_cpu_of, _children()))
 
 
-def _calls_per_sample(call: Callable[[], object]) -> int:
-    """Also the warm-up: the first call is not counted, and the second says how many make a sample."""
-    call()
-    started = time.perf_counter()
-    call()
-    taken = (time.perf_counter() - started) * 1000
+def _sample(call: Callable[[], object], times: int, clock: Callable[[], float]) -> tuple[float, float]:
+    repeats = range(times)
+    began, started = clock(), time.perf_counter()
+    for _ in repeats:
+        call()
+    ended, stopped = clock(), time.perf_counter()
+    return (ended - began) * 1000 / times, (stopped - started) * 1000 / times
+
+
+def _warm_up(call: Callable[[], object]) -> int:
+    """Calls until the caches are warm, uncounted; returns how many calls make a sample."""
+    for _ in range(2):
+        started = time.perf_counter()
+        call()
+        taken = (time.perf_counter() - started) * 1000
+        if taken > _SAMPLE_MS:
+            return 1
     return max(1, min(_MOST_CALLS, round(_SAMPLE_MS / max(taken, 1e-6))))
 
 

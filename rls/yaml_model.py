@@ -16,7 +16,7 @@ from rls.yaml_source import Document, NodePath
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["find_problems", "suggest", "validate"]
+__all__ = ["find_problems", "models_in", "suggest", "validate"]
 
 ModelT = TypeVar("ModelT", bound="BaseModel")
 
@@ -129,21 +129,22 @@ _TYPES = {
 
 def _known_keys(model: type[BaseModel], loc: tuple[str | int, ...]) -> set[str]:
     """Keys that the models at a location know; a union gives those of all its members."""
-    models = _models_in(model)
+    models = models_in(model)
     for part in loc:
         deeper: set[type[BaseModel]] = set()
         for one in models:
             for name, info in one.model_fields.items():
                 if part in (name, info.alias):
-                    deeper |= _models_in(info.annotation)
+                    deeper |= models_in(info.annotation)
         # An index, a key of a mapping or the name of a union's member: the models are those already found.
         models = deeper or models
     return {info.alias or name for one in models for name, info in one.model_fields.items()}
 
 
-def _models_in(annotation: Any) -> set[type[BaseModel]]:
+def models_in(annotation: Any) -> set[type[BaseModel]]:
+    """The models that a field's annotation mentions."""
     from pydantic import BaseModel
 
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return {annotation}
-    return {found for argument in get_args(annotation) for found in _models_in(argument)}
+    return {found for argument in get_args(annotation) for found in models_in(argument)}

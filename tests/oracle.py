@@ -19,7 +19,18 @@ from typing import Any
 
 import duckdb
 
-__all__ = ["ORDERS", "Answer", "Rule", "answer", "build", "ordering", "quoted", "reduce_database", "tables_of"]
+__all__ = [
+    "ORDERS",
+    "Answer",
+    "Rule",
+    "answer",
+    "build",
+    "open_quietly",
+    "ordering",
+    "quoted",
+    "reduce_database",
+    "tables_of",
+]
 
 # How the rows of a reduced copy are stored.
 ORDERS = {"kept": "", "backwards": " ORDER BY rowid DESC", "shuffled": " ORDER BY hash(rowid)"}
@@ -57,9 +68,18 @@ def quoted(*path: str) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in path)
 
 
+def open_quietly(
+    path: Path, *, read_only: bool = False, config: Mapping[str, str | int] = types.MappingProxyType({})
+) -> duckdb.DuckDBPyConnection:
+    """A connection to a database file that draws no progress bars between a report's lines."""
+    connection = duckdb.connect(str(path), read_only=read_only, config=dict(config))
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
 def build(path: Path, statements: Iterable[str]) -> Path:
     """Write a new database file by running `statements`, in order."""
-    with duckdb.connect(str(path)) as connection:
+    with open_quietly(path) as connection:
         for statement in statements:
             connection.execute(statement)
     return path
@@ -98,7 +118,7 @@ def reduce_database(
     had a defined one. Views stay, over the reduced tables.
     """
     shutil.copyfile(source, target)
-    with duckdb.connect(str(target)) as connection:
+    with open_quietly(target) as connection:
         tables = tables_of(connection)
         for path in rules.keys() - tables.keys():
             tables[path] = _columns(connection, path)

@@ -29,16 +29,20 @@ LIBRARIES = {
         "rls.cli.demo_stage",
         # Writes the rows that suites give, and reads rows without guards for who compares and explains.
         "rls.lab.given",
+        "rls.lab.prove.types",
         "rls.lab.raw",
     ),
     "sqlglot": ("rls.rewrite",),
     "jwt": ("rls.identity",),
     "joserfc": ("rls.identity.decrypt",),
     "cryptography": ("rls.identity", "rls.audit.signing"),
-    "pydantic": ("rls.identity.model", "rls.policy.model", "rls.audit.model", "rls.yaml_model", "rls.lab.suite_model"),
+    "pydantic": ("rls.identity.model", "rls.policy.model", "rls.audit.model", "rls.yaml_model", "rls.lab.suite_model", "rls.lab.prove.model"),
     "ruamel": ("rls.yaml_source",),
+    "opentelemetry": ("rls.audit.telemetry",),
     "pyarrow": ("rls.engines",),
     "pandas": ("rls.result",),
+    "pytest": ("rls.lab.pytest_plugin",),
+    "z3": ("rls.lab.prove",),
     "rich": ("rls.cli",),
     "click": ("rls.cli",),
 }
@@ -63,6 +67,9 @@ LAYERS = {
         "rls.identity.principal",
         "rls.policy.grant",
         "rls.rewrite.guarded",
+        # A replay derives a decision again.
+        "rls.policy.load",
+        "rls.rewrite.guard",
     ),
 }
 VALUES = {

@@ -94,6 +94,7 @@ def test_a_record_says_who_asked_what_and_why_it_was_answered() -> None:
         "subject": "u-1",
         "roles": ["explorer", "maker"],
         "agent": "",
+        "actors": [],
         "issuer": "https://app.example",
         "token_id": "jti-1",
         "assurance": "token",

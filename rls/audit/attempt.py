@@ -123,6 +123,8 @@ class Attempt:
             detail=redact(failure.detail or "") if failure else "",
             subject=who.subject if who else "",
             roles=tuple(sorted(who.roles)) if who else (),
+            agent=(who.agent or "") if who else "",
+            actors=who.actors if who else (),
             issuer=who.issuer if who else "",
             token_id=who.token_id if who else None,
             assurance=who.assurance if who else "",

@@ -36,7 +36,7 @@ class HeadsEntry(Strict):
 
 
 class AuditFile(Strict):
-    """What is recorded, and how it is kept. `rotate_bytes`: of a file in a directory."""
+    """What is recorded, and how it is kept. `rotate_bytes`: of a file in a directory; `opentelemetry`: told as well."""
 
     sql: Literal["full", "shape", "none"] = "full"
     hash_key: KeySource | None = None
@@ -44,4 +44,5 @@ class AuditFile(Strict):
     durability: Literal["disk", "process"] = "disk"
     rotate_bytes: Annotated[int, Field(ge=1 << 16, le=1 << 40)] = 64 << 20
     heads: HeadsEntry = HeadsEntry()
+    opentelemetry: bool = False
     anchor: Annotated[str, Field(min_length=1)] | None = None

@@ -19,7 +19,7 @@ from typing import Any
 from rls.audit.places import place_kind
 from rls.errors import AuditFailed
 
-__all__ = ["Line", "TornLine", "read_lines", "read_records", "sources"]
+__all__ = ["FollowedLogs", "Line", "TornLine", "read_lines", "read_records", "sources"]
 
 _CHAIN = ("chain", "hash", "signature")
 _MOST = 64 << 20
@@ -27,12 +27,14 @@ _MOST = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line (without its end) and where it stands; `whole` unless the source ends in the middle of it."""
+    """A line (without its end) and where it stands; `whole` unless the source ends in the middle of it. `end` is where
+    to read on from."""
 
     text: bytes
     source: str
     number: int
     whole: bool = True
+    end: int = 0
 
 
 class TornLine(str):
@@ -54,14 +56,17 @@ def sources(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def read_lines(source: Path) -> Iterator[Line]:
-    """The lines of one file or database, empty ones left out. Raises `AuditFailed` (`audit.unreadable`)."""
+def read_lines(source: Path, *, after: int = 0) -> Iterator[Line]:
+    """The lines of one file or database, empty ones left out, from where a line ended.
+
+    Raises `AuditFailed` (`audit.unreadable`).
+    """
     failure: str | None = None
     try:
         if place_kind(source) == "sqlite":
-            yield from _rows(source)
+            yield from _rows(source, after)
         else:
-            yield from _file_lines(source)
+            yield from _file_lines(source, after)
     except OSError as error:
         failure = error.strerror or "error"
     except sqlite3.Error as error:
@@ -85,10 +90,35 @@ def read_records(path: str | os.PathLike[str] | Iterable[Path]) -> Iterator[dict
         yield record
 
 
+class FollowedLogs:
+    """What is written to some logs from now on."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = list(paths)
+        self._read: dict[Path, int] = {}
+        for _ in self._lines():
+            pass
+
+    def more(self) -> list[dict[str, Any]]:
+        """The records since the last time; of a line that is being written, nothing yet."""
+        return [record for _, record in _parsed(self._lines()) if isinstance(record, dict)]
+
+    def _lines(self) -> Iterator[Line]:
+        for source in sources(self._paths):
+            for line in read_lines(source, after=self._read.get(source, 0)):
+                if line.whole:
+                    self._read[source] = line.end
+                    yield line
+
+
 def _timed(source: Path) -> Iterator[tuple[str, dict[str, Any] | TornLine]]:
+    return _parsed(read_lines(source))
+
+
+def _parsed(lines: Iterable[Line]) -> Iterator[tuple[str, dict[str, Any] | TornLine]]:
     """Records with their time; a torn line has that of the record before it."""
     at = ""
-    for line in read_lines(source):
+    for line in lines:
         found = None
         with contextlib.suppress(ValueError, RecursionError):
             found = json.loads(line.text) if line.whole else None
@@ -100,21 +130,23 @@ def _timed(source: Path) -> Iterator[tuple[str, dict[str, Any] | TornLine]]:
             yield at, {key: value for key, value in found.items() if key not in _CHAIN}
 
 
-def _file_lines(source: Path) -> Iterator[Line]:
+def _file_lines(source: Path, after: int) -> Iterator[Line]:
     with source.open("rb") as file:
+        file.seek(after)
         number = 0
         while text := file.readline(_MOST):
             number += 1
+            after += len(text)
             if text != b"\n":
-                yield Line(text.rstrip(b"\n"), str(source), number, whole=text.endswith(b"\n"))
+                yield Line(text.rstrip(b"\n"), str(source), number, whole=text.endswith(b"\n"), end=after)
 
 
-def _rows(source: Path) -> Iterator[Line]:
+def _rows(source: Path, after: int) -> Iterator[Line]:
     # Opened for reading alone, but not as immutable: another process may be writing.
     connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
     try:
-        for number, text in connection.execute("SELECT id, line FROM lines ORDER BY id"):
+        for number, text in connection.execute("SELECT id, line FROM lines WHERE id > ? ORDER BY id", [after]):
             raw = text if isinstance(text, bytes) else str(text).encode(errors="surrogatepass")
-            yield Line(raw, str(source), number)
+            yield Line(raw, str(source), number, end=number)
     finally:
         connection.close()

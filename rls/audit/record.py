@@ -31,7 +31,8 @@ class AuditRecord:
                     and ended otherwise, or a fault here)
     code            the error's code, for a rejected token its reason; "" where there was none
     detail          an engine's error text without its values; "" where there was none
-    subject, roles, agent, issuer, token_id, assurance   of the verified principal; "" where there is none
+    subject, roles, issuer, token_id, assurance   of the verified principal; "" where there is none
+    agent           who acts for the subject; "" for nobody. `actors`: all who acted, that one first
     attributes      names of the principal's attributes → keyed hashes of their values (`rls.audit.keyed`)
     hash_key        which key made the keyed hashes; `ephemeral:…` for one that only this engine ever had
     sql             the caller's text, cut to the engine's limit: as it is, or with its literals replaced, or "", as
@@ -64,6 +65,7 @@ class AuditRecord:
     subject: str = ""
     roles: tuple[str, ...] = ()
     agent: str = ""
+    actors: tuple[str, ...] = ()
     issuer: str = ""
     token_id: str | None = None
     assurance: str = ""

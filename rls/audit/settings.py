@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rls.audit.chain import Signer
     from rls.audit.model import AuditFile, KeySource
 
-__all__ = ["AUDIT_FILES", "HASH_KEY", "SIGNING_KEY", "AuditSettings", "load_settings", "read_keyed"]
+__all__ = ["AUDIT_FILES", "HASH_KEY", "SIGNING_KEY", "AuditSettings", "load_settings", "read_keyed", "signing_key"]
 
 AUDIT_FILES = ("audit.yaml", "audit.yml")
 HASH_KEY, SIGNING_KEY = "RLS_AUDIT_HASH_KEY", "RLS_AUDIT_SIGNING_KEY"
@@ -43,6 +43,7 @@ class AuditSettings:
     rotate_bytes: int = 64 << 20
     heads: tuple[int, float] = (1_000, 60.0)
     anchor: Path | None = None
+    opentelemetry: bool = False
 
 
 def load_settings(directory: Path, *, environment: Mapping[str, str] | None = None) -> AuditSettings:
@@ -52,17 +53,38 @@ def load_settings(directory: Path, *, environment: Mapping[str, str] | None = No
     the environment.
     """
     given = os.environ if environment is None else environment
+    found = _content(directory, given)
+    if found is None:
+        hash_key, signing = given.get(HASH_KEY), given.get(SIGNING_KEY)
+        signer = None if signing is None else _signer_of(os.fsencode(signing))
+        return AuditSettings(KeyedHash.ephemeral() if hash_key is None else read_keyed(hash_key), signer)
+    return _settings(*found)
+
+
+def signing_key(directory: Path | None, *, environment: Mapping[str, str] | None = None) -> bytes | None:
+    """The key that a policy directory's log is signed with, or the environment's; None for none.
+
+    Raises as `load_settings` does.
+    """
+    given = os.environ if environment is None else environment
+    found = None if directory is None else _content(directory, given)
+    if found is None:
+        return os.fsencode(given[SIGNING_KEY]) if SIGNING_KEY in given else None
+    content, keys = found
+    return None if content.signing_key is None else keys.read("signing_key", content.signing_key)
+
+
+def _content(directory: Path, environment: Mapping[str, str]) -> tuple[AuditFile, _Keys] | None:
+    """What audit.yaml says, and where its keys are; None where there is no such file."""
     file = next((directory / name for name in AUDIT_FILES if (directory / name).is_file()), None)
     if file is None:
-        hash_key, signing_key = given.get(HASH_KEY), given.get(SIGNING_KEY)
-        signer = None if signing_key is None else _signer_of(os.fsencode(signing_key))
-        return AuditSettings(KeyedHash.ephemeral() if hash_key is None else read_keyed(hash_key), signer)
+        return None
     from rls.audit.model import AuditFile
 
     documents = read_documents(file)
     if len(documents) > 1:
         raise documents[1].invalid("policy.value", "audit file must be one document")
-    return _settings(validate(documents[0], AuditFile), _Keys(documents[0], directory, given))
+    return validate(documents[0], AuditFile), _Keys(documents[0], directory, environment)
 
 
 def read_keyed(text: str | bytes) -> KeyedHash:
@@ -120,6 +142,7 @@ def _settings(content: AuditFile, keys: _Keys) -> AuditSettings:
         rotate_bytes=content.rotate_bytes,
         heads=(content.heads.records, float(content.heads.seconds)),
         anchor=None if content.anchor is None else keys.base / content.anchor,
+        opentelemetry=content.opentelemetry,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rls.audit.attempt import Attempt, Recording
 from rls.audit.keyed import KeyedHash
@@ -38,6 +38,11 @@ class Deciding(Protocol):
     def texts(self) -> Mapping[str, str]: ...
 
 
+@runtime_checkable
+class _Around(Protocol):
+    inner: AuditSink
+
+
 class Trail:
     """Where attempts become records. `close` closes what `open` opened."""
 
@@ -54,7 +59,12 @@ class Trail:
         `load_settings` do."""
         settings = load_settings(Path(directory))
         sink = open_sink(audit, settings)
-        return cls(sink, settings=settings, owned=sink if isinstance(sink, AuditLog) and sink is not audit else None)
+        owned = sink if isinstance(sink, AuditLog) and sink is not audit else None
+        if settings.opentelemetry:
+            from rls.audit.telemetry import TelemetrySink
+
+            sink = TelemetrySink(sink)
+        return cls(sink, settings=settings, owned=owned)
 
     def begin(self, action: Action, sql: object, *, text_limit: int, now: float) -> Attempt:
         """An attempt begins."""
@@ -62,7 +72,10 @@ class Trail:
 
     def decide(self, policies: Deciding, catalog: Catalog) -> None:
         """These policies decide from now on. Raises `AuditFailed`: `audit.snapshot`, `audit.write`."""
-        sink = self._recording.sink
+        sink: object = self._recording.sink
+        # A sink around a log is none the less that log.
+        while not isinstance(sink, AuditLog) and isinstance(sink, _Around):
+            sink = sink.inner
         if isinstance(sink, AuditLog) and policies.directory:
             keep_snapshots(sink, Path(policies.directory), policies.version, catalog, texts=policies.texts)
 

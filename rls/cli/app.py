@@ -22,8 +22,13 @@ __all__ = ["COMMANDS", "LazyGroup", "cli", "main", "run"]
 COMMANDS = {
     "demo": ("rls.cli.demo:demo", "See it work: a warehouse, three people, five questions, two attacks."),
     "check": ("rls.cli.check:check", "Check a policy directory against a database."),
+    "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) of a policy directory."),
+    "matrix": ("rls.cli.matrix:matrix", "Show how many rows of every table each persona sees, and why none."),
+    "prove": ("rls.cli.prove:prove", "Prove statements about all rows and all principals, or show what refutes them."),
     "explain": ("rls.cli.explain:explain", "Show what a query becomes for a persona, and why; reads no data."),
     "query": ("rls.cli.query:query", "Run a query as the holder of a token."),
+    "schema": ("rls.cli.schema:schema", "JSON Schemas of the YAML files, so that editors complete and check them."),
+    "audit": ("rls.cli.audit:audit", "Read, verify, export and replay the audit log."),
     "token": ("rls.cli.token:token", "Mint and inspect tokens."),
 }
 

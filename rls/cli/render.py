@@ -257,8 +257,10 @@ def share(part: int, whole: int) -> Text:
 
 @contextmanager
 def progress(out: Console, title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar that is gone when it is done; yields what takes (step, done, of how many)."""
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), console=out, transient=True)
+    """A progress bar that is gone when it is done, on a terminal; yields what takes (step, done, of how many)."""
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), console=out, transient=True, disable=not out.is_terminal
+    )
     with bar:
         task = bar.add_task(title, total=None)
 

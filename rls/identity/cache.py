@@ -5,9 +5,9 @@ the cache which would not pass without it: an entry holds only between the times
 revocations it was verified under, and for `RECHECK` seconds at most. An identity is never exchanged: whoever loads
 another one makes another `Verifier`.
 
-The key is the SHA-256 of the token's bytes. The token itself as a key would be some 0.5 µs cheaper, and would keep live
-tokens in memory for as long as they are valid; of a hash, nothing can be replayed. Looking a hash up needs no comparison
-in constant time: who could use the time to learn bits of stored hashes still has no token with such a hash.
+The key is the SHA-256 of the token's bytes. The token itself as a key would be half a microsecond cheaper, and would
+keep live tokens in memory for as long as they are valid; a hash cannot be replayed. Looking it up needs no comparison
+in constant time: who could learn bits of stored hashes from the time it takes still has no token with such a hash.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Verifier:
         return read_token(token, self.identity, now=now).principal
 
     def admit(self, token: object, *, now: float) -> Admission:
-        """Let a token in for a session: verify it, and take its single use, if it has only one. Raises TokenRejected."""
+        """Let a token in for a session: verify it, and take its use if it has only one. Raises TokenRejected."""
         return Admission(str(token), self.verify(token, now=now))
 
     def resume(self, admission: Admission, *, now: float) -> Principal:

@@ -15,8 +15,11 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from operator import getitem
 from pathlib import Path
+from typing import cast
 
 __all__ = ["Revocations", "RevocationsDown", "shared_revocations"]
 
@@ -46,20 +49,22 @@ class RevocationsDown(Exception):
 
 
 class Revocations:
-    """In memory, or in `file` (made if it is not there). Safe to share between threads and between processes."""
+    """In memory, or in `file` (made if it is not there). Safe to share between threads and between processes.
+
+    `stamp()` is a value that is another one after every change, by whichever process; it costs no look into the
+    database.
+    """
 
     def __init__(self, file: Path | str | None = None) -> None:
         self._file = None if file is None else Path(file)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._process = 0
-        self._marks: bytearray | mmap.mmap = bytearray(_STAMP) if self._file is None else _map(self._file)
+        self._marks = mmap.mmap(-1, _STAMP) if self._file is None else _map(self._file)
+        # Not a method: every query asks it, and this is the whole of it.
+        self.stamp = cast(Callable[[], bytes], partial(getitem, self._marks, slice(_STAMP)))
         with self._transaction():
             pass
-
-    def stamp(self) -> bytes:
-        """A value that is another one after every change, by whichever process; costs no look into the database."""
-        return bytes(self._marks[:_STAMP])
 
     def revoke_token(self, token_id: str, *, issuer: str, until: float | None = None, now: float | None = None) -> None:
         """Refuse the token with this `jti` of this issuer; `until` is when it expires, if that is known (Unix time)."""

@@ -49,12 +49,16 @@ def judge(world: World, case: Case, *, key_of: KeyOf) -> list[Failure]:
 
 def _judge(world: World, case: Case, key_of: KeyOf) -> Iterator[Failure]:
     view: RelationView | QueryView
+    key: tuple[str, ...] = ()
     if case.relation is not None:
-        view = RelationView(world, case.persona, find_relation(world, case))
+        view = RelationView.of(world, case.persona, find_relation(world, case))
+        key = key_of(world, view.relation)
+        asks_keys = any(e is not None for e in (case.expect.keys, case.expect.includes, case.expect.excludes))
+        refusal = view.refusal(key if asks_keys else ())
     else:
         assert case.sql is not None  # noqa: S101 - a case has one of both
         view = QueryView(world, case.persona, case.sql, case.parameters)
-    refusal = view.refusal
+        refusal = view.refusal()
     if refusal is not None:
         yield from _refused(refusal, case.expect)
         return
@@ -63,7 +67,7 @@ def _judge(world: World, case: Case, key_of: KeyOf) -> Iterator[Failure]:
         return
     if isinstance(view, RelationView):
         _refuse_of_view(view.relation, case.expect)
-        yield from judge_relation(view, case.expect, key_of(world, view.relation))
+        yield from judge_relation(view, case.expect, key)
     else:
         yield from judge_query(view, case.expect)
 

@@ -76,7 +76,7 @@ def _decided(view: QueryView, expect: Expect) -> Iterator[Failure]:
 def _same_as(view: QueryView, expect: Expect) -> Iterator[Failure]:
     assert expect.same_as is not None  # noqa: S101 - the caller has looked
     other = QueryView(view.world, expect.same_as, view.sql, view.parameters)
-    error: RlsError | None = other.refusal
+    error: RlsError | None = other.refusal()
     if error is not None:
         yield Failure("same_as", f"`{expect.same_as}` is refused with `{error.code}`")
         return

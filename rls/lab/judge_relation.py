@@ -169,7 +169,7 @@ def _where(view: RelationView, condition: str, key: tuple[str, ...]) -> Iterator
 
 
 def _same_as(view: RelationView, other: str, key: tuple[str, ...]) -> Iterator[Failure]:
-    theirs = RelationView(view.world, other, view.relation)
+    theirs = RelationView.of(view.world, other, view.relation)
     mine_sql, my_values = filter_sql(view.grant), {} if view.grant is None else dict(view.grant.parameters)
     # Both bind the same names to different values.
     their_sql = re.sub(r"\$rls_", "$other_", filter_sql(theirs.grant))

@@ -57,6 +57,14 @@ class RelationView:
     persona: str
     relation: Relation
     _answers: dict[str, Result] = field(default_factory=dict)
+    _keys: dict[tuple[str, ...], list[tuple[Any, ...]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, world: World, persona: str, relation: Relation) -> RelationView:
+        """The view of a world: cases that ask the same thing share its answers, since neither rows nor time move."""
+        found = world.views.setdefault((persona, relation.key), cls(world, persona, relation))
+        assert isinstance(found, cls)  # noqa: S101 - nothing else is put there
+        return found
 
     @cached_property
     def grant(self) -> Grant | None:
@@ -74,18 +82,22 @@ class RelationView:
             self._answers[sql] = self.world.session(self.persona).query(sql)
         return self._answers[sql]
 
-    @cached_property
-    def refusal(self) -> RlsError | None:
-        """Why the relation cannot be read at all; None where it can."""
+    def refusal(self, key: tuple[str, ...] = ()) -> RlsError | None:
+        """Why the relation cannot be read at all; None where it can. With a `key`, its keys are what is asked for."""
         try:
-            self.count  # noqa: B018
+            if key:
+                self.keys(key)
+            else:
+                self.count  # noqa: B018
         except RlsError as error:
             return error
         return None
 
-    @cached_property
+    @property
     def count(self) -> int:
         """Visible rows."""
+        for keys in self._keys.values():
+            return len(keys)
         return int(self.ask("count(*)").rows[0][0])
 
     @cached_property
@@ -93,8 +105,13 @@ class RelationView:
         """All rows. A view has no rows of its own to compare with: those that its text gives."""
         return self.world.total(self.relation)
 
-    def keys(self, key: Sequence[str]) -> list[tuple[Any, ...]]:
+    def keys(self, key: tuple[str, ...]) -> list[tuple[Any, ...]]:
         """The keys of the visible rows."""
+        if key not in self._keys:
+            self._keys[key] = self._read_keys(key)
+        return self._keys[key]
+
+    def _read_keys(self, key: tuple[str, ...]) -> list[tuple[Any, ...]]:
         grant = self.grant
         picked = ", ".join(map(quote, key))
         hidden = {fold(name) for name in (() if grant is None else (*grant.masks, *grant.denied))}
@@ -118,12 +135,16 @@ class QueryView:
         return self.world.session(self.persona).query(self.sql, dict(self.parameters))
 
     @cached_property
-    def refusal(self) -> RlsError | None:
+    def _refusal(self) -> RlsError | None:
         try:
             self.result  # noqa: B018
         except RlsError as error:
             return error
         return None
+
+    def refusal(self) -> RlsError | None:
+        """Why it was refused; None where it ran."""
+        return self._refusal
 
     @cached_property
     def grants(self) -> Mapping[str, Grant]:

@@ -26,7 +26,7 @@ from rls.lab.world import World, open_given, open_live
 from rls.policy.load import load_policies
 from rls.policy.policy_set import PolicySet
 
-__all__ = ["Filters", "Run", "Worlds", "run_directory", "run_suites"]
+__all__ = ["Filters", "Run", "Worlds", "run_case", "run_directory", "run_suites"]
 
 OnCase = Callable[[Outcome, int, int], None]
 
@@ -129,7 +129,7 @@ def run_suites(
             work += [(suite, world, case, problem) for case in kept]
         outcomes: list[Outcome] = []
         with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-            for outcome in pool.map(lambda item: _one(*item), work):
+            for outcome in pool.map(lambda item: run_case(*item), work):
                 outcomes.append(outcome)
                 if on_case is not None:
                     on_case(outcome, len(outcomes), len(work))
@@ -215,7 +215,8 @@ def _whole(suite: Suite) -> Case:
     )
 
 
-def _one(suite: Suite, world: World | None, case: Case, problem: Failure | None) -> Outcome:
+def run_case(suite: Suite, world: World | None, case: Case, problem: Failure | None) -> Outcome:
+    """One case of what `Worlds.prepare` gave."""
     if world is None:
         return Outcome(case, "error", (problem,) if problem is not None else ())
     started = time.perf_counter()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from rls.identity.principal import Principal
     from rls.lab.suite_model import Cell, Expect
-    from rls.policy.rules import Place
+    from rls.policy.rules import Place, Policy
 
 __all__ = ["Case", "Failure", "Given", "Listed", "Outcome", "ShownRow", "Suite"]
 
@@ -88,10 +88,11 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class ShownRow:
-    """A row that explains a failure; `why` names the policies that let it through, or that hide it."""
+    """A row that explains a failure; `why` says which policies let it through, or hide it; `policies` are those."""
 
     values: Mapping[str, Any]
     why: tuple[str, ...] = ()
+    policies: tuple[Policy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,25 @@ class Failure:
     count: int = 0
     label: str = ""
 
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """The policies behind the rows, each once."""
+        return tuple({id(p): p for row in self.rows for p in row.policies}.values())
+
     def to_dict(self) -> dict[str, Any]:
+        """JSON-ready but for values of rows."""
         rows = [{"values": dict(row.values), "why": list(row.why)} for row in self.rows]
-        return {"kind": self.kind, "message": self.message, "rows": rows, "count": self.count}
+        policies = [
+            {
+                "name": p.name,
+                "using": p.using.text,
+                "file": p.place.file,
+                "line": p.place.line,
+                "column": p.place.column,
+            }
+            for p in self.policies
+        ]
+        return {"kind": self.kind, "message": self.message, "rows": rows, "count": self.count, "policies": policies}
 
 
 @dataclass(frozen=True, slots=True)

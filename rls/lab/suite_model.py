@@ -21,7 +21,7 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+Names = Annotated[list[str], BeforeValidator(_listed, json_schema_input_type=str | list[str]), Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -33,12 +33,15 @@ class Expect(Strict):
 
     rows      `all`, `none`, a number of rows, or the rows themselves (lists, or mappings of some columns)
     ordered   rows are compared in order
-    keys      exactly these rows of the relation; `includes` and `excludes`: some of them
+    keys      exactly these rows of the relation, by their key
+    includes  these rows among others
+    excludes  not these rows
     where     exactly the rows for which this SQL condition is true, policies apart
     columns   exactly these columns exist, in any order; for a query: in this order
     values    column: its distinct values
     sums      column: its sum
-    masked    exactly these columns are masked; `absent`: exactly these are denied
+    masked    exactly these columns are masked
+    absent    exactly these columns are denied: they do not exist
     denied    it runs, and no policy lets any row through
     refused   the code of the refusal
     same_as   the same answer as another persona gets
@@ -85,14 +88,27 @@ Cell = Literal["all", "none", "denied"] | Annotated[int, Field(ge=0)] | list[Any
 
 
 class GivenRows(Strict):
-    """Rows of a relation: `columns` names and types them where no database does."""
+    """Rows of a relation.
+
+    columns  name: type, as DuckDB writes types; needed where no database says what there is
+    rows     lists of values in that order, or mappings of some columns (the others are NULL)
+    """
 
     columns: dict[str, str] = {}
     rows: list[Any]
 
 
 class TestEntry(Strict):
-    """A test: each of the personas in `as` reads `relation`, or runs `query`, and gets what `expect` says."""
+    """A test: each persona reads a relation, or runs a query, and gets what is expected.
+
+    name         what it shows, for people
+    as           a persona, or a list of them
+    relation     the relation to read, or
+    query        the SQL to run
+    parameters   values of the query's `$name`s
+    expect       what each of them gets
+    description  for people
+    """
 
     __test__ = False  # for pytest, which collects classes of this name
 
@@ -117,17 +133,28 @@ class TestEntry(Strict):
 
 
 class Only(Strict):
-    """What the matrix of `sees` covers: without it, all personas and every table that has rows."""
+    """What the matrix of `sees` covers: without it, all personas and every table that has rows.
+
+    personas   these personas
+    relations  these relations
+    """
 
     personas: Names | None = None
     relations: Names | None = None
 
 
 class SuiteFile(Strict):
-    """A suite file.
+    """A suite file: personas, rows, and what each persona is to see of them.
 
-    `sees` is a matrix: for each persona, which rows of which relation. What it does not list is expected to be
-    invisible, for every persona and every table.
+    name         what reports call it; the file's name without one
+    description  for people
+    now          the moment at which everything happens, as 2026-01-31T12:00:00Z; without it, that of the run
+    personas     personas of this suite only, written as in personas.yaml
+    data         relation: rows; without it, the rows of the live database
+    keys         relation: the columns that name a row; without it the primary key, `id` or the first column
+    only         what the matrix covers, where that is not everybody and everything
+    sees         persona: relation: which rows. What is not listed is expected to be invisible
+    tests        single expectations: columns, masks, values, queries
     """
 
     name: str | None = None

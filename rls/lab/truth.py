@@ -108,23 +108,25 @@ def _is_public(world: World, relation: Relation) -> bool:
 
 def _shown(row: tuple[Any, ...], columns: list[str], truths: Sequence[PolicyTruth], *, public: bool) -> ShownRow:
     values, said = row[: len(columns)], dict(zip(map(id, truths), row[len(columns) :], strict=True))
-    return ShownRow(dict(zip(columns, values, strict=True)), why_row(truths, said, public=public))
+    settled = settle_row(truths, said)
+    why = tuple(t.describe(said[id(t)]) for t in settled)
+    visible = any(said[id(t)] and t.policy.kind == "permissive" for t in settled)
+    if public and not visible and not any(t.policy.kind == "restrictive" for t in settled):
+        return ShownRow(dict(zip(columns, values, strict=True)), ("the relation is public",))
+    return ShownRow(
+        dict(zip(columns, values, strict=True)),
+        why or ("there is no permissive policy",),
+        tuple(t.policy for t in settled),
+    )
 
 
-def why_row(truths: Sequence[PolicyTruth], said: Mapping[int, bool | None], *, public: bool) -> tuple[str, ...]:
-    """Why a row is visible, or hidden: the fewest words of policies that settle it. `said` by id of the truth."""
-    closing = [
-        t
-        for t in truths
-        if t.policy.kind == "restrictive" and t.state != "other_role" and not (said[id(t)] and t.state != "missing")
-    ]
+def settle_row(truths: Sequence[PolicyTruth], said: Mapping[int, bool | None]) -> list[PolicyTruth]:
+    """The policies that settle a row: those that restrict it away; else those that permit it; else those that could
+    have, for this principal's roles if there are such. `said` by id of the truth."""
+    mine = [t for t in truths if t.state != "other_role"]
+    closing = [t for t in mine if t.policy.kind == "restrictive" and not said[id(t)]]
     if closing:
-        return tuple(t.describe(said[id(t)]) for t in closing)
-    opening = [t for t in truths if t.policy.kind == "permissive" and t.state in ("true", "rows") and said[id(t)]]
-    if opening:
-        return tuple(t.describe(True) for t in opening)
-    if public:
-        return ("the relation is public",)
+        return closing
     permissive = [t for t in truths if t.policy.kind == "permissive"]
-    mine = [t for t in permissive if t.state != "other_role"] or permissive
-    return tuple(t.describe(said[id(t)]) for t in mine) or ("there is no permissive policy",)
+    opening = [t for t in permissive if said[id(t)]]
+    return opening or [t for t in permissive if t in mine] or permissive

@@ -68,6 +68,7 @@ class World:
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, ...], int] = {}
+        self.views: dict[tuple[str, tuple[str, ...]], object] = {}  # what `RelationView` remembers
 
     def session(self, persona: str) -> Session:
         """The persona's way into the engine."""
@@ -101,7 +102,7 @@ class World:
         other.__dict__.update(self.__dict__)
         other.policies = replace(policies, identity=self.policies.identity)
         other.engine = Engine(self._executor, other.policies, CallableSink(_forget), clock=lambda: self.now)
-        other._sessions, other._closing = {}, contextlib.ExitStack()
+        other._sessions, other.views, other._closing = {}, {}, contextlib.ExitStack()
         return other
 
     def close(self) -> None:

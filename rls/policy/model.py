@@ -34,7 +34,7 @@ def _check_column(text: str) -> str:
 
 ColumnName = Annotated[str, AfterValidator(_check_column)]
 Name = Annotated[str, AfterValidator(_check_name)]
-Condition = Annotated[str, BeforeValidator(_condition)]
+Condition = Annotated[str, BeforeValidator(_condition, json_schema_input_type=str | bool)]
 
 
 class Strict(BaseModel):

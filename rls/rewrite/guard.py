@@ -271,7 +271,8 @@ def _attribute_values(principal: Principal) -> dict[str, object]:
     values: dict[str, object] = {
         fold(k): list(v) if isinstance(v, tuple) else v for k, v in principal.attributes.items()
     }
-    return {**values, "subject": principal.subject, "roles": sorted(principal.roles)}
+    agent = {} if principal.agent is None else {"agent": principal.agent}
+    return {**values, **agent, "subject": principal.subject, "roles": sorted(principal.roles)}
 
 
 def _fingerprint(text: str, parameters: Mapping[str, object], policy_version: str, catalog_version: str) -> str:

@@ -1,12 +1,13 @@
 """The command line: `python -m tests.fuzz --minutes N [--seed S] [--out FILE] [--json]`.
 
 Plays random worlds until the time is up, or replays findings (`--replay FILE`), or asks the query corpora
-(`--corpus`). Exits with 1 when there was a fault.
+(`--corpus`). The seed `today` is the date. Exits with 1 when there was a fault.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import sys
 import tempfile
@@ -33,14 +34,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--open", type=int, default=0, help="print so many of the differences that SQL leaves open")
     parser.add_argument("--replay", type=Path, help="judge the findings of this file again")
     parser.add_argument("--corpus", nargs="*", metavar="NAME", help="ask the corpora instead of random queries")
+    parser.add_argument("--limit", type=int, help="with --corpus: at most so many queries of each query corpus")
     options = parser.parse_args(arguments)
+    if options.seed == "today":
+        options.seed = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     world = Options(big=options.big)
     if options.replay:
         return _replay(options.replay, world)
     if options.corpus is not None:
         from tests.fuzz.corpus import run_corpora
 
-        return run_corpora(options.corpus, seconds=options.minutes * 60, seed=options.seed, out=options.out)
+        return run_corpora(
+            options.corpus, seconds=options.minutes * 60, seed=options.seed, out=options.out, limit=options.limit,
+            jobs=options.jobs,
+        )  # fmt: skip
     return _fuzz(options, world)
 
 
@@ -67,6 +74,8 @@ def _fuzz(options: argparse.Namespace, world: Options) -> int:
         print(f"refused: {dict(supervisor.refusals.most_common())}")
         for signature, count in signatures.most_common():
             print(f"{count:>5}  {signature}")
+        faults = signatures.total()
+        print(f"seed {options.seed}: {sum(counts.values()) - faults} passed, {faults} failed")
     return 1 if signatures else 0
 
 

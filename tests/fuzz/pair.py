@@ -18,11 +18,11 @@ import duckdb
 from tests.driver import Driver, Refusal
 from tests.fuzz.parameters import bound
 from tests.fuzz.vary import blank, vary
-from tests.oracle import Answer, Rule, quoted, reduce_database, tables_of
+from tests.oracle import Answer, Rule, open_quietly, quoted, reduce_database, tables_of
 
 __all__ = ["Pair", "Setting", "make_pair"]
 
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+_CONFIG: dict[str, str | int] = {
     "threads": 2,
     "memory_limit": "1GB",
 }
@@ -100,7 +100,7 @@ class Pair:
         if target.exists():
             return _open(target)
         target.parent.mkdir(exist_ok=True)
-        with duckdb.connect(str(self.reduced), read_only=True, config=_CONFIG) as connection:
+        with open_quietly(self.reduced, read_only=True, config=_CONFIG) as connection:
             rules = dict.fromkeys(tables_of(connection), Rule())
         return _open(reduce_database(self.reduced, rules, target=target, order=name))
 
@@ -181,7 +181,7 @@ def make_pair(base: Path, setting: Setting, *, directory: Path, seed: str, reduc
 
 def _fingerprint(database: Path) -> list[tuple[str, object]]:
     """Every table's columns and rows, in any order: a parallel copy of many rows does not always keep theirs."""
-    with duckdb.connect(str(database), read_only=True, config={"threads": 1}) as connection:
+    with open_quietly(database, read_only=True, config={"threads": 1}) as connection:
         found: list[tuple[str, object]] = []
         for path, columns in sorted(tables_of(connection).items()):
             text = ", ".join(quoted(name) for name, _ in columns)
@@ -191,7 +191,7 @@ def _fingerprint(database: Path) -> list[tuple[str, object]]:
 
 
 def _counts(database: Path) -> dict[tuple[str, ...], int]:
-    with duckdb.connect(str(database), read_only=True, config=_CONFIG) as connection:
+    with open_quietly(database, read_only=True, config=_CONFIG) as connection:
         return {
             path: (connection.execute(f"SELECT count(*) FROM {quoted(*path)}").fetchone() or (0,))[0]
             for path in tables_of(connection)
@@ -200,6 +200,4 @@ def _counts(database: Path) -> dict[tuple[str, ...], int]:
 
 def _open(path: Path) -> duckdb.DuckDBPyConnection:
     """A reader of a database; its file's stem is the name that callers use."""
-    connection = duckdb.connect(str(path), read_only=True, config=_CONFIG)
-    connection.execute("SET enable_progress_bar = false")
-    return connection
+    return open_quietly(path, read_only=True, config=_CONFIG)

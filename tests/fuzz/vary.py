@@ -17,14 +17,14 @@ from pathlib import Path
 import duckdb
 
 from tests.extremes import EXTREMES
-from tests.oracle import Rule, quoted, tables_of
+from tests.oracle import Rule, open_quietly, quoted, tables_of
 
 __all__ = ["MODES", "blank", "vary"]
 
 MODES = ("benign", "mild", "extreme", "extreme", "uniform", "nulls", "empty", "many")
 
 # Some extremes (huge text) compress slowly; with one thread, what is not drawn here cannot differ either.
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {"threads": 1}
+_CONFIG: dict[str, str | int] = {"threads": 1}
 # Values of hundreds of thousands of rows: long ones would need gigabytes.
 _LONG = 5_000
 _ALIASES = {
@@ -89,8 +89,7 @@ def vary(
     """
     shutil.copyfile(source, target)
     modes: dict[str, str] = {}
-    with duckdb.connect(str(target), config=_CONFIG) as connection:
-        connection.execute("SET enable_progress_bar = false")
+    with open_quietly(target, config=_CONFIG) as connection:
         tables = tables_of(connection)
         waiting = {}
         for number, path in enumerate(sorted(tables, key=lambda path: (path not in support, path))):
@@ -128,8 +127,7 @@ def blank(
     rows and from the plan that so many rows lead to.
     """
     shutil.copyfile(source, target)
-    with duckdb.connect(str(target), config=_CONFIG) as connection:
-        connection.execute("SET enable_progress_bar = false")
+    with open_quietly(target, config=_CONFIG) as connection:
         waiting = {}
         for number, (path, columns) in enumerate(sorted(tables_of(connection).items())):
             count, rule = hidden.get(path, 0), rules.get(path) or Rule("false")

@@ -36,7 +36,7 @@ _UNREADABLE = ("UnicodeDecodeError", "ValueError", "OverflowError")
 # DuckDB quotes the value that it could not use.
 _VALUE = re.compile(r"'(.*?)'|\"(.*?)\"", re.DOTALL)
 _SOURCE = re.compile(r"\b(?:FROM|JOIN|PIVOT|UNPIVOT|SUMMARIZE)\b", re.IGNORECASE)
-_WINDOW = re.compile(r"\b(?:OVER|QUALIFY)\b", re.IGNORECASE)
+_SORTING = re.compile(r"\b(?:OVER|QUALIFY|GROUP|DISTINCT|PIVOT)\b", re.IGNORECASE)
 _SAMPLE = re.compile(r"\bSAMPLE\b", re.IGNORECASE)
 
 
@@ -183,9 +183,9 @@ def _is_open(pair: Oracles, sql: str, by: _By, difference: Difference, *, stored
 
 
 def _one_scan(sql: str) -> bool:
-    """Whether a query reads one relation only, and sorts nothing: then the order of its rows is that of storage, and
-    hidden rows between them are no excuse for another one. Which of two ties a window meets first is the sort's choice."""
-    if _WINDOW.search(sql):
+    """Whether a query reads one relation only, and neither sorts nor groups: then the order of its rows is that of
+    storage, and hidden rows between them are no excuse for another one."""
+    if _SORTING.search(sql):
         return False
     return len(_SOURCE.findall(sql)) == 1 and "," not in sql.partition("FROM")[2]
 

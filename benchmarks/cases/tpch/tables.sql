@@ -1,12 +1,38 @@
--- Types as in the specification; rows in the order in which they were generated, so that keys are clustered.
-CREATE TABLE region AS SELECT * REPLACE (r_regionkey::INTEGER AS r_regionkey) FROM '{parquet}/region.parquet';
-CREATE TABLE nation AS SELECT * REPLACE (n_nationkey::INTEGER AS n_nationkey, n_regionkey::INTEGER AS n_regionkey) FROM '{parquet}/nation.parquet';
-CREATE TABLE supplier AS SELECT * REPLACE (s_nationkey::INTEGER AS s_nationkey) FROM '{parquet}/supplier.parquet';
-CREATE TABLE customer AS SELECT * REPLACE (c_nationkey::INTEGER AS c_nationkey) FROM '{parquet}/customer.parquet';
-CREATE TABLE part AS FROM '{parquet}/part.parquet';
-CREATE TABLE partsupp AS SELECT * REPLACE (ps_availqty::BIGINT AS ps_availqty) FROM '{parquet}/partsupp.parquet';
-CREATE TABLE orders AS FROM '{parquet}/orders.parquet';
-CREATE TABLE lineitem AS SELECT * REPLACE (l_linenumber::BIGINT AS l_linenumber) FROM '{parquet}/lineitem.parquet';
--- Ten users who share out customers and suppliers among them.
-CREATE TABLE managed_customers AS SELECT 'user-' || c_custkey % 10 AS user_id, c_custkey AS custkey FROM customer;
-CREATE TABLE managed_suppliers AS SELECT 'user-' || s_suppkey % 10 AS user_id, s_suppkey AS suppkey FROM supplier;
+-- TPC-H's relations, as in the specification, and two mapping tables.
+CREATE TABLE region (
+    r_regionkey INTEGER, r_name VARCHAR, r_comment VARCHAR
+);
+CREATE TABLE nation (
+    n_nationkey INTEGER, n_name VARCHAR, n_regionkey INTEGER, n_comment VARCHAR
+);
+CREATE TABLE supplier (
+    s_suppkey BIGINT, s_name VARCHAR, s_address VARCHAR, s_nationkey INTEGER, s_phone VARCHAR,
+    s_acctbal DECIMAL(15,2), s_comment VARCHAR
+);
+CREATE TABLE customer (
+    c_custkey BIGINT, c_name VARCHAR, c_address VARCHAR, c_nationkey INTEGER, c_phone VARCHAR,
+    c_acctbal DECIMAL(15,2), c_mktsegment VARCHAR, c_comment VARCHAR
+);
+CREATE TABLE part (
+    p_partkey BIGINT, p_name VARCHAR, p_mfgr VARCHAR, p_brand VARCHAR, p_type VARCHAR, p_size INTEGER,
+    p_container VARCHAR, p_retailprice DECIMAL(15,2), p_comment VARCHAR
+);
+CREATE TABLE partsupp (
+    ps_partkey BIGINT, ps_suppkey BIGINT, ps_availqty BIGINT, ps_supplycost DECIMAL(15,2), ps_comment VARCHAR
+);
+CREATE TABLE orders (
+    o_orderkey BIGINT, o_custkey BIGINT, o_orderstatus VARCHAR, o_totalprice DECIMAL(15,2), o_orderdate DATE,
+    o_orderpriority VARCHAR, o_clerk VARCHAR, o_shippriority INTEGER, o_comment VARCHAR
+);
+CREATE TABLE lineitem (
+    l_orderkey BIGINT, l_partkey BIGINT, l_suppkey BIGINT, l_linenumber BIGINT, l_quantity DECIMAL(15,2),
+    l_extendedprice DECIMAL(15,2), l_discount DECIMAL(15,2), l_tax DECIMAL(15,2), l_returnflag VARCHAR,
+    l_linestatus VARCHAR, l_shipdate DATE, l_commitdate DATE, l_receiptdate DATE, l_shipinstruct VARCHAR,
+    l_shipmode VARCHAR, l_comment VARCHAR
+);
+CREATE TABLE managed_customers (
+    user_id VARCHAR, custkey BIGINT
+);
+CREATE TABLE managed_suppliers (
+    user_id VARCHAR, suppkey BIGINT
+);

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
 import fixtures
 from benchmarks.answers import compare_rows
-from benchmarks.cases import load_cases
+from benchmarks.cases import choose, load_cases
 from benchmarks.measure import Measurement, cpu_with_children, time_in_turn
+from benchmarks.options import Options
+from benchmarks.settings import warehouse_setting
 from rls.engines.base import Executor, Fetch
 from rls.engines.duckdb import DuckDBExecutor
 from rls.engines.limits import Limits
@@ -29,11 +30,13 @@ from rls.rewrite.guarded import GuardedQuery
 __all__ = ["measure_isolation"]
 
 BARE = "bare DuckDB"
+WAYS = ("thread", "process")
 FORMS: tuple[Fetch, ...] = ("rows", "arrow")
 
 
-def measure_isolation(database: Path, *, rounds: int) -> Iterator[Measurement]:
+def measure_isolation(options: Options) -> Iterator[Measurement]:
     """Thread and process beside bare DuckDB, rows and Arrow. Raises `WrongAnswer`."""
+    database = warehouse_setting(options.directory, scale=options.scale).database
     limits = Limits(threads=1, processes=1)
     policies = load_policies(fixtures.POLICIES, keys="none")
     nobody = Principal("nobody", frozenset(), {}, assurance="persona")
@@ -41,7 +44,7 @@ def measure_isolation(database: Path, *, rounds: int) -> Iterator[Measurement]:
         bare = closed.enter_context(closing(open_locked(threads=1, memory=limits.memory, hide_statistics=False)))
         thread = closed.enter_context(closing(DuckDBExecutor.open(database, limits=limits)))
         process = closed.enter_context(closing(WorkersExecutor.open(database, limits=limits)))
-        for case in load_cases("isolation"):
+        for case in choose(load_cases("isolation"), options.wanted):
             for form in FORMS:
                 calls: dict[str, Callable[[], Any]] = {BARE: _bare(bare, case.sql, form)}
                 for name, executor in (("thread", thread), ("process", process)):
@@ -49,17 +52,16 @@ def measure_isolation(database: Path, *, rounds: int) -> Iterator[Measurement]:
                     calls[name] = _executed(executor, guarded, form)
                 title = f"{case.name}, {form}"
                 answers = {what: _rows(call()) for what, call in calls.items()}
-                checked = [compare_rows(title, answers[what], answers[BARE]) for what in ("thread", "process")]
-                timings = time_in_turn(calls, rounds=rounds, clock=cpu_with_children)
-                for what in ("thread", "process"):
-                    yield Measurement.of("isolation", title, what, timings, floor=BARE, checked=checked[0])
+                checked = [compare_rows(title, answers[what], answers[BARE]) for what in WAYS]
+                timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds, clock=cpu_with_children)
+                for what in WAYS:
+                    yield Measurement.of("isolation", title, timings, what=what, floor=BARE, checked=checked[0])
 
 
 def _bare(connection: duckdb.DuckDBPyConnection, sql: str, form: Fetch) -> Callable[[], Any]:
     def run() -> Any:
         with closing(connection.cursor()) as cursor:
-            found = cursor.execute(sql)
-            return found.fetchall() if form == "rows" else found.to_arrow_table()
+            return cursor.execute(sql).fetchall() if form == "rows" else cursor.sql(sql).to_arrow_table()
 
     return run
 

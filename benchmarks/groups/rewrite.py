@@ -1,0 +1,78 @@
+"""What guarding costs: a text that nobody sent before, one that differs in literals and spaces, one sent before.
+
+Floors are what nothing that parses can undercut: sqlglot's parse, parse and print, and DuckDB's own parser. Peers that
+are installed rewrite the same texts in their own environments. Policies are loaded and the catalog is known: the state
+of a server that is running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import duckdb
+import sqlglot
+
+from benchmarks.answers import WrongAnswer
+from benchmarks.cases import Case, choose
+from benchmarks.measure import Measurement, time_in_turn
+from benchmarks.options import Options
+from benchmarks.peers import open_peers
+from benchmarks.settings import SUITES, Setting, open_suite
+from benchmarks.texts import NearMisses, new_text
+from rls.catalog import Catalog
+from rls.engine import Engine
+from rls.rewrite.guard import guard
+
+__all__ = ["measure_rewrite"]
+
+PARSE, PRINT, SERIALIZE = "sqlglot parse", "sqlglot parse + print", "DuckDB parse to JSON"
+PURE, COLD, NEAR, WARM = "guard, cold", "engine, cold", "engine, near miss", "engine, warm"
+
+
+def measure_rewrite(options: Options) -> Iterator[Measurement]:
+    """`guard` is the pure function, `engine` also verifies the token and records. Raises `WrongAnswer`."""
+    with open_peers(options) as peers, duckdb.connect() as parser:
+        for suite in SUITES:
+            with open_suite(suite, options.directory, scale=options.scale) as (setting, engine, catalog, cases):
+                for case in choose(cases, options.wanted):
+                    name = f"{suite}: {case.name}"
+                    checked = check_reuse(name, case, engine, setting.token)
+                    calls = _calls(case, setting, engine, catalog, parser)
+                    filtered = sorted(r for r, g in engine.guard(setting.token, case.sql).grants.items() if g.predicate)
+                    asked = {f"peer {p.name}": p.rewriting(case.sql, filtered) for p in peers}
+                    options.skipped += [f"{peer} refuses {name}" for peer, sample in asked.items() if sample is None]
+                    elsewhere = {peer: sample for peer, sample in asked.items() if sample is not None}
+                    timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds, elsewhere=elsewhere)
+                    for what in (PRINT, SERIALIZE, PURE, COLD, *elsewhere):
+                        yield Measurement.of("rewrite", name, timings, what=what, floor=PARSE)
+                    for what in (NEAR, WARM):
+                        yield Measurement.of("rewrite", name, timings, what=what, floor=COLD, checked=checked)
+                    for peer in elsewhere:
+                        yield Measurement.of("rewrite", name, timings, what=PURE, floor=peer)
+
+
+def check_reuse(name: str, case: Case, engine: Engine, token: str) -> str:
+    """Texts sent before must get the answer of texts that were not. Raises `WrongAnswer`."""
+    first, again = engine.guard(token, case.sql), engine.guard(token, case.sql)
+    if (first.sql, dict(first.parameters), first.fingerprint) != (again.sql, dict(again.parameters), again.fingerprint):
+        raise WrongAnswer(f"{name}: the same text was guarded in two ways")
+    near = NearMisses(case.sql)
+    if near.has_literals and engine.guard(token, near()).fingerprint == engine.guard(token, near()).fingerprint:
+        raise WrongAnswer(f"{name}: two texts with other literals were guarded in one way")
+    return "reused"
+
+
+def _calls(
+    case: Case, setting: Setting, engine: Engine, catalog: Catalog, parser: duckdb.DuckDBPyConnection
+) -> dict[str, Callable[[], object]]:
+    sql, near, token = case.sql, NearMisses(case.sql), setting.token
+    policies, principal = setting.policies, setting.principal
+    return {
+        PARSE: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb"),
+        PRINT: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb").sql("duckdb"),
+        SERIALIZE: lambda: parser.execute("SELECT json_serialize_sql($1)", [new_text(sql)]).fetchone(),
+        PURE: lambda: guard(new_text(sql), principal, policies, catalog),
+        COLD: lambda: engine.guard(token, new_text(sql)),
+        NEAR: lambda: engine.guard(token, near()),
+        WARM: lambda: engine.guard(token, sql),
+    }

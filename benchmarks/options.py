@@ -1,0 +1,25 @@
+"""What a run of the suite was asked for. A value object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Options"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """`directory` keeps databases and peers between runs; `rounds` are samples per alternative, fewer where a case has
+    taken `seconds`. `scale` is the warehouse's (1 is 10 million events), `tpch_scale` TPC-H's. `wanted` picks cases by
+    a part of their name. `largest` bounds the sizes of series. `skipped` collects what could not be measured, and why.
+    """
+
+    directory: Path
+    rounds: int = 15
+    seconds: float = 20.0
+    scale: float = 0.01
+    tpch_scale: float = 1.0
+    wanted: tuple[str, ...] = ()
+    largest: int = 1_000_000
+    skipped: list[str] = field(default_factory=list)

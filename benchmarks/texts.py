@@ -1,0 +1,56 @@
+"""A query's text → texts like it: new ones that no cache has seen, near misses that differ in literals and spaces."""
+
+from __future__ import annotations
+
+from itertools import count, pairwise
+
+import sqlglot
+from sqlglot.tokens import TokenType
+
+__all__ = ["NearMisses", "new_text"]
+
+_COMPARISONS = {TokenType.EQ, TokenType.NEQ, TokenType.LT, TokenType.LTE, TokenType.GT, TokenType.GTE}
+_numbers = count(1)
+
+
+def new_text(sql: str) -> str:
+    """The query under a name that was not used before: another shape for every kind of cache."""
+    return f"SELECT * FROM (\n{sql}\n) AS cold_{next(_numbers)}"
+
+
+class NearMisses:
+    """Each call gives the text with other literals on the right of its comparisons, and other white space.
+
+    >>> near = NearMisses("SELECT a FROM t WHERE b = 7 AND c <> 'x' LIMIT 3")
+    >>> near(), near()
+    ("SELECT a FROM t WHERE b = 8 AND c <> 'x1' LIMIT 3 ", "SELECT a FROM t WHERE b = 9 AND c <> 'x2' LIMIT 3  ")
+    """
+
+    def __init__(self, sql: str) -> None:
+        self._parts: list[str] = []
+        self._literals: list[str] = []
+        self._number = 0
+        end = 0
+        tokens = sqlglot.tokenize(sql, dialect="duckdb")
+        for before, token in pairwise(tokens):
+            whole = token.token_type is TokenType.NUMBER and token.text.isdecimal()
+            if before.token_type in _COMPARISONS and (whole or token.token_type is TokenType.STRING):
+                self._parts.append(sql[end : token.start])
+                self._literals.append(sql[token.start : token.end + 1])
+                end = token.end + 1
+        self._parts.append(sql[end:])
+
+    @property
+    def has_literals(self) -> bool:
+        """Whether they differ in more than white space."""
+        return bool(self._literals)
+
+    def __call__(self) -> str:
+        self._number += 1
+        texts = [self._parts[0]]
+        for literal, part in zip(self._literals, self._parts[1:], strict=True):
+            texts += (self._other(literal), part)
+        return "".join(texts) + " " * (1 + (self._number - 1) % 40)
+
+    def _other(self, literal: str) -> str:
+        return f"{literal[:-1]}{self._number}'" if literal.endswith("'") else str(int(literal) + self._number)

@@ -1,0 +1,207 @@
+"""A record, the principal's attributes and the snapshots of that version → the decision derived again, and compared.
+
+Nothing is run. Owns that a replay never guesses: attributes must have the hashes that the record holds, the text its
+hash; what cannot be compared (a key nobody has any more) is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rls.audit.attempt import relations_of
+from rls.audit.keyed import KeyedHash, plain_text
+from rls.audit.snapshots import read_catalog_snapshot
+from rls.errors import AuditFailed, QueryRefused
+from rls.identity.principal import AttributeValue, Principal
+from rls.rewrite.guarded import GuardedQuery
+
+__all__ = ["Difference", "Replay", "replay_record"]
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that was recorded and comes out otherwise now."""
+
+    what: str
+    recorded: str
+    derived: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What became of it. `same` where nothing differs; `attributes` says whether the principal is the recorded one for
+    sure; `guarded` is None where the text is refused again, with `code`."""
+
+    record: Record
+    differences: tuple[Difference, ...]
+    attributes: Literal["proven", "unproven"]
+    not_compared: tuple[str, ...]
+    guarded: GuardedQuery | None
+    code: str
+
+    @property
+    def same(self) -> bool:
+        return not self.differences
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "audit_id": self.record["audit_id"],
+            "same": self.same,
+            "attributes": self.attributes,
+            "not_compared": list(self.not_compared),
+            "differences": [{"what": d.what, "recorded": d.recorded, "derived": d.derived} for d in self.differences],
+            "outcome": self.record["outcome"],
+            "code": self.code,
+            "relations": relations_of(self.guarded) if self.guarded else {},
+            "policy_version": self.record["policy_version"],
+        }
+
+
+def replay_record(
+    record: Record,
+    *,
+    snapshots: Path,
+    attributes: Mapping[str, AttributeValue],
+    keyed: KeyedHash | None,
+    sql: str | None = None,
+) -> Replay:
+    """Derive the decision of a record again, from the policies and the catalog as they were.
+
+    snapshots   the directory beside the log (`snapshots_beside`)
+    attributes  of the principal, as they were: a persona's, a token's, or given
+    keyed       of the key that hashed them; None where there is none any more
+    sql         the caller's text, where the record does not hold it
+
+    Raises `AuditFailed`: `audit.replay` for a record without a decision, or attributes or a text that are not the
+    recorded ones, `audit.snapshot`; `PolicyInvalid` for a snapshot that this version cannot read.
+    """
+    from rls.policy.load import load_policies
+    from rls.rewrite.guard import guard
+
+    if not record["subject"] or record["action"] == "session":
+        raise AuditFailed("audit.replay", "the record holds no decision on a query", hint="take another record")
+    text = _text(record, sql, keyed)
+    proven = _check_attributes(record, attributes, keyed)
+    folder = snapshots / f"policies-{record['policy_version']}"
+    if not folder.is_dir():
+        raise AuditFailed("audit.snapshot", f"there is no snapshot of the policies {record['policy_version']}")
+    policies = load_policies(folder, keys="none")
+    catalog = read_catalog_snapshot(snapshots / f"catalog-{record['catalog_version']}.json")
+    principal = Principal(
+        subject=record["subject"],
+        roles=frozenset(record["roles"]),
+        attributes=attributes,
+        issuer=record["issuer"],
+        token_id=record["token_id"],
+        agent=record["agent"] or None,
+        actors=tuple(record["actors"]),
+    )
+    guarded, code = None, ""
+    try:
+        guarded = guard(text, principal, policies, catalog)
+    except QueryRefused as error:
+        code = error.code
+    not_compared = []
+    if catalog.version != record["catalog_version"]:
+        not_compared.append("the catalog's version: its snapshot was changed")
+    if record["sql_kept"] != "full" and keyed is None:
+        not_compared.append("the guarded text: its hash is under a key that is not there")
+    found = _differences(record, guarded, code, _final_hash(record, guarded, keyed))
+    return Replay(
+        record=record,
+        differences=tuple(found),
+        attributes="proven" if proven else "unproven",
+        not_compared=tuple(not_compared),
+        guarded=guarded,
+        code=code,
+    )
+
+
+def _text(record: Record, sql: str | None, keyed: KeyedHash | None) -> str:
+    """The caller's text, which must be the recorded one."""
+    text = record["sql"] if sql is None else sql
+    if record["sql_kept"] == "full":
+        known: str | None = plain_text(text)
+    else:
+        known = keyed.text(text) if keyed else None
+    if known == record["sql_sha256"]:
+        return str(text)
+    if sql is None:
+        raise AuditFailed("audit.replay", "the record does not hold the whole text", hint="give it with `--sql`")
+    if known is None:
+        return text
+    raise AuditFailed("audit.replay", "the text is not the recorded one", hint="its hash is another")
+
+
+def _check_attributes(record: Record, attributes: Mapping[str, AttributeValue], keyed: KeyedHash | None) -> bool:
+    """Whether the attributes are the recorded ones for sure; raises where they are not."""
+    recorded: Mapping[str, str] = record["attributes"]
+    missing, more = sorted(recorded.keys() - attributes.keys()), sorted(attributes.keys() - recorded.keys())
+    if missing or more:
+        said = [f"lack `{name}`" for name in missing] + [f"have `{name}` besides" for name in more]
+        raise AuditFailed("audit.replay", f"the attributes are not the recorded ones: they {', '.join(said)}")
+    if keyed is None or keyed.name != record["hash_key"]:
+        return not recorded
+    other = [name for name, hash_ in recorded.items() if keyed.value(name, attributes[name]) != hash_]
+    if other:
+        names = ", ".join(f"`{name}`" for name in sorted(other))
+        raise AuditFailed("audit.replay", f"the attributes are not the recorded ones: other values of {names}")
+    return True
+
+
+def _final_hash(record: Record, guarded: GuardedQuery | None, keyed: KeyedHash | None) -> str | None:
+    """The hash of the derived text as the record's is made; None where it cannot be."""
+    if guarded is None:
+        return ""
+    if record["sql_kept"] == "full":
+        return plain_text(guarded.sql)
+    return keyed.text(guarded.sql) if keyed else None
+
+
+def _differences(record: Record, guarded: GuardedQuery | None, code: str, final: str | None) -> Iterator[Difference]:
+    # A text that was guarded and then refused by the engine, or ended, was guarded all the same.
+    before = "guarded" if record["final_sha256"] else f"refused, {record['code']}"
+    now = "guarded" if guarded is not None else f"refused, {code}"
+    if before != now:
+        yield Difference("decision", before, now)
+        return
+    if guarded is None:
+        return
+    derived = relations_of(guarded)
+    for label in sorted(record["relations"].keys() | derived.keys()):
+        yield from _relation_differences(label, record["relations"].get(label), derived.get(label))
+    for name, value in (
+        ("attributes_read", list(guarded.attributes_read)),
+        ("statistics_hidden", guarded.hide_statistics),
+    ):
+        if record[name] != value:
+            yield Difference(name, _shown(record[name]), _shown(value))
+    if final is not None and final != record["final_sha256"]:
+        yield Difference("guarded text", f"hash {record['final_sha256'][:16]}", f"hash {final[:16]}")
+
+
+def _relation_differences(
+    label: str, before: Mapping[str, Any] | None, now: Mapping[str, Any] | None
+) -> Iterator[Difference]:
+    if before is None or now is None:
+        yield Difference(label, "read" if before else "not read", "read" if now else "not read")
+        return
+    for name in ("kind", "policies", "grant", "barrier", "masked", "denied"):
+        if before.get(name) != now.get(name):
+            yield Difference(f"{label}: {name}", _shown(before.get(name)), _shown(now.get(name)))
+
+
+def _shown(value: object) -> str:
+    match value:
+        case list():
+            return ", ".join(map(str, value)) or "none"
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(value)

@@ -1,0 +1,150 @@
+"""How suites ended → the terminal: a line per suite, then each difference with its rows and the policies behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rls.cli import render
+from rls.lab.plan import MATRIX
+from rls.lab.values import show as show_value
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rls.lab.run import Run
+    from rls.lab.suite import Failure, Outcome
+    from rls.policy.rules import Policy
+
+__all__ = ["policy_lines", "rows_table", "show"]
+
+_MARKS = {"passed": ("✓", "good"), "failed": ("✗", "error"), "error": ("!", "error")}
+_MOST_DETAILS = 25
+_WIDEST_GRID = 12
+_LONGEST = 28
+
+
+def show(out: Console, run: Run, *, verbose: bool) -> None:
+    """Everything; `verbose` lists the cases that passed as well."""
+    for suite in run.suites:
+        mine = [o for o in run.outcomes if o.case.place.file == suite.place.file]
+        if mine:
+            _suite(out, _short(suite.place.file), mine, verbose=verbose)
+    out.print()
+    for outcome in run.failed[:_MOST_DETAILS]:
+        _outcome(out, outcome)
+    if len(run.failed) > _MOST_DETAILS:
+        more = f"… and {len(run.failed) - _MOST_DETAILS:,} more; choose some with --persona, --relation or -k"
+        out.print(render.styled((more, "note")))
+        out.print()
+    out.print(_summary(run))
+
+
+def _suite(out: Console, name: str, outcomes: list[Outcome], *, verbose: bool) -> None:
+    failed = sum(o.status != "passed" for o in outcomes)
+    counts: list[Any] = [(f"{len(outcomes) - failed:,} passed", "good")]
+    if failed:
+        counts += [", ", (f"{failed:,} failed", "error")]
+    seconds = (f"  {sum(o.seconds for o in outcomes):.2f} s", "note")
+    out.print(render.styled((name, "name"), "  ", *counts, seconds))
+    grid = _grid([o for o in outcomes if o.case.test == MATRIX])
+    if grid is not None and (failed or verbose):
+        out.print(render.indented(grid))
+    if verbose:
+        for outcome in outcomes:
+            if outcome.case.test != MATRIX or grid is None:
+                mark, style = _MARKS[outcome.status]
+                title = outcome.case.id.partition("::")[2]
+                out.print(render.styled("  ", (mark, style), f" {title}"), soft_wrap=True)
+
+
+def _grid(outcomes: list[Outcome]) -> Any:
+    """Personas down, relations across; None where it would not fit."""
+    relations = list(dict.fromkeys(o.case.subject for o in outcomes))
+    if not relations or len(relations) > _WIDEST_GRID:
+        return None
+    cells = {(o.case.persona, o.case.subject): o for o in outcomes}
+    rows = []
+    for persona in dict.fromkeys(o.case.persona for o in outcomes):
+        marks = []
+        for relation in relations:
+            outcome = cells.get((persona, relation))
+            if outcome is None:
+                marks.append(render.styled(""))
+            elif outcome.status == "passed" and not outcome.case.listed:
+                marks.append(render.styled(("·", "note")))
+            else:
+                marks.append(render.styled(_MARKS[outcome.status]))
+        rows.append((render.styled((persona, "name")), *marks))
+    return render.table("", *relations, rows=rows)
+
+
+def _outcome(out: Console, outcome: Outcome) -> None:
+    case = outcome.case
+    mark, style = _MARKS[outcome.status]
+    who = case.persona or case.suite
+    what = f" · {case.subject} · {case.test}" if case.persona else ""
+    place = (f"{_short(case.place.file)}:{case.place.line}", "place")
+    out.print(render.styled((mark, style), " ", (who, "name"), f"{what}  ", place), soft_wrap=True)
+    if case.sql is not None:
+        out.print(render.indented(render.styled((" ".join(case.sql.split()), "note")), 4))
+    if not case.listed:
+        out.print(render.indented(render.styled(("not listed, so expected to be invisible", "note"))))
+    for failure in outcome.failures:
+        out.print(render.indented(render.styled((failure.message, style))))
+        if failure.rows:
+            out.print(render.indented(rows_table(failure), 4))
+        if failure.count > len(failure.rows) > 0:
+            out.print(render.indented(render.styled((f"… and {failure.count - len(failure.rows):,} more", "note")), 4))
+        if failure.policies:
+            out.print(render.indented(policy_lines(failure.policies), 4))
+    out.print()
+
+
+def rows_table(failure: Failure) -> Any:
+    """Sample rows and why each is visible or hidden."""
+    names = list(failure.rows[0].values)
+    shown = names[: 4 if any(row.why for row in failure.rows) else 6]
+    rows = []
+    for row in failure.rows:
+        values: list[Any] = [_cut(show_value(row.values[name])) for name in shown]
+        if any(r.why for r in failure.rows):
+            values.append(render.styled(("\n".join(row.why), "warning")))
+        rows.append(values)
+    columns = [*shown, "why"] if any(row.why for row in failure.rows) else shown
+    return render.table(*columns, rows=rows)
+
+
+def policy_lines(policies: tuple[Policy, ...]) -> Any:
+    """Each policy with its place and its condition."""
+    return render.facts(
+        [
+            (
+                f"{_short(p.place.file)}:{p.place.line}",
+                render.styled((p.name, "name"), " ", (_cut(" ".join(p.using.text.split()), 200), "sql.guard")),
+            )
+            for p in policies
+        ]
+    )
+
+
+def _summary(run: Run) -> Any:
+    failed, errors = run.count("failed"), run.count("error")
+    parts: list[Any] = [(f"{run.count('passed'):,} passed", "good")]
+    for count, word in ((failed, "failed"), (errors, "could not be asked")):
+        if count:
+            parts += [", ", (f"{count:,} {word}", "error")]
+    if run.left_out:
+        parts.append((f", {run.left_out:,} left out", "note"))
+    suites = "1 suite" if len(run.suites) == 1 else f"{len(run.suites)} suites"
+    return render.styled(*parts, (f"  ({suites}, {run.seconds:.2f} s)", "note"))
+
+
+def _short(file: str) -> str:
+    path = Path(file)
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else file
+
+
+def _cut(text: str, most: int = _LONGEST) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,81 @@
+"""Parts of reports → one HTML page that needs nothing else: no script, no font, no picture from anywhere.
+
+Owns that every text which came from outside is escaped, and the look that all reports share, in light and dark.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+__all__ = ["Html", "page", "table", "tag", "text"]
+
+# Light values first; `prefers-color-scheme` and print choose.
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1d2430;--soft:#5c6675;--line:#dfe3ea;--paper:#fff;--panel:#f6f7f9;--good:#18794e;
+--good-bg:#e3f5ea;--bad:#b4232c;--bad-bg:#fde8e8;--warn:#8a5a00;--warn-bg:#fdf1d8;--link:#1f5fbf}
+@media (prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#9aa4b2;--line:#333b48;--paper:#14181f;--panel:#1c222c;
+--good:#5fd39a;--good-bg:#12351f;--bad:#ff8b8b;--bad-bg:#451a1d;--warn:#f0c060;--warn-bg:#3d2f10;--link:#7fb0ff}}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:1180px;padding:2.2rem 1.6rem 4rem;background:var(--paper);color:var(--ink);
+font:15px/1.5 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+h1{font-size:1.5rem;margin:0 0 .2rem}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
+p{margin:.3rem 0}.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}
+code,pre,td.value{font-family:ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;font-size:.87em}
+pre{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:.7rem .9rem;overflow:auto;
+margin:.4rem 0}
+.cards{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.1rem 0}
+.card{background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:.6rem 1.1rem;min-width:7rem}
+.card b{display:block;font-size:1.5rem;line-height:1.25}.card span{color:var(--soft);font-size:.85rem}
+table{border-collapse:collapse;margin:.5rem 0}th{font-weight:600;text-align:left}
+th,td{padding:.28rem .7rem;border-bottom:1px solid var(--line);vertical-align:top}td.number,th.number{text-align:right}
+.scroll{overflow:auto}.scroll table{margin:0}
+table.grid{border-collapse:separate;border-spacing:3px}table.grid td,table.grid th{border:0}
+table.grid td{border-radius:5px;text-align:center;padding:.3rem .55rem;min-width:4.4rem}
+table.grid th{font-size:.86rem;vertical-align:bottom}table.grid th.row{position:sticky;left:0;background:var(--paper)}
+td.passed{background:var(--good-bg);color:var(--good)}td.failed,td.error{background:var(--bad-bg);color:var(--bad)}
+td.blank{color:var(--soft)}
+section.case{border:1px solid var(--line);border-left:4px solid var(--bad);border-radius:8px;padding:.6rem 1rem;
+margin:.8rem 0}
+.place{float:right;color:var(--soft);font-size:.85rem}.why{color:var(--soft)}
+mark{border-radius:3px;padding:0 .12em;color:inherit}mark.all{background:var(--good-bg);color:var(--good)}
+mark.some{background:var(--warn-bg);color:var(--warn)}mark.none{background:var(--bad-bg);color:var(--bad)}
+details>summary{cursor:pointer;color:var(--soft)}
+@media print{body{max-width:none;padding:0}details{display:block}}
+"""
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def text(value: object) -> Html:
+    """Anything as HTML text; `Html` stays what it is."""
+    return value if isinstance(value, Html) else Html(html.escape(str(value)))
+
+
+def tag(name: str, *content: object, **attributes: object) -> Html:
+    """An element; `_class` and the like lose their underscore, an attribute of None is left out.
+
+    >>> tag("b", "1 < 2", _class="good")
+    '<b class="good">1 &lt; 2</b>'
+    """
+    given = "".join(f' {k.strip("_")}="{html.escape(str(v))}"' for k, v in attributes.items() if v is not None)
+    return Html(f"<{name}{given}>{''.join(map(text, content))}</{name}>")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = ()) -> Html:
+    """A table; `numbers` are columns aligned right."""
+    kinds = ["number" if c in numbers else None for c in columns]
+    head = tag("tr", *(tag("th", c, _class=k) for c, k in zip(columns, kinds, strict=True)))
+    body = [tag("tr", *(tag("td", v, _class=k) for v, k in zip(row, kinds, strict=True))) for row in rows]
+    return tag("div", tag("table", head, *body), _class="scroll")
+
+
+def page(title: str, *content: object) -> str:
+    """The whole document."""
+    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{html.escape(title)}</title>"
+    body = "".join(map(text, content))
+    return f"<!doctype html>\n<html lang=en><head>{head}<style>{_STYLE}</style></head>\n<body>{body}</body></html>\n"

@@ -75,6 +75,8 @@ class _Copies:
         import duckdb
 
         with self._lock:
+            if not self._open:
+                return False
             connection = next(iter(self._open.values())).connection
             try:
                 row = connection.execute(f"SELECT TRY_CAST($1::VARCHAR AS {type_}) IS NOT NULL", [text]).fetchone()

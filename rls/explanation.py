@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rls.policy.grant import Grant
@@ -19,6 +19,10 @@ class Explanation:
     `original` and `sql` are the text before and after, `splices` the places where they differ (offsets in `original`).
     `grants` maps each relation that is read to its grant; `masked` and `denied` name its columns that are shown
     changed, or not at all. `parameters` are bound when it runs: attribute values of this principal.
+
+    `fence_reason` says why the guards hold a fence ("" where there is none: nothing in the query could tell of a hidden
+    row), `copied` the caller's own conditions below the fences, by relation, `hide_statistics` whether DuckDB runs it
+    without looking at stored extremes.
     """
 
     original: str
@@ -31,6 +35,9 @@ class Explanation:
     attributes_read: tuple[str, ...]
     fingerprint: str
     policy_version: str
+    fence_reason: str = ""
+    hide_statistics: bool = False
+    copied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -53,6 +60,12 @@ class Explanation:
                 }
                 for label, grant in self.grants.items()
             },
+            "barrier": {
+                "fenced": bool(self.fence_reason),
+                "reason": self.fence_reason,
+                "hide_statistics": self.hide_statistics,
+                "copied": {label: list(conditions) for label, conditions in self.copied.items()},
+            },
             "parameters": sorted(self.parameters),
             "attributes_read": list(self.attributes_read),
             "fingerprint": self.fingerprint,
@@ -73,4 +86,13 @@ def explain_guarded(guarded: GuardedQuery) -> Explanation:
         attributes_read=guarded.attributes_read,
         fingerprint=guarded.fingerprint,
         policy_version=guarded.policy_version,
+        fence_reason=guarded.fence_reason,
+        hide_statistics=guarded.hide_statistics,
+        copied={
+            label: tuple(
+                dict.fromkeys(c for one in guarded.guards if one.relation.label == label for c in one.conjuncts)
+            )
+            for label in guarded.grants
+            if any(one.conjuncts for one in guarded.guards if one.relation.label == label)
+        },
     )

@@ -10,6 +10,8 @@ import click
 from rls.cli.options import database_option, json_option, persona_of, policies_option, read_sql
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from rls.explanation import Explanation
     from rls.identity.principal import Principal
 
@@ -63,6 +65,25 @@ def show(explanation: Explanation, persona: str, principal: Principal) -> None:
         return
     out.print()
     out.print(render.grant_table(explanation.grants))
+    out.print()
+    for line in barrier_lines(explanation):
+        out.print(line)
     if explanation.parameters:
         out.print()
         out.print(render.parameter_lines(explanation.parameters))
+
+
+def barrier_lines(explanation: Explanation) -> list[Text]:
+    """How hidden rows are kept from being observed, a line each."""
+    from rls.cli.render import styled
+
+    if all(grant.kind == "always" for grant in explanation.grants.values()):
+        return [styled(("barrier", "name"), "    none: no row is hidden")]
+    if not explanation.fence_reason:
+        return [styled(("barrier", "name"), "    none: nothing in the query could tell of a hidden row")]
+    lines = [styled(("barrier", "name"), f"    fence: {explanation.fence_reason}")]
+    for label, conditions in explanation.copied.items():
+        lines += [styled(f"           below it in {label}: {condition}") for condition in conditions]
+    if explanation.hide_statistics:
+        lines.append(styled("           DuckDB does not look at stored extremes"))
+    return lines

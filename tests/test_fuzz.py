@@ -20,7 +20,7 @@ from tests.oracle import Rule
 
 # Worlds of seed `t`; the same cases every time.
 SMALL, CASES = 2, 80
-ENOUGH = 40
+ENOUGH = 60
 
 
 def faults(world: int, cases: int, options: Options, directory: Path) -> tuple[int, list[Finding]]:

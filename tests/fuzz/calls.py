@@ -135,6 +135,14 @@ class Binder:
             self._types[expression] = described[0][1] if described else None
         return self._types[expression]
 
+    def describe_value(self, expression: str, source: str) -> str | None:
+        """The type of an expression over the relations of a FROM clause, or None where it does not bind."""
+        key = f"{expression} FROM {source}"
+        if key not in self._types:
+            described = self.describe(f"SELECT {key}")
+            self._types[key] = described[0][1] if described else None
+        return self._types[key]
+
     def describe(self, query: str) -> Sequence[tuple[str, str]] | None:
         """Names and types of a query's columns, or None where it does not bind."""
         try:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.fuzz.calls import Binder
+from tests.fuzz.calm import Calm
 from tests.fuzz.clauses import Made
 from tests.fuzz.expressions import NOWHERE, PATTERNS, TYPES, Rel, Scope, reference
 from tests.fuzz.shapes import Shapes
@@ -42,7 +43,7 @@ def draw_query(
 
 
 @dataclass
-class Queries(Shapes):
+class Queries(Shapes, Calm):
     """The generator of queries."""
 
     def statement(self) -> str:
@@ -52,6 +53,8 @@ class Queries(Shapes):
             return self._probe()
         if self.chance(0.35):
             return self.unusual(depth)
+        if self.chance(0.4):
+            return self.calm()
         match self.random.randrange(40):
             case 0 | 1:
                 return self._pivot()

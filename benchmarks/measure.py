@@ -1,50 +1,20 @@
-"""Callables → their times, measured so that a busy machine disturbs the comparison least.
-
-The alternatives of a case run in turn, round after round, in alternating order, and ratios are of the fastest of each:
-noise only ever adds. CPU time is compared, not wall time: other programs change it less.
-"""
+"""Timings → the lines of a run; and clocks and processes that only benchmarks need."""
 
 from __future__ import annotations
 
-import gc
 import math
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from rls.lab.timing import Timing, time_in_turn
+
 __all__ = ["Measurement", "Timing", "cpu_with_children", "run_process", "time_in_turn"]
-
-# A call that is quicker than this is made several times for one sample, since reading the clocks costs about 1 µs.
-_SAMPLE_MS = 0.3
-_MOST_CALLS = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Samples of one alternative, in milliseconds per call, sorted; `cpu` and `wall` of the same calls."""
-
-    cpu: tuple[float, ...]
-    wall: tuple[float, ...]
-
-    @property
-    def least(self) -> float:
-        """The fastest sample's CPU time."""
-        return self.cpu[0]
-
-    def at(self, share: float) -> float:
-        """The CPU time that this share of the samples does not exceed: 0.5 is the median.
-
-        >>> Timing((1.0, 2.0, 3.0), (1.0, 2.0, 3.0)).at(0.5)
-        2.0
-        """
-        return self.cpu[max(0, math.ceil(share * len(self.cpu)) - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,39 +77,6 @@ class Measurement:
         return {**rounded, "ratio": float(f"{self.ratio:.5g}")}
 
 
-def time_in_turn(
-    alternatives: Mapping[str, Callable[[], object]],
-    *,
-    rounds: int,
-    seconds: float = math.inf,
-    clock: Callable[[], float] = time.process_time,
-    elsewhere: Mapping[str, Callable[[], tuple[float, float]]] = MappingProxyType({}),
-) -> dict[str, Timing]:
-    """Times of each alternative: one call to warm up, then `rounds` samples, fewer once `seconds` have passed.
-
-    `clock` gives seconds of CPU. What is `elsewhere` runs in another process, which measures (CPU, wall) milliseconds
-    itself.
-    """
-    calls: dict[str, Callable[[], tuple[float, float]]] = {
-        **{name: partial(_sample, call, _warm_up(call), clock) for name, call in alternatives.items()},
-        **elsewhere,
-    }
-    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
-    names = list(calls)
-    end = time.perf_counter() + seconds
-    gc.collect()
-    gc.disable()
-    try:
-        for number in range(rounds):
-            for name in names if number % 2 == 0 else reversed(names):
-                samples[name].append(calls[name]())
-            if time.perf_counter() > end:
-                break
-    finally:
-        gc.enable()
-    return {name: Timing(*(tuple(sorted(times)) for times in zip(*samples[name], strict=True))) for name in names}
-
-
 def run_process(arguments: Sequence[str]) -> None:
     """A fresh Python process with these arguments; raises CalledProcessError when it fails."""
     subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
@@ -149,26 +86,6 @@ def cpu_with_children() -> float:
     """Seconds of CPU of this process, of its children that ended, and (on Linux) of those that still run."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + ended.ru_utime + ended.ru_stime + sum(map(_cpu_of, _children()))
-
-
-def _sample(call: Callable[[], object], times: int, clock: Callable[[], float]) -> tuple[float, float]:
-    repeats = range(times)
-    began, started = clock(), time.perf_counter()
-    for _ in repeats:
-        call()
-    ended, stopped = clock(), time.perf_counter()
-    return (ended - began) * 1000 / times, (stopped - started) * 1000 / times
-
-
-def _warm_up(call: Callable[[], object]) -> int:
-    """Calls until the caches are warm, uncounted; returns how many calls make a sample."""
-    for _ in range(2):
-        started = time.perf_counter()
-        call()
-        taken = (time.perf_counter() - started) * 1000
-        if taken > _SAMPLE_MS:
-            return 1
-    return max(1, min(_MOST_CALLS, round(_SAMPLE_MS / max(taken, 1e-6))))
 
 
 def _children() -> list[int]:

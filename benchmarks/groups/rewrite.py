@@ -40,7 +40,7 @@ def measure_rewrite(options: Options) -> Iterator[Measurement]:
                     calls = _calls(case, setting, engine, catalog, parser)
                     filtered = sorted(r for r, g in engine.guard(setting.token, case.sql).grants.items() if g.predicate)
                     asked = {f"peer {p.name}": p.rewriting(case.sql, filtered) for p in peers}
-                    options.skipped += [f"{peer} refuses {name}" for peer, sample in asked.items() if sample is None]
+                    options.skipped.extend(f"{peer} refuses {name}" for peer, sample in asked.items() if sample is None)
                     elsewhere = {peer: sample for peer, sample in asked.items() if sample is not None}
                     timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds, elsewhere=elsewhere)
                     for what in (PRINT, SERIALIZE, PURE, COLD, *elsewhere):

@@ -26,10 +26,11 @@ COMMANDS = {
     "matrix": ("rls.cli.matrix:matrix", "Show how many rows of every table each persona sees, and why none."),
     "prove": ("rls.cli.prove:prove", "Prove statements about all rows and all principals, or show what refutes them."),
     "explain": ("rls.cli.explain:explain", "Show what a query becomes for a persona, and why; reads no data."),
+    "bench": ("rls.cli.bench:bench", "Measure what guarding costs a query of yours, beside the query as it is."),
     "query": ("rls.cli.query:query", "Run a query as the holder of a token."),
     "schema": ("rls.cli.schema:schema", "JSON Schemas of the YAML files, so that editors complete and check them."),
     "audit": ("rls.cli.audit:audit", "Read, verify, export and replay the audit log."),
-    "token": ("rls.cli.token:token", "Mint and inspect tokens."),
+    "token": ("rls.cli.token:token", "Mint, verify, inspect and revoke tokens; make and exchange their keys."),
 }
 
 DEFECT = 6

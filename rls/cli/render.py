@@ -29,8 +29,11 @@ __all__ = [
     "console",
     "facts",
     "grant_table",
+    "grid",
     "heading",
+    "heat",
     "indented",
+    "labelled",
     "parameter_lines",
     "print_error",
     "print_note",
@@ -65,6 +68,13 @@ THEME = Theme(
         "kind.always": "bold green",
         "kind.conditional": "bold yellow",
         "kind.never": "bold red",
+        # Both colours are said, so that they read on dark and on light terminals.
+        "heat.0": "dim",
+        "heat.1": "black on #fdebd7",
+        "heat.2": "black on #fbd0a4",
+        "heat.3": "black on #f7b06a",
+        "heat.4": "black on #f0883e",
+        "heat.5": "bold white on #b8430c",
     }
 )
 
@@ -239,6 +249,26 @@ def grant_table(grants: Mapping[str, Grant]) -> RenderableType:
     return Group(table("relation", "sees", "deciding policies", "columns", rows=rows), *reasons)
 
 
+def heat(share: float) -> str:
+    """The style of a share of rows, from none to all.
+
+    >>> heat(0.0), heat(0.001), heat(0.6), heat(1.0)
+    ('heat.0', 'heat.1', 'heat.3', 'heat.5')
+    """
+    return f"heat.{5 if share >= 1 else 0 if share <= 0 else 1 + int(share * 4)}"
+
+
+def grid(*columns: str | tuple[str, str], rows: Iterable[Sequence[Text]]) -> Table:
+    """Cells close together, for pictures made of text; columns are centred unless given with "left" or "right"."""
+    made = Table(box=None, pad_edge=False, header_style="title", padding=(0, 1, 0, 0), collapse_padding=True)
+    for column in columns:
+        name, justify = (column, "center") if isinstance(column, str) else column
+        made.add_column(Text(visible(name)), justify=cast(Any, justify), no_wrap=True)
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
 def share(part: int, whole: int) -> Text:
     """A count with its share of the whole, coloured from none (red) to all (green).
 
@@ -273,6 +303,15 @@ def progress(out: Console, title: str) -> Iterator[Callable[[str, int, int], Non
 def indented(what: RenderableType, by: int = 2) -> RenderableType:
     """Something moved to the right."""
     return Padding(what, (0, 0, 0, by))
+
+
+def labelled(label: tuple[str, str], what: RenderableType, width: int) -> RenderableType:
+    """Something beside a short word and its style, which stands in a column of this width."""
+    made = Table.grid()
+    made.add_column(width=width, no_wrap=True)
+    made.add_column(overflow="fold")
+    made.add_row(styled(label), what)
+    return made
 
 
 def parameter_lines(parameters: Mapping[str, object]) -> Text:

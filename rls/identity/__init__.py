@@ -7,25 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rls.identity.attributes import Attribute
+    from rls.identity.cache import Admission, Verifier
     from rls.identity.declared import Identity, Issuer
     from rls.identity.inspect import Finding, Inspection, inspect_token
     from rls.identity.issuers import load_identity
+    from rls.identity.lint import Advice, lint_identity, lint_token
+    from rls.identity.make_keys import NewKey, generate_key
     from rls.identity.mint import MintRefused, mint_token
     from rls.identity.personas import load_personas
     from rls.identity.principal import Principal
     from rls.identity.reasons import describe_reason
+    from rls.identity.revocations import Revocations
     from rls.identity.verify import verify_token
 
 __all__ = [
+    "Admission",
+    "Advice",
     "Attribute",
     "Finding",
     "Identity",
     "Inspection",
     "Issuer",
     "MintRefused",
+    "NewKey",
     "Principal",
+    "Revocations",
+    "Verifier",
     "describe_reason",
+    "generate_key",
     "inspect_token",
+    "lint_identity",
+    "lint_token",
     "load_identity",
     "load_personas",
     "mint_token",
@@ -33,15 +45,23 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Admission": "cache",
+    "Advice": "lint",
     "Attribute": "attributes",
     "Finding": "inspect",
     "Identity": "declared",
     "Inspection": "inspect",
     "Issuer": "declared",
     "MintRefused": "mint",
+    "NewKey": "make_keys",
     "Principal": "principal",
+    "Revocations": "revocations",
+    "Verifier": "cache",
     "describe_reason": "reasons",
+    "generate_key": "make_keys",
     "inspect_token": "inspect",
+    "lint_identity": "lint",
+    "lint_token": "lint",
     "load_identity": "issuers",
     "load_personas": "personas",
     "mint_token": "mint",

@@ -66,6 +66,11 @@ class Revocations:
         with self._transaction():
             pass
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes see it."""
+        return self._file is not None
+
     def revoke_token(self, token_id: str, *, issuer: str, until: float | None = None, now: float | None = None) -> None:
         """Refuse the token with this `jti` of this issuer; `until` is when it expires, if that is known (Unix time)."""
         now = time.time() if now is None else now

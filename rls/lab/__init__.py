@@ -8,10 +8,13 @@ from typing import Any
 _HOMES = {
     "Case": "suite",
     "Filters": "run",
+    "Matrix": "matrix",
     "Outcome": "suite",
     "Run": "run",
     "Suite": "suite",
     "World": "world",
+    "compute_matrix": "matrix",
+    "json_schema": "schemas",
     "open_given": "world",
     "open_live": "world",
     "read_suite": "read_suite",

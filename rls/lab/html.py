@@ -13,9 +13,9 @@ __all__ = ["Html", "page", "table", "tag", "text"]
 # Light values first; `prefers-color-scheme` and print choose.
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1d2430;--soft:#5c6675;--line:#dfe3ea;--paper:#fff;--panel:#f6f7f9;--good:#18794e;
---good-bg:#e3f5ea;--bad:#b4232c;--bad-bg:#fde8e8;--warn:#8a5a00;--warn-bg:#fdf1d8;--link:#1f5fbf}
+--good-bg:#e3f5ea;--bad:#b4232c;--bad-bg:#fde8e8;--warn:#8a5a00;--warn-bg:#fdf1d8;--hot:#f0883e}
 @media (prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#9aa4b2;--line:#333b48;--paper:#14181f;--panel:#1c222c;
---good:#5fd39a;--good-bg:#12351f;--bad:#ff8b8b;--bad-bg:#451a1d;--warn:#f0c060;--warn-bg:#3d2f10;--link:#7fb0ff}}
+--good:#5fd39a;--good-bg:#12351f;--bad:#ff8b8b;--bad-bg:#451a1d;--warn:#f0c060;--warn-bg:#3d2f10;--hot:#b4561a}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1180px;padding:2.2rem 1.6rem 4rem;background:var(--paper);color:var(--ink);
 font:15px/1.5 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
@@ -31,10 +31,15 @@ table{border-collapse:collapse;margin:.5rem 0}th{font-weight:600;text-align:left
 th,td{padding:.28rem .7rem;border-bottom:1px solid var(--line);vertical-align:top}td.number,th.number{text-align:right}
 .scroll{overflow:auto}.scroll table{margin:0}
 table.grid{border-collapse:separate;border-spacing:3px}table.grid td,table.grid th{border:0}
-table.grid td{border-radius:5px;text-align:center;padding:.3rem .55rem;min-width:4.4rem}
-table.grid th{font-size:.86rem;vertical-align:bottom}table.grid th.row{position:sticky;left:0;background:var(--paper)}
+table.grid td{border-radius:5px;text-align:center;padding:.25rem .45rem;min-width:3.6rem;white-space:nowrap;
+vertical-align:middle}
+table.grid th{font-size:.86rem;vertical-align:bottom;text-align:center;padding:.25rem .3rem}
+table.grid th.row{position:sticky;left:0;background:var(--paper);text-align:left;vertical-align:middle;
+white-space:nowrap}
 td.passed{background:var(--good-bg);color:var(--good)}td.failed,td.error{background:var(--bad-bg);color:var(--bad)}
-td.blank{color:var(--soft)}
+td.blank{color:var(--soft)}table.grid td.plain{text-align:right;min-width:0}th.open{color:var(--warn)}
+td.heat{background:color-mix(in srgb,var(--hot) calc(var(--heat)*88%),var(--panel));line-height:1.2}
+td.heat small{opacity:.75;font-weight:400}.legend{font-size:.85rem}
 section.case{border:1px solid var(--line);border-left:4px solid var(--bad);border-radius:8px;padding:.6rem 1rem;
 margin:.8rem 0}
 .place{float:right;color:var(--soft);font-size:.85rem}.why{color:var(--soft)}

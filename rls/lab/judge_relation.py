@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rls.catalog import fold, quote
 from rls.lab.judge_rows import compare_names, compare_rows, compare_set
-from rls.lab.observe import RelationView, filter_sql, key_condition
+from rls.lab.observe import RelationView, filter_sql, key_condition, renamed_filter
 from rls.lab.suite import Failure, ShownRow
 from rls.lab.truth import sample_rows
 from rls.lab.values import Canonical, canonical, canonical_row, show
@@ -170,13 +169,10 @@ def _where(view: RelationView, condition: str, key: tuple[str, ...]) -> Iterator
 
 def _same_as(view: RelationView, other: str, key: tuple[str, ...]) -> Iterator[Failure]:
     theirs = RelationView.of(view.world, other, view.relation)
-    mine_sql, my_values = filter_sql(view.grant), {} if view.grant is None else dict(view.grant.parameters)
+    mine_sql = filter_sql(view.grant)
     # Both bind the same names to different values.
-    their_sql = re.sub(r"\$rls_", "$other_", filter_sql(theirs.grant))
-    parameters = {
-        name.replace("rls_", "other_", 1): v for name, v in (theirs.grant.parameters if theirs.grant else {}).items()
-    }
-    parameters |= my_values
+    their_sql, parameters = renamed_filter(theirs.grant, "other")
+    parameters |= {} if view.grant is None else view.grant.parameters
     raw, source = view.world.raw, view.world.raw.source(view.relation)
     extra, missing = raw.rows(
         f"SELECT count_if({mine_sql} AND {their_sql} IS NOT TRUE), count_if({mine_sql} IS NOT TRUE AND {their_sql})"

@@ -6,6 +6,7 @@ denied, the rows are told apart by the grant's own predicate over the rows as th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,7 @@ from rls.lab.world import World
 from rls.policy.grant import Grant
 from rls.result import Result
 
-__all__ = ["QueryView", "RelationView", "filter_sql", "key_condition"]
+__all__ = ["QueryView", "RelationView", "filter_sql", "key_condition", "renamed_filter"]
 
 
 def filter_sql(grant: Grant | None) -> str:
@@ -31,6 +32,14 @@ def filter_sql(grant: Grant | None) -> str:
             return f"({grant.predicate})"
         case _:
             return "FALSE"
+
+
+def renamed_filter(grant: Grant | None, prefix: str) -> tuple[str, dict[str, object]]:
+    """A grant's rows as SQL whose parameters begin with `prefix`, so that several grants fit one statement."""
+    if grant is None or grant.kind != "conditional":
+        return filter_sql(grant), {}
+    text = re.sub(r"\$rls_(?=\w)", f"${prefix}_", filter_sql(grant))
+    return text, {re.sub(r"^rls_", f"{prefix}_", name): value for name, value in grant.parameters.items()}
 
 
 def key_condition(relation: Relation, key: Sequence[str], keys: Sequence[Sequence[Any]]) -> tuple[str, dict[str, Any]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import duckdb
 from rls.catalog import Catalog, Relation, quote
 from rls.lab.clock import clock_macros
 
-__all__ = ["NAME", "Raw", "RawFailed"]
+__all__ = ["NAME", "Raw", "RawFailed", "open_bare"]
 
 NAME = "lab"
 
@@ -75,3 +76,20 @@ class Raw:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+@contextmanager
+def open_bare(path: Path) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
+    """What runs texts as their callers wrote them, on the file itself, read-only; raises RawFailed."""
+    connection = duckdb.connect(str(path), read_only=True, config={"python_enable_replacements": "false"})
+
+    def run(sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return connection.execute(sql).fetchall()
+        except duckdb.Error as error:
+            raise RawFailed(str(error).split("\n", 1)[0]) from None
+
+    try:
+        yield run
+    finally:
+        connection.close()

@@ -13,7 +13,7 @@ from rls.policy.findings import Finding
 from rls.policy.policy_set import PolicySet
 from rls.yaml_source import read_documents
 
-__all__ = ["find_unused"]
+__all__ = ["attributes_read", "find_unused"]
 
 
 def find_unused(policies: PolicySet) -> Iterator[Finding]:
@@ -24,7 +24,7 @@ def find_unused(policies: PolicySet) -> Iterator[Finding]:
     except PolicyInvalid:
         return  # it was read a moment ago; without it there is no place to point at
     expressions = list(_expressions(policies))
-    used = {name for expression in expressions for name in expression.attributes}
+    used = attributes_read(policies)
     for name, attribute in identity.attributes.items():
         if fold(name) not in used and not attribute.readable:
             message = f"attribute `{name}` is declared and used by no policy"
@@ -43,6 +43,11 @@ def find_unused(policies: PolicySet) -> Iterator[Finding]:
             named = isinstance(declared, dict)
             error = document.invalid("policy.unused_role", message, path=("roles", role if named else index), key=named)
             yield Finding.of(error, "warning")
+
+
+def attributes_read(policies: PolicySet) -> frozenset[str]:
+    """Folded names of the attributes that conditions and masks read, built-in ones included."""
+    return frozenset(name for expression in _expressions(policies) for name in expression.attributes)
 
 
 def _expressions(policies: PolicySet) -> Iterator[Expression]:

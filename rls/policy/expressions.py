@@ -32,7 +32,7 @@ from rls.policy.queries import QueryReader
 from rls.policy.reader import Reader
 from rls.policy.scopes import Hole
 
-__all__ = ["Branch", "Expression", "read_expression", "read_tree"]
+__all__ = ["Branch", "Expression", "read_expression", "read_tree", "span_of"]
 
 _CONNECTIVES = {"CONJUNCTION_AND": "and", "CONJUNCTION_OR": "or", "OPERATOR_NOT": "not"}
 
@@ -131,7 +131,7 @@ def _only_expression(select: Tree, text: str) -> Tree:
 
 
 def _branch(tree: Tree, reader: Reader, *, branches: bool) -> Branch:
-    start, end = _span(tree, reader.text)
+    start, end = span_of(tree, reader.text)
     kind = _CONNECTIVES.get(str(tree["type"])) if branches else None
     if kind is None:
         first = len(reader.holes)
@@ -157,7 +157,7 @@ def _parts(text: str, prefix: str) -> tuple[str | int, ...]:
     return tuple(part for part in mixed if part != "")
 
 
-def _span(tree: object, text: str) -> tuple[int, int]:
+def span_of(tree: object, text: str) -> tuple[int, int]:
     """Characters that a tree covers: DuckDB gives an operator's own place, so those of its operands are added."""
     bounds = list(_locations(tree))
     if not bounds:

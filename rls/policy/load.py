@@ -1,8 +1,8 @@
 """A directory of policy files → `PolicySet`, or `PolicyInvalid` with file, line and column.
 
-Takes every `*.yaml` and `*.yml` of the directory but `identity.yaml`, `personas.yaml`, `audit.yaml` and
-`*.test.yaml`; returns a frozen set. It owns the rule that a directory is read as a whole or not at all: one file that
-is wrong, or half written, stops it, because the policy in it may be the one that restricts.
+Takes every `*.yaml` and `*.yml` of the directory but `identity.yaml`, `personas.yaml`, `audit.yaml`, `invariants.yaml`,
+`widenings.yaml` and `*.test.yaml`; returns a frozen set. It owns the rule that a directory is read as a whole or not at
+all: one file that is wrong, or half written, stops it, because the policy in it may be the one that restricts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["load_policies", "parse_path", "policy_files"]
 
 _NOT_POLICIES = frozenset(
-    f"{name}.{suffix}" for name in ("identity", "personas", "audit") for suffix in ("yaml", "yml")
+    f"{name}.{suffix}"
+    for name in ("identity", "personas", "audit", "invariants", "widenings")
+    for suffix in ("yaml", "yml")
 )
 
 

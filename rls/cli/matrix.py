@@ -1,0 +1,152 @@
+"""`rls matrix`: who sees how much of every table."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rls.cli.options import json_option
+from rls.cli.test import live_option, policies_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rls.lab.matrix import Matrix, MatrixRow
+    from rls.lab.world import World
+
+__all__ = ["matrix"]
+
+_UNSEEN = "nobody sees"
+
+
+@click.command()
+@click.argument("path", metavar="[DIR | SUITE]", type=click.Path(path_type=Path), envvar="RLS_POLICIES")
+@live_option
+@click.option("--persona", default="*", metavar="NAME", help="Only this persona; `*` stands for anything.")
+@click.option("--relation", default="*", metavar="NAME", help="Only this relation; `*` stands for anything.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write one HTML page.")
+@json_option
+def matrix(*, path: Path, database: Path | None, persona: str, relation: str, html: Path | None, as_json: bool) -> None:
+    """Show how many rows of every table each persona sees, and why none.
+
+    Counts the rows of --database, or the rows that a SUITE gives. No row is shown.
+    """
+    from fnmatch import fnmatchcase
+
+    from rls.cli import render
+    from rls.cli.failures import pointing_into_file
+    from rls.lab.matrix import compute_matrix
+    from rls.lab.report_matrix import html_matrix
+
+    out = render.console(stderr=as_json)
+    with ExitStack() as stack, pointing_into_file():
+        world = open_world(stack, path, database)
+        personas = [name for name in world.personas if fnmatchcase(name, persona)]
+        relations = [r for r in world.tables() if fnmatchcase(r.label, relation)]
+        if not personas or not relations:
+            raise click.UsageError(f"there is no persona `{persona}` and relation `{relation}` to compare")
+        with render.progress(out, "counting") as on_step:
+            found = compute_matrix(world, personas=personas, relations=relations, on_step=on_step)
+    if html is not None:
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(html_matrix(found), encoding="utf-8")
+    if as_json:
+        from rls.cli.as_json import dump_json
+
+        click.echo(dump_json(found.to_dict()))
+    else:
+        show(out, found)
+
+
+def open_world(stack: ExitStack, path: Path, database: Path | None) -> World:
+    """The rows of a suite, if `path` is one that gives rows, else those of the database."""
+    from rls.lab.read_suite import directory_personas, read_suite
+    from rls.lab.run import Worlds
+    from rls.lab.world import open_live
+    from rls.policy.load import load_policies
+
+    directory, only = policies_of(path)
+    policies = load_policies(directory, keys="none")
+    personas = directory_personas(directory, policies.identity)
+    if only is not None:
+        suite = read_suite(only[0], policies.identity, personas)
+        return stack.enter_context(Worlds(policies, database)).open(suite)
+    if database is None:
+        raise click.UsageError("give --database FILE (or RLS_DATABASE), or a suite that gives rows")
+    if not personas:
+        raise click.UsageError(f"there is no `{directory / 'personas.yaml'}`: it names who to compare")
+    return stack.enter_context(open_live(database, policies, personas))
+
+
+def show(out: Console, found: Matrix) -> None:
+    """The matrix on the terminal, in blocks of as many personas as fit."""
+    from rls.cli import render
+    from rls.lab.report_matrix import same_columns, zero_reasons
+
+    for block in _blocks(out, found):
+        out.print()
+        out.print(_block(found, block))
+    open_ = [row.label for row in found.rows if row.open_to_all]
+    unseen = [row for row in found.rows if row.unseen]
+    out.print()
+    if open_:
+        out.print(render.styled(("everyone sees all of ", "warning"), ", ".join(open_)))
+    if unseen:
+        told = ", ".join(f"{row.label} ({row.unseen:,} of {row.total:,})" for row in unseen)
+        out.print(render.styled(("nobody sees some of ", "warning"), told))
+    zeros = [(", ".join(labels), ", ".join(who), reason) for labels, who, reason in zero_reasons(found)]
+    if zeros:
+        out.print()
+        out.print(render.table("no rows of", "for", "because", rows=zeros))
+    columns = []
+    for label, masked, absent, who in same_columns(found):
+        changed = [f"{name} masked" for name in masked] + [f"{name} absent" for name in absent]
+        columns.append((label, ", ".join(who), "\n".join(changed)))
+    if columns:
+        out.print()
+        out.print(render.table("columns of", "for", "", rows=columns))
+
+
+def _blocks(out: Console, found: Matrix) -> list[list[str]]:
+    """Personas in groups that fit the width beside the table's names and counts."""
+    from rls.cli.cells import cells
+
+    room = out.width - max(cells(row.label) for row in found.rows) - 8 - len(_UNSEEN) - 4
+    blocks: list[list[str]] = [[]]
+    left = room
+    for name in found.personas:
+        width = max(cells(name), 4) + 1
+        if blocks[-1] and width > left:
+            blocks.append([])
+            left = room
+        blocks[-1].append(name)
+        left -= width
+    return blocks
+
+
+def _block(found: Matrix, personas: list[str]) -> Any:
+    from rls.cli import render
+    from rls.lab.report_matrix import compact
+
+    rows = []
+    for row in found.rows:
+        name = render.styled((row.label, "warning" if row.open_to_all else "name"))
+        total = render.styled((compact(row.total), "note"))
+        unseen = render.styled((f"{row.unseen:,}" if row.unseen else "", "warning"))
+        rows.append((name, *(_cell(row, persona) for persona in personas), total, unseen))
+    return render.grid(("", "left"), *personas, ("rows", "right"), (_UNSEEN, "right"), rows=rows)
+
+
+def _cell(row: MatrixRow, persona: str) -> Any:
+    from rls.cli import render
+    from rls.lab.report_matrix import percent
+
+    cell, share = row.cells[persona], row.share(persona)
+    if cell.visible is None or cell.kind == "broken":
+        return render.styled(("!", "error"))
+    if not cell.visible:
+        return render.styled(("·" if cell.kind != "undecided" else "refused", "heat.0"))
+    return render.styled((f"{percent(share or 0.0):^{max(len(persona), 4)}}", render.heat(share or 0.0)))

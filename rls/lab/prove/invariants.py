@@ -1,0 +1,212 @@
+"""invariants.yaml → results: statements that stand beside the policies they are about, proved with every test run.
+
+Takes a policy directory's file; returns a `Result` per statement and relation. Owns the file's shape:
+
+    invariants:
+      - name: tenants never meet
+        about: {with_columns: [tenant_id]}     # or [orders, finance.ledger]; left out: every table with policies
+        unless: [admin]                        # principals with this role are not meant; `only: […]` for the others
+        prove: isolated by tenant
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rls.catalog import Catalog, Relation, fold
+from rls.lab.prove.claims import Limits
+from rls.lab.prove.results import Result
+from rls.lab.prove.statements import Statement, read_statement
+from rls.policy.load import parse_path
+from rls.policy.parser import ExpressionInvalid
+from rls.policy.policy_set import PolicySet, rules_for
+from rls.policy.rules import Pattern, Place
+from rls.yaml_model import suggest, validate
+from rls.yaml_source import Document, NodePath, parse_documents, read_documents
+
+if TYPE_CHECKING:
+    from rls.lab.prove.model import InvariantEntry
+    from rls.lab.prove.prover import Prover
+
+__all__ = ["FILE", "prove_text", "run_invariants", "tables_of"]
+
+FILE: Final = "invariants.yaml"
+
+
+def run_invariants(
+    policies: PolicySet,
+    catalog: Catalog,
+    *,
+    now: float | None = None,
+    file: Path | None = None,
+    seconds: float = 10.0,
+) -> list[Result]:
+    """The invariants of the policies' directory, in the file's order; none without a file.
+
+    Raises PolicyInvalid for what is wrong in it, `policy.statement` among others, and EngineInvalid
+    `engine.missing_extra` without z3.
+    """
+    from rls.lab.prove.available import require_solver
+
+    path = Path(policies.directory) / FILE if file is None else file
+    if not path.is_file():
+        return []
+    require_solver()
+    from rls.lab.prove.model import InvariantFile
+    from rls.lab.prove.prover import proving
+
+    document, *more = read_documents(path)
+    if more:
+        raise more[0].invalid("policy.value", "invariants are one document")
+    entries = validate(document, InvariantFile).invariants
+    found = []
+    with proving(policies, catalog, now=now, seconds=seconds) as prover:
+        for index, entry in enumerate(entries):
+            found += _run(entry, index, document, prover)
+    return found
+
+
+def _run(entry: InvariantEntry, index: int, document: Document, prover: Prover) -> list[Result]:
+    at: NodePath = ("invariants", index)
+    place = Place(document, (*at, "prove"))
+    for key, roles in (("only", entry.only), ("unless", entry.unless)):
+        for number, role in enumerate(roles):
+            if role not in prover.policies.identity.roles:
+                hint = suggest(role, prover.policies.identity.roles)
+                raise document.invalid(
+                    "policy.unknown_role", f"role `{role}` is not declared", path=(*at, key, number), hint=hint
+                )
+    relations = _about(entry, document, at, prover)
+    limits = Limits(tuple(entry.only), tuple(entry.unless))
+    try:
+        statement = read_statement(entry.prove)
+        asked = _Asked(statement, relations, limits, place, Path(prover.policies.directory))
+        results = _prove(asked, prover)
+    except ExpressionInvalid as error:
+        raise place.invalid_expression(error) from None
+    name = entry.name or entry.prove
+    return [replace(r, name=name, file=place.file, line=document.position(at)[0]) for r in results]
+
+
+def _about(entry: InvariantEntry, document: Document, at: NodePath, prover: Prover) -> list[Relation] | None:
+    if entry.about is None:
+        return None
+    if not isinstance(entry.about, list):
+        pattern = Pattern(tuple(entry.about.with_columns), (), ())
+        relations = prover.catalog.relations.values()
+        found = [r for r in relations if pattern.matches(r, prover.catalog)]
+        if not found:
+            message = "no table has these columns"
+            raise document.invalid("policy.empty_pattern", message, path=(*at, "about", "with_columns"))
+        return sorted(found, key=lambda r: r.label)
+    named = []
+    for number, text in enumerate(entry.about):
+        path = parse_path(text)
+        relation = None if path is None else prover.catalog.find(path)
+        if relation is None:
+            hint = suggest(text, [r.label for r in prover.catalog.relations.values()])
+            raise document.invalid(
+                "policy.unknown_relation", f"unknown relation `{text}`", path=(*at, "about", number), hint=hint
+            )
+        named.append(relation)
+    return named
+
+
+def prove_text(
+    text: str, prover: Prover, *, about: Sequence[str] = (), limits: Limits | None = None, base: Path | None = None
+) -> list[Result]:
+    """One statement, as it is written on a command line; `about` are relations' names, none for all with policies.
+
+    `base` is what the directory of `not wider than` is relative to. Raises PolicyInvalid with the place in the text.
+    """
+    document = parse_documents("- " + _quoted(text), file="statement")[0]
+    place = Place(document, (0,))
+    relations = None
+    if about:
+        relations = []
+        for name in about:
+            path = parse_path(name)
+            relation = None if path is None else prover.catalog.find(path)
+            if relation is None:
+                hint = suggest(name, [r.label for r in prover.catalog.relations.values()])
+                raise document.invalid("policy.unknown_relation", f"unknown relation `{name}`", hint=hint)
+            relations.append(relation)
+    try:
+        return _prove(_Asked(read_statement(text), relations, limits or Limits(), place, base or Path()), prover)
+    except ExpressionInvalid as error:
+        raise place.invalid_expression(error) from None
+
+
+def _quoted(text: str) -> str:
+    return "'" + " ".join(text.split("\n")).replace("'", "''") + "'"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A statement and what it speaks of; `relations` None where it does not say. `base`: see `prove_text`."""
+
+    statement: Statement
+    relations: list[Relation] | None
+    limits: Limits
+    place: Place
+    base: Path
+
+
+def _prove(asked: _Asked, prover: Prover) -> list[Result]:
+    statement, relations, older = asked.statement, asked.relations, None
+    if statement.kind == "not_wider":
+        older, current = _compared(statement.path, asked.base, prover.policies)
+        prover = replace(prover, policies=current)
+    if relations is None:
+        relations = tables_of(prover.policies, prover.catalog, statement)
+        if statement.sides and len(relations) > 1 and any(s.kind != "visible" for s in statement.sides):
+            raise ExpressionInvalid(
+                "policy.statement",
+                "this statement names columns or policies, and it is not said of which relation",
+                length=len(statement.text),
+                hint="say so: `about: [orders]`, or --about orders",
+            )
+    return prover.prove(statement, relations, place=asked.place, limits=asked.limits, older=older)
+
+
+def _compared(path: str, base: Path, policies: PolicySet) -> tuple[PolicySet, PolicySet]:
+    """The other directory's policies and these, for principals who have what either declares."""
+    from rls.lab.revisions import open_policies
+
+    older = open_policies(path, base=base)
+    for name, attribute in older.attributes.items():
+        if policies.attributes.get(name, attribute) != attribute:
+            message = f"attribute `{attribute.name}` is declared differently in `{path}`"
+            raise ExpressionInvalid("policy.statement", message, length=len(path))
+    identity = replace(
+        policies.identity,
+        roles=policies.identity.roles | older.identity.roles,
+        attributes={**older.identity.attributes, **policies.identity.attributes},
+    )
+    both = {**older.attributes, **policies.attributes}
+    return (
+        replace(older, attributes=both, identity=identity, _bound={}),
+        replace(policies, attributes=both, identity=identity, _bound={}),
+    )
+
+
+def tables_of(policies: PolicySet, catalog: Catalog, statement: Statement) -> list[Relation]:
+    """The tables that a statement speaks of when it does not say: those with policies, and `public` ones only if the
+    statement is about what may change."""
+    found = []
+    for relation in sorted(catalog.relations.values(), key=lambda r: r.label):
+        deciding = [r for r in rules_for(policies, relation, catalog) if r.decides_rows]
+        if relation.kind != "table" or not deciding:
+            continue
+        if any(r.public for r in deciding) and statement.kind != "not_wider":
+            continue
+        if statement.kind == "isolated" and policies.attributes.get(fold(statement.name)) is None:
+            # By a column: the tables that have it.
+            if relation.column(statement.name) is not None:
+                found.append(relation)
+            continue
+        found.append(relation)
+    return found

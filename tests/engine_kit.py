@@ -26,7 +26,7 @@ def build(path: Path, script: str = SMALL) -> Path:
 
 def ready(sql: str, **parameters: object) -> GuardedQuery:
     """A text as if the rewrite had made it."""
-    return GuardedQuery(sql=sql, parameters=parameters, original=sql, grants={}, fingerprint="")
+    return GuardedQuery(sql=sql, parameters=parameters, original=sql, grants={})
 
 
 IDENTITY = """

@@ -38,7 +38,6 @@ GUARDED = GuardedQuery(
         "orders": Grant("orders", "conditional", "tenant_id = $rls_tenant", policies=("own_tenant",)),
         "finance.ledger": Grant("finance.ledger", "never"),
     },
-    fingerprint="",
     attributes_read=("tenant",),
 )
 
@@ -136,9 +135,9 @@ def test_the_final_text_is_hashed_under_the_name_that_callers_know() -> None:
         kept: list[AuditRecord] = []
         attempt = Attempt("query", "", recording=Recording(CallableSink(kept.append), KEYED), text_limit=9, now=0)
         attempt.versions("p1", Catalog.of("shop", []), "duckdb", attached=attached)
-        attempt.guarded = GuardedQuery(f'FROM "{attached}"."main"."t"', {}, "", {}, "")
+        attempt.guarded = GuardedQuery(f'FROM "{attached}"."main"."t"', {}, "", {})
         # PIVOT: the same query with values of rows filled in.
-        attempt.guarded = GuardedQuery("FROM t PIVOT ('secret')", {}, "", {}, "")
+        attempt.guarded = GuardedQuery("FROM t PIVOT ('secret')", {}, "", {})
         attempt.keep(None)
         return kept[0].final_sha256
 
@@ -234,7 +233,7 @@ def test_denied_is_when_no_relation_that_is_read_shows_a_row() -> None:
     for kinds in (("never", "never"), ("never", "always"), ()):
         attempt = Attempt("query", "", recording=Recording(CallableSink(kept.append), KEYED), text_limit=10, now=0)
         grants = {f"r{i}": Grant(f"r{i}", kind) for i, kind in enumerate(kinds)}  # type: ignore[arg-type]
-        attempt.guarded = GuardedQuery("", {}, "", grants, "")
+        attempt.guarded = GuardedQuery("", {}, "", grants)
         attempt.keep(None)
     assert [r.outcome for r in kept] == ["denied", "allowed", "allowed"]
 

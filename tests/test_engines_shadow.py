@@ -31,7 +31,7 @@ def explain(shadow: Shadow, original: str, *, parameters: dict[str, object] | No
         aliased = re.match(r"orders [a-z]\b", original[at:])
         splices.append(Splice(at, at + 6, GUARD if aliased else GUARD + ' AS "orders"'))
     sql = apply_splices(original, splices)
-    guarded = GuardedQuery(sql, {"rls_tenant": "acme"}, original, {}, "", tuple(splices))
+    guarded = GuardedQuery(sql, {"rls_tenant": "acme"}, original, {}, tuple(splices))
     asked: list[str] = []
 
     def describe(relation: str) -> tuple[Column, ...]:
@@ -91,7 +91,7 @@ def test_what_binds_here_is_not_explained_here(shadow: Shadow) -> None:
 
 def test_it_gives_up_rather_than_guess(shadow: Shadow) -> None:
     splice = Splice(14, 20, GUARD)
-    query = GuardedQuery(f"SELECT x FROM {GUARD}", {}, "SELECT x FROM orders", {}, "", (splice,))
+    query = GuardedQuery(f"SELECT x FROM {GUARD}", {}, "SELECT x FROM orders", {}, (splice,))
     assert shadow.explain(query, {}, lambda _: None) is None
-    filled = GuardedQuery("SELECT something else", {}, "SELECT x FROM orders", {}, "", (splice,))
+    filled = GuardedQuery("SELECT something else", {}, "SELECT x FROM orders", {}, (splice,))
     assert shadow.explain(filled, {}, lambda _: SHOWN) is None

@@ -59,7 +59,7 @@ class Request:
     def guarded(self) -> GuardedQuery:
         """The query, without its reasons."""
         return GuardedQuery(
-            self.sql, self.values, self.original, {}, "", self.splices, hide_statistics=self.hide_statistics
+            self.sql, self.values, self.original, {}, self.splices, hide_statistics=self.hide_statistics
         )
 
 

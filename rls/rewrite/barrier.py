@@ -24,6 +24,7 @@ from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
 from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise
+from rls.rewrite.literals import class_of
 from rls.rewrite.parse import Parsed
 from rls.rewrite.pushed import pushed_conditions
 from rls.rewrite.splice import apply_splices
@@ -112,6 +113,7 @@ def _decide(query: Draft, parameter_types: Mapping[str, str]) -> Barrier:
         shown = replace(one, grant=replace(one.grant, kind="conditional", predicate="true"), fenced=False)
         return one, guard_text(shown, source=f"{PROBE}.main.{quote(name)}")
 
+    # Judged with the literals in place: what their class stands for, they stand for.
     written = query.write(form)
     hiding = [number for number, one in enumerate(written.guards) if one.grant.kind != "always"]
     if not hiding or len(probes) > MAX_REFERENCES:
@@ -126,7 +128,14 @@ def _decide(query: Draft, parameter_types: Mapping[str, str]) -> Barrier:
     reason = raises or _why_words(query.parsed) or _why_observable(plan)
     if reason is None:
         return Barrier(fenced=False, hide_statistics=False)
-    pushed = pushed_conditions(pushed_plan(text, query.catalog, probes=probes), probes) if plan is not None else {}
+    pushed: dict[str, tuple[str, ...]] = {}
+    if plan is not None:
+        if query.literals:
+            counts.clear()
+            spelled = {one.name: query.parsed.text[one.start : one.end] for one in query.literals}
+            written = query.write(form, literal=lambda one: f"CAST(${one.name} AS {class_of(spelled[one.name])})")
+            text = _spliced(query, [*written.splices, *typed])
+        pushed = pushed_conditions(pushed_plan(text, query.catalog, probes=probes), probes)
     # Beside a policy that may raise, a copy would say on which rows it does.
     if raises is not None and any(one.relation.kind == "view" for one in written.guards):
         pushed = {}
@@ -136,6 +145,10 @@ def _decide(query: Draft, parameter_types: Mapping[str, str]) -> Barrier:
         if pushed.get(name) and number not in raising and written.guards[number].grant.kind == "conditional"
     }
     return Barrier(fenced=True, hide_statistics=raises is not None, reason=reason, conjuncts=conjuncts)
+
+
+def _spliced(query: Draft, splices: list[Splice]) -> str:
+    return apply_splices(query.parsed.text, sorted(splices, key=lambda s: (s.start, s.end)))
 
 
 def _typed_parameters(parsed: Parsed, types: Mapping[str, str]) -> list[Splice]:

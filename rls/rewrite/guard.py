@@ -7,10 +7,8 @@ would print differently (`count(*)`, `(1,)`, `x->'a.b'`) keeps its meaning. Owns
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Protocol
@@ -24,6 +22,7 @@ from rls.policy.grant import Grant
 from rls.rewrite import verify as verification
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
+from rls.rewrite.literals import BoundLiteral, value_of
 from rls.rewrite.naming import name_items
 from rls.rewrite.parse import Parsed, parse
 from rls.rewrite.pivot import list_pivots
@@ -31,7 +30,7 @@ from rls.rewrite.resolve import Reference, Resolution, resolve, unknown_relation
 from rls.rewrite.sampling import sample_splices
 from rls.rewrite.splice import apply_splices
 
-__all__ = ["Draft", "Policies", "draft", "guard"]
+__all__ = ["Draft", "Policies", "attribute_values", "draft", "guard"]
 
 MAX_VIEW_DEPTH = 16
 
@@ -59,10 +58,20 @@ def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) 
     return draft(sql, principal, policies, catalog).finish(FENCED)
 
 
-def draft(sql: str, principal: Principal, policies: Policies, catalog: Catalog) -> Draft:
-    """Parse and resolve `sql`. Raises `QueryRefused`."""
+def draft(
+    sql: str,
+    principal: Principal,
+    policies: Policies,
+    catalog: Catalog,
+    grant_of: Callable[[Relation], Grant | None] | None = None,
+) -> Draft:
+    """Parse and resolve `sql`; `grant_of` gives the principal's grants, where somebody has them already.
+
+    Raises `QueryRefused`.
+    """
     parsed = parse(sql)
-    return Draft(parsed, resolve(parsed, catalog), principal, policies, catalog)
+    grant_of = grant_of or (lambda relation: policies.grant(relation, principal, catalog))
+    return Draft(parsed, resolve(parsed, catalog), principal, policies, catalog, grant_of)
 
 
 Form = Callable[[Guard, int, str], tuple[Guard, str]]
@@ -96,13 +105,20 @@ class Draft:
     principal: Principal
     policies: Policies
     catalog: Catalog
+    grant_of: Callable[[Relation], Grant | None]
     grants: dict[tuple[str, ...], Grant | None] = field(default_factory=dict)
+    asked: dict[tuple[str, ...], Relation] = field(default_factory=dict)  # whose grants decided the text
+    literals: tuple[BoundLiteral, ...] = ()  # of the caller's text that are bound instead
     views: dict[tuple[str, ...], tuple[Parsed, Resolution, Catalog]] = field(default_factory=dict)
 
-    def write(self, form: Form) -> Written:
-        """The text in one form of guards. Raises `QueryRefused`."""
+    def write(self, form: Form, *, literal: Callable[[BoundLiteral], str] | None = None) -> Written:
+        """The text in one form of guards, and of bound literals (None: they stay). Raises `QueryRefused`."""
         written = Written(form)
-        written.splices = self._replacements(self.parsed, self.found, self.catalog, written, depth=0)
+        splices = self._replacements(self.parsed, self.found, self.catalog, written, depth=0)
+        if literal is not None and self.literals:
+            splices += [Splice(one.start, one.end, literal(one)) for one in self.literals]
+            splices.sort(key=lambda s: (s.start, s.end))
+        written.splices = splices
         return written
 
     def finish(self, barrier: Barrier) -> GuardedQuery:
@@ -113,20 +129,23 @@ class Draft:
             one = replace(one, conjuncts=barrier.conjuncts.get(number, ()), fenced=barrier.fenced)
             return one, guard_text(one, source=source)
 
-        written = self.write(form)
+        written = self.write(form, literal=lambda one: f"${one.name}")
         guards, splices = written.guards, written.splices
         listed = list_pivots(self.parsed, self.found, splices)
         if listed:
             splices = sorted((*splices, *(s for p in listed for s in p.splices)), key=lambda s: (s.start, s.end))
         text = apply_splices(sql, splices)
         parameters: dict[str, object] = {}
-        for one in guards:
-            parameters.update(one.grant.parameters)
-        values = _attribute_values(self.principal)
+        for guard in guards:
+            parameters.update(guard.grant.parameters)
+        values = attribute_values(self.principal)
         for name in written.attributes:
             # A declared attribute that this principal lacks is NULL to the caller's own SQL.
             parameters[f"rls_{name}"] = values.get(name)
+        for one in self.literals:
+            parameters[one.name] = value_of(sql[one.start : one.end])
         bound = Counter(f"rls_{fold(use.name)}" for use in self.found.attributes)
+        bound.update(one.name for one in self.literals)
 
         def check(final: str) -> bool:
             return verification.verify(
@@ -145,7 +164,6 @@ class Draft:
             parameters=parameters,
             original=sql,
             grants={one.relation.label: one.grant for one in guards},
-            fingerprint=_fingerprint(text, parameters, policies.version, catalog.version),
             splices=tuple(splices),
             policy_version=policies.version,
             catalog_version=catalog.version,
@@ -160,8 +178,9 @@ class Draft:
     def grant(self, relation: Relation) -> Grant | None:
         """What the principal may see of a relation; None where nobody decided."""
         if relation.key not in self.grants:
+            self.asked[relation.key] = relation
             try:
-                self.grants[relation.key] = self.policies.grant(relation, self.principal, self.catalog)
+                self.grants[relation.key] = self.grant_of(relation)
             except PolicyInvalid as error:
                 # The policy's text is its author's, not the caller's (invariant private); no policy means no rows.
                 raise QueryRefused(
@@ -267,14 +286,10 @@ class Draft:
         return splices
 
 
-def _attribute_values(principal: Principal) -> dict[str, object]:
+def attribute_values(principal: Principal) -> dict[str, object]:
+    """What `user.<name>` is bound to, by folded name."""
     values: dict[str, object] = {
         fold(k): list(v) if isinstance(v, tuple) else v for k, v in principal.attributes.items()
     }
     agent = {} if principal.agent is None else {"agent": principal.agent}
     return {**values, **agent, "subject": principal.subject, "roles": sorted(principal.roles)}
-
-
-def _fingerprint(text: str, parameters: Mapping[str, object], policy_version: str, catalog_version: str) -> str:
-    values = sorted((k, type(v).__name__, repr(v)) for k, v in parameters.items())
-    return hashlib.sha256(json.dumps([text, values, policy_version, catalog_version]).encode()).hexdigest()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 from rls.catalog import Relation
@@ -74,7 +77,8 @@ class GuardedQuery:
     `hide_statistics`: it must run with DuckDB's optimizer `statistics_propagation` disabled, since that one would run
     a function of the query on stored extremes of hidden rows. `fence_reason`: why the guards hold a fence, in a few
     words for people; "" where they hold none, since nothing in the query could tell of a hidden row.
-    `guards` lists every guard in the text.
+    `guards` lists every guard in the text. `near`: it was made for another text with the same tokens but for bound
+    literals; `original`, `splices` and all positions are that text's.
     `pivots` is empty unless the text has a PIVOT whose columns come from data: then `sql` holds placeholders until
     `with_pivot_values` has filled them; `check` verifies such a filled text.
     """
@@ -83,7 +87,6 @@ class GuardedQuery:
     parameters: Mapping[str, object]
     original: str
     grants: Mapping[str, Grant]
-    fingerprint: str
     splices: tuple[Splice, ...] = ()
     dialect: str = "duckdb"
     policy_version: str = ""
@@ -93,4 +96,12 @@ class GuardedQuery:
     fence_reason: str = ""
     pivots: tuple[PivotValues, ...] = ()
     guards: tuple[Guard, ...] = ()
+    near: bool = False
     check: Callable[[str], object] | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Everything that decided this query, as one value."""
+        values = sorted((name, type(value).__name__, repr(value)) for name, value in self.parameters.items())
+        decided = [self.sql, values, self.hide_statistics, self.policy_version, self.catalog_version]
+        return hashlib.sha256(json.dumps(decided).encode()).hexdigest()

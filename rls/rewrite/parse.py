@@ -30,6 +30,7 @@ __all__ = [
     "parse",
     "refuse_statement",
     "starts_statement",
+    "tokenize",
 ]
 
 MAX_TEXT = 1_000_000  # characters
@@ -128,6 +129,21 @@ def parse(text: Any) -> Parsed:
     if not isinstance(tree, _ROOTS):
         raise refuse_statement(text, tokens[0].start, tokens[0].text)
     return Parsed(text, tokens, tree)
+
+
+def tokenize(text: str) -> list[Token] | None:
+    """The tokens of a text that `parse` would not refuse for its characters; None where it might."""
+    if len(text) > MAX_TEXT:
+        return None
+    try:
+        _check_characters(text)
+        tokens: list[Token] = _DIALECT.tokenize(text)
+        _check_odd_characters(text, tokens)
+    except (SqlglotError, RecursionError, QueryRefused):
+        return None
+    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
+        tokens.pop()
+    return tokens
 
 
 def is_statement(node: exp.Expr) -> bool:

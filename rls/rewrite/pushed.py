@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from rls.catalog import Relation, quote
+from rls.rewrite.literals import PREFIX
 
 __all__ = ["pushed_conditions"]
 
@@ -117,10 +118,11 @@ def _with_parameter(tree: Tree, column: str, type_: Tree) -> str | None:
         right = right["children"][0]
     if left["expression_class"] != "BOUND_REF" or right["expression_class"] != "BOUND_PARAMETER":
         return None
-    kind = type_["id"]
+    kind, name = type_["id"], right["identifier"]
+    if kind == "DECIMAL" and name.startswith(PREFIX) and casts <= {"DECIMAL"}:
+        return f"{column} {operator} ${name}"  # a literal of the text: all casts are the binder's
     if not (casts <= _INTEGERS if kind in _INTEGERS else kind in _FROM_TEXT and casts <= {"VARCHAR", kind}):
         return None
-    name = right["identifier"]
     return f"{column} {operator} ${name}" if name.isidentifier() and name.isascii() else None
 
 

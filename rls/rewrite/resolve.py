@@ -82,6 +82,7 @@ class Resolution:
     columns: list[QualifiedColumn] = field(default_factory=list)
     attributes: list[AttributeUse] = field(default_factory=list)
     pivots: list[tuple[exp.Expr, Scope | None]] = field(default_factory=list)
+    literals: list[exp.Expr] = field(default_factory=list)
 
 
 def resolve(parsed: Parsed, catalog: Catalog) -> Resolution:
@@ -115,6 +116,8 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolution:
                     qualified.append(node)
                 if fold(table.name) == "user" and not table.args.get("quoted") and node.args.get("db") is None:
                     user_columns.append(node)
+        elif isinstance(node, exp.Literal):
+            found.literals.append(node)
         elif is_statement(node):
             raise refuse_statement(parsed.text, _word_before(parsed, _start_of(node), node.key), node.key)
         with_ = node.args.get("with_")

@@ -1,0 +1,163 @@
+"""A query's literals that may become bound values → texts that differ in nothing else share one template.
+
+BI tools and agents send one text with other literals and other white space. A literal that stands by itself beside a
+comparison in a WHERE or ON (`day >= '2026-01-01'`, `id IN (7, 8)`) means the same as a bound value of its type, and is
+bound; everywhere else (LIMIT, types, intervals, positions, select items that name their column, arguments that the
+reviewed functions look at) it stays part of the text. Takes parsed queries and token lists; owns that two texts get
+one key only where the same text with bound values stands for both: same tokens, same spelling of every literal that is
+not bound, same class of every one that is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+from sqlglot import exp
+from sqlglot.tokens import Token, TokenType
+
+from rls.rewrite.parse import Parsed
+
+__all__ = ["PREFIX", "BoundLiteral", "bound_literals", "class_of", "literal_positions", "shape_of_tokens", "value_of"]
+
+PREFIX: Final = "rls_literal_"
+MAX_LITERALS: Final = 200  # bound ones in one text
+MAX_LENGTH: Final = 200  # characters of a text that is bound
+
+_LITERALS: Final = (TokenType.NUMBER, TokenType.STRING)
+_INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
+_DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,12})\.([0-9]{1,6})")
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# A text that both parsers read alike, and that converts to nothing but VARCHAR: no digit makes it a number or a date.
+_WORDS: Final = re.compile(r"[A-Za-z#%_][A-Za-z0-9 _.,:;/@#&%+()\[\]*-]*")
+# Words that convert to something: `d = 'infinity'` compares dates.
+_SPECIAL: Final = frozenset(
+    "true false t f yes no y n on off nan inf infinity epoch now today tomorrow yesterday null".split()  # noqa: SIM905
+)
+_WORDLIKE: Final = re.compile(r"[A-Za-z0-9_$'\".\x80-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class BoundLiteral:
+    """A literal of the caller's text that is bound: its token's index, its span, and the name it is bound by."""
+
+    token: int
+    start: int
+    end: int
+    name: str
+
+
+def shape_of_tokens(text: str, tokens: Sequence[Token]) -> tuple[object, ...]:
+    """What is left of a text when its literals and its white space are taken away."""
+    parts: list[object] = []
+    end = -2
+    for token in tokens:
+        kind, start = token.token_type, token.start
+        # `x'41'` and `0x1F` are tokens of their own to DuckDB, `x '41'` is not.
+        if start == end + 1 and _WORDLIKE.match(text, start) and _WORDLIKE.match(text, end):
+            parts.append("")
+        end = token.end
+        if kind is TokenType.NUMBER or kind is TokenType.STRING:
+            parts.append(kind)
+        elif kind is TokenType.VAR:
+            parts.append(token.text)
+        else:
+            parts.append(kind)
+            parts.append(token.text)
+    return tuple(parts)
+
+
+def literal_positions(tokens: Sequence[Token]) -> list[int]:
+    """Indexes of the tokens that `shape_of_tokens` takes away."""
+    return [i for i, token in enumerate(tokens) if token.token_type in _LITERALS]
+
+
+def bound_literals(parsed: Parsed, literals: Iterable[exp.Expr]) -> tuple[BoundLiteral, ...]:
+    """Which of the `literals` of a query are to be bound, in order of the text."""
+    found = []
+    for node in literals:
+        start = node.meta.get("start")
+        index = parsed.token_at.get(start) if isinstance(start, int) else None
+        if index is None or not _compares_a_column(node):
+            continue
+        token = parsed.tokens[index]
+        if token.token_type in _LITERALS and class_of(parsed.text[token.start : token.end + 1]) is not None:
+            found.append((token.start, token.end + 1, index))
+    if len(found) > MAX_LITERALS:
+        return ()
+    return tuple(
+        BoundLiteral(index, start, end, f"{PREFIX}{number}") for number, (start, end, index) in enumerate(sorted(found))
+    )
+
+
+def class_of(text: str) -> str | None:
+    """What decides how DuckDB treats a literal; None where it is not to be bound.
+
+    >>> class_of("7"), class_of("3000000000"), class_of("0.05"), class_of("'1995-01-01'"), class_of("'EMEA'")
+    ('INTEGER', 'BIGINT', 'DECIMAL(3,2)', 'DATE', 'VARCHAR')
+    >>> class_of("'42'") is None, class_of("1e5") is None
+    (True, True)
+    """
+    if text[0] == "'":
+        inner = text[1:-1]
+        if len(inner) <= MAX_LENGTH and _WORDS.fullmatch(inner) and inner.strip().lower() not in _SPECIAL:
+            return "VARCHAR"
+        return "DATE" if _DAY.fullmatch(inner) and _is_day(inner) else None
+    if _INTEGER.fullmatch(text):
+        return "INTEGER" if int(text) < 2**31 else "BIGINT"
+    if found := _DECIMAL.fullmatch(text):
+        return f"DECIMAL({len(found[1]) + len(found[2])},{len(found[2])})"
+    return None
+
+
+def value_of(text: str) -> object:
+    """The value of a literal that has a class."""
+    if text[0] == "'":
+        return text[1:-1]
+    return Decimal(text) if "." in text else int(text)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _compares_a_column(literal: exp.Expr) -> bool:
+    """Whether a literal stands by itself beside a column in a comparison of a WHERE or ON, and no name of a result
+    column is made of the text around it."""
+    comparison = literal.parent
+    match comparison:
+        case exp.EQ() | exp.NEQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
+            sides = (comparison.this, comparison.expression)
+            if not any(type(side) is exp.Column for side in sides):
+                return False
+        case exp.Between() | exp.In() | exp.Like() | exp.ILike():
+            if type(comparison.this) is not exp.Column or comparison.args.get("symmetric"):
+                return False
+        case _:
+            return False
+    node, parent = comparison, comparison.parent
+    while isinstance(parent, exp.And | exp.Or | exp.Not | exp.Paren):
+        node, parent = parent, parent.parent
+    plain_join = isinstance(parent, exp.Join) and node.arg_key == "on" and not parent.args.get("method")
+    if not isinstance(parent, exp.Where) and not plain_join:
+        return False
+    while parent is not None:
+        node, parent = parent, parent.parent
+        match parent:
+            case exp.Select() if node.arg_key not in ("where", "joins", "from_", "with_"):
+                return False
+            case exp.Func() if not isinstance(parent, exp.Exists | exp.And | exp.Or):
+                return False
+            case exp.Pivot() | exp.Window() | exp.Lambda() | exp.Order() | exp.Group() | exp.Having() | exp.Qualify():
+                return False
+            case _:
+                pass
+    return True

@@ -9,7 +9,7 @@ from typing import Final
 from rls.catalog import Relation
 from rls.policy.grant import Grant
 
-__all__ = ["FENCED", "Barrier", "Guard", "GuardedQuery", "PivotValues", "Splice"]
+__all__ = ["FENCED", "Barrier", "Copy", "Guard", "GuardedQuery", "PivotValues", "Splice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,26 @@ class PivotValues:
     start: int
     end: int
     statement: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The permitted rows of a grant as a table of the engine's own, to be read instead of the guards that show them.
+
+    `guards` are the guards' texts, as they stand in the query; `name` is the relation's. `rows` is the sub-query that
+    fills the table, `values` what it binds. `key` holds everything that decides on its rows but the data; a copy that
+    is `strict` must be read, another one may be; one that holds `once` is for this query only. `version` is the
+    policies'.
+    """
+
+    key: str
+    name: str
+    guards: tuple[str, ...]
+    rows: str
+    values: Mapping[str, object]
+    strict: bool
+    once: bool
+    version: str
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ LAYERS = {
         "rls.rewrite",
         "rls.errors",
         "rls.catalog",
+        "rls.identity.capabilities",
         "rls.identity.principal",
         "rls.policy.grant",
     ),
@@ -75,6 +76,7 @@ LAYERS = {
 VALUES = {
     "rls.errors": (),
     "rls.catalog": (),
+    "rls.identity.capabilities": (),
     "rls.identity.principal": (),
     "rls.policy.grant": (),
     "rls.rewrite.guarded": ("rls.catalog", "rls.policy.grant"),

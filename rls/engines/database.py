@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rls.catalog import Catalog
 from rls.engines.database_file import FileState, file_state
+from rls.engines.failures import database_changed
 from rls.engines.instance import Instance
 from rls.engines.limits import Limits
 from rls.engines.read_catalog import read_catalog
 from rls.engines.spill import SpillDirectory
-from rls.errors import EngineInvalid, QueryFailed
+from rls.errors import EngineInvalid
 
-__all__ = ["Database", "database_changed"]
+__all__ = ["Database"]
 
 
 @dataclass(eq=False)
@@ -49,11 +51,12 @@ class Database:
         limits: Limits,
         attached: str | None = None,
         temporary: str | os.PathLike[str] | None = None,
+        prepare: Sequence[str] = (),
     ) -> None:
         """Raises `EngineInvalid`: `engine.database_missing`, `.database_invalid`, `.database_locked`, `.temporary`."""
         # Not resolved: a link that is pointed at another file is a change of the database, too.
         self._path = Path(os.path.abspath(path))  # noqa: PTH100
-        self._name, self._limits = name, limits
+        self._name, self._limits, self._prepare = name, limits, prepare
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
         self.closed = False
@@ -127,12 +130,10 @@ class Database:
     def _connect(self, attached: str, *, hide_statistics: bool) -> Instance:
         temporary = self._spill.part() if self._spill else None
         return Instance(
-            self._path, attached=attached, limits=self._limits, hide_statistics=hide_statistics, temporary=temporary
+            self._path,
+            attached=attached,
+            limits=self._limits,
+            hide_statistics=hide_statistics,
+            temporary=temporary,
+            prepare=self._prepare,
         )
-
-
-def database_changed() -> QueryFailed:
-    """The error for a query whose guards were made for another state of the file."""
-    return QueryFailed(
-        "run.database_changed", "the database changed while the query was prepared", hint="send it again"
-    )

@@ -60,10 +60,14 @@ class DuckDBExecutor:
         attached: str | None = None,
         temporary: str | os.PathLike[str] | None = None,
         slices: bool = False,
+        prepare: Sequence[str] = (),
     ) -> None:
-        """`path` is an existing file; `attached` is for workers, which must agree on the name that guards use."""
+        """`path` is an existing file; `attached` is for workers, which must agree on the name that guards use;
+        `prepare` are statements that are run before any query (a clock that stands still, for tests of policies)."""
         self._limits, self._slices = limits, slices
-        self._database = Database(path, name=name, limits=limits, attached=attached, temporary=temporary)
+        self._database = Database(
+            path, name=name, limits=limits, attached=attached, temporary=temporary, prepare=prepare
+        )
         self._watchdog = Watchdog()
         self._shadow = Shadow()
         self._slots = threading.BoundedSemaphore(limits.concurrent)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -26,9 +27,19 @@ class Instance:
     """`lost` once DuckDB has invalidated it; `attached` is the data's name, `temporary` its directory if it has one."""
 
     def __init__(
-        self, path: Path, *, attached: str, limits: Limits, hide_statistics: bool, temporary: Path | None
+        self,
+        path: Path,
+        *,
+        attached: str,
+        limits: Limits,
+        hide_statistics: bool,
+        temporary: Path | None,
+        prepare: Sequence[str] = (),
     ) -> None:
-        """Raises `EngineInvalid`: `engine.database_locked`, `engine.database_invalid`."""
+        """`prepare` are statements that are run on it before any query.
+
+        Raises `EngineInvalid`: `engine.database_locked`, `engine.database_invalid`.
+        """
         self.lost = False
         self.attached, self.temporary = attached, temporary
         self._lock = threading.Lock()
@@ -48,6 +59,8 @@ class Instance:
             failure = _unreadable(path, str(error))
         if failure:
             raise failure
+        for statement in prepare:
+            self.connection.execute(statement)
         self.slices = Slices(self.cursor, database=f"{attached}_copies", limit=limits.copies)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:

@@ -24,10 +24,9 @@ from pathlib import Path
 
 from rls.catalog import Catalog, Column
 from rls.engines.base import Fetch, Fetched
-from rls.engines.database import database_changed
 from rls.engines.database_file import FileState, file_state
 from rls.engines.duckdb import DuckDBExecutor
-from rls.engines.failures import timed_out
+from rls.engines.failures import database_changed, timed_out
 from rls.engines.limits import Limits
 from rls.engines.spill import SpillDirectory
 from rls.engines.wire import Request, WorkerGone, receive_answer, send_request

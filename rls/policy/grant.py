@@ -35,3 +35,7 @@ class Grant:
     policies: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     strict: bool = False
+
+    def without_policies(self) -> Grant:
+        """What may be known without reading policies: how much is visible, and which columns are shown changed."""
+        return Grant(self.relation, self.kind, masks=dict.fromkeys(self.masks, ""), strict=self.strict)

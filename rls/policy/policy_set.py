@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rls.catalog import Catalog, Relation, fold, shown_type
 from rls.errors import PolicyInvalid
+from rls.identity.capabilities import Capabilities
 from rls.identity.principal import Principal
 from rls.policy.attributes import Attribute
 from rls.policy.bind import bind
@@ -58,6 +59,10 @@ class PolicySet:
     def attribute_parameter(self, name: str) -> str:
         """The SQL that stands for `user.<name>`: `CAST($rls_tenant AS VARCHAR)`. Raises KeyError if undeclared."""
         return self.attributes[fold(name)].sql
+
+    def capabilities(self, principal: Principal) -> Capabilities:
+        """What the principal may do beside what it may see."""
+        return self.identity.capabilities(principal.roles)
 
     def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant | None:
         """What `principal` may see of `relation`; None where no rule decides on its rows.

@@ -19,9 +19,11 @@ from sqlglot import exp
 
 from rls.catalog import Catalog, Relation, fold, quote
 from rls.errors import PolicyInvalid, QueryRefused
+from rls.identity.capabilities import Capabilities
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite import verify as verification
+from rls.rewrite.capable import check_statement, nameable
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
 from rls.rewrite.naming import name_items
@@ -45,6 +47,7 @@ class Policies(Protocol):
     def readable(self) -> frozenset[str]: ...
     def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant | None: ...
     def attribute_parameter(self, name: str) -> str: ...
+    def capabilities(self, principal: Principal) -> Capabilities: ...
 
 
 def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) -> GuardedQuery:
@@ -62,7 +65,9 @@ def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) 
 def draft(sql: str, principal: Principal, policies: Policies, catalog: Catalog) -> Draft:
     """Parse and resolve `sql`. Raises `QueryRefused`."""
     parsed = parse(sql)
-    return Draft(parsed, resolve(parsed, catalog), principal, policies, catalog)
+    may = policies.capabilities(principal)
+    check_statement(parsed, may)
+    return Draft(parsed, resolve(parsed, nameable(catalog, may)), principal, policies, catalog)
 
 
 Form = Callable[[Guard, int, str], tuple[Guard, str]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from rls.catalog import Relation
@@ -114,3 +114,8 @@ class GuardedQuery:
     pivots: tuple[PivotValues, ...] = ()
     guards: tuple[Guard, ...] = ()
     check: Callable[[str], object] | None = field(default=None, compare=False, repr=False)
+
+    def without_policies(self) -> GuardedQuery:
+        """The same query without the names and reasons of policies, for principals that may not read them."""
+        grants = {label: grant.without_policies() for label, grant in self.grants.items()}
+        return replace(self, grants=grants, guards=())

@@ -36,7 +36,15 @@ LIBRARIES = {
     "jwt": ("rls.identity",),
     "joserfc": ("rls.identity.decrypt",),
     "cryptography": ("rls.identity", "rls.audit.signing"),
-    "pydantic": ("rls.identity.model", "rls.policy.model", "rls.audit.model", "rls.yaml_model", "rls.lab.suite_model", "rls.lab.prove.model"),
+    "pydantic": (
+        "rls.identity.model",
+        "rls.policy.model",
+        "rls.audit.model",
+        "rls.yaml_model",
+        "rls.lab.suite_model",
+        "rls.lab.prove.model",
+        "rls.lab.widenings_model",
+    ),
     "ruamel": ("rls.yaml_source",),
     "opentelemetry": ("rls.audit.telemetry",),
     "pyarrow": ("rls.engines",),
@@ -69,8 +77,10 @@ LAYERS = {
         "rls.policy.grant",
         "rls.rewrite.guarded",
         # A replay derives a decision again.
+        "rls.engines.parameters",
         "rls.policy.load",
         "rls.rewrite.guard",
+        "rls.rewrite.barrier",
     ),
 }
 VALUES = {

@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from rls.audit.attempt import Attempt
 from rls.audit.sizes import size_of
@@ -27,12 +27,14 @@ from rls.engines.parameters import check_parameters, parameter_types
 from rls.errors import AuditFailed, EngineInvalid, PolicyInvalid, QueryFailed, QueryRefused, RlsError
 from rls.explanation import Explanation, explain_guarded
 from rls.identity.principal import Principal
-from rls.result import Result
+from rls.result import Result, check_export
 from rls.rewrite.guarded import GuardedQuery
+from rls.turns import Turn, Turns
 
 if TYPE_CHECKING:
     from rls.audit.record import Action
     from rls.audit.sinks import AuditSink, AuditTarget
+    from rls.identity.capabilities import Capabilities
     from rls.policy.policy_set import PolicySet
 
 __all__ = ["Engine", "Session"]
@@ -68,6 +70,7 @@ class Engine:
         `clock` gives Unix time in seconds.
         """
         self._executor, self._clock = executor, clock
+        self._turns = Turns(executor)
         self._trail = audit if isinstance(audit, Trail) else Trail(audit)
         self._closing = contextlib.ExitStack()
         self._swap = threading.Lock()
@@ -83,6 +86,8 @@ class Engine:
         name: str | None = None,
         limits: Limits | None = None,
         isolation: Literal["thread", "process"] = "process",
+        temporary: str | os.PathLike[str] | None = None,
+        slices: bool = False,
     ) -> Engine:
         """An engine over a DuckDB file, which is opened read-only.
 
@@ -90,13 +95,16 @@ class Engine:
         audit     where records go: a path as `AuditLog` takes it (a file of JSON lines, a directory, an `.sqlite`
                   database), a callable, or an object with `write(record)`; an `audit.yaml` among the policies says how
         name      what callers call the database, as in `warehouse.main.orders`; default: the file's stem
-        limits    bounds for every query; default: `Limits()`
+        limits    bounds for every query; default: `Limits()`. Roles may have lower ones
         isolation `process`: queries run in worker processes under limits of the operating system, so that not even a
                   crash of DuckDB reaches this process. `thread`: in this process, under DuckDB's own limits, which
                   do not contain a hostile query: for those who trust their authors
+        temporary directory for temporary files of queries that need more than memory; default: the system's
+        slices    whether copies of permitted rows are kept, up to the limit `copies`, for grants that are asked for
+                  again and again; for relations that policies call `strict` there are always such copies
 
-        Raises `PolicyInvalid`, `EngineInvalid` (`engine.database_*`, `engine.name`), `AuditFailed` (`audit.open`,
-        `audit.sink`).
+        Raises `PolicyInvalid`, `EngineInvalid` (`engine.database_*`, `engine.name`, `engine.temporary`), `AuditFailed`
+        (`audit.open`, `audit.sink`).
         """
         from rls.policy.load import load_policies
 
@@ -104,7 +112,9 @@ class Engine:
         trail = Trail.open(audit, loaded.directory)
         with contextlib.ExitStack() as undo:
             undo.callback(trail.close)
-            executor = _open_executor(os.fspath(path), name, limits, isolation)
+            executor = _open_executor(
+                os.fspath(path), isolation, name=name, limits=limits, temporary=temporary, slices=slices
+            )
             undo.callback(executor.close)
             engine = cls(executor, loaded, trail)
             engine._closing = undo.pop_all()
@@ -150,11 +160,14 @@ class Engine:
     def explain(self, who: Principal | str, sql: str) -> Explanation:
         """What `sql` would become for a token or for a named principal; touches no data, and leaves no record.
 
-        Raises `TokenRejected`, `QueryRefused`, `PolicyInvalid` (with the policy's place: this is for its author).
+        A token's roles may keep the policies from it: then it says which columns are masked, and no more. Raises
+        `TokenRejected`, `QueryRefused`, `PolicyInvalid` (with the policy's place: this is for its author).
         """
-        state = self._state
+        state = self._refreshed()
         principal = who if isinstance(who, Principal) else self._verify(who, state)
-        return explain_guarded(self._guard(sql, principal, state.policies, state.outer))
+        found = explain_guarded(self._guard(sql, principal, state.policies, state.outer))
+        shown = principal.assurance == "persona" or state.policies.capabilities(principal).read_policies
+        return found if shown else found.without_policies()
 
     def session(self, token: str) -> Session:
         """A principal's queries without verifying its token each time. Recorded. Raises `TokenRejected`."""
@@ -170,6 +183,15 @@ class Engine:
         with self._swap:
             self._state = self._decide(load_policies(os.fspath(policies or self._state.policies.directory)))
 
+    def refresh(self) -> None:
+        """Open the database file again, and drop everything that was kept of it.
+
+        Needed only where a file changes in a way that its size and time do not show; other changes are seen by the
+        next query. Raises `EngineInvalid`; no query runs until the file can be opened.
+        """
+        self._executor.refresh(force=True)
+        self._refreshed()
+
     def close(self) -> None:
         """Free what `Engine.open` opened. Running queries end with an error."""
         self._closing.close()
@@ -180,6 +202,15 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _refreshed(self) -> _State:
+        """What decides now: guards are made for the database as it is, never for the file that was there before."""
+        self._executor.refresh()
+        if self._state.inner is not self._executor.catalog:
+            with self._swap:
+                if self._state.inner is not self._executor.catalog:
+                    self._state = self._decide(self._state.policies)
+        return self._state
+
     def _decide(self, policies: PolicySet) -> _State:
         inner = self._executor.catalog
         outer = inner.attached_as(inner.name)
@@ -189,29 +220,37 @@ class Engine:
     def _query(
         self, who: Callable[[_State], Principal], sql: str, parameters: Mapping[str, object], fetch: Fetch
     ) -> Result:
-        def work(attempt: Attempt, state: _State, principal: Principal) -> Fetched:
-            check_parameters(parameters, self._executor.limits)
+        def work(attempt: Attempt, state: _State, principal: Principal) -> tuple[Fetched, bool]:
+            may = state.policies.capabilities(principal)
+            check_parameters(parameters, self._executor.limits.narrowed(may.limits))
             attempt.bind(parameters)
             if fetch not in ("rows", "arrow"):
                 raise QueryRefused(
                     "query.fetch", "results are fetched as `rows` or as `arrow`", hint="give one of them"
                 )
+            check_export(allowed=may.export or fetch == "rows")
             guarded = attempt.guarded = self._guard(sql, principal, state.policies, state.inner, parameters)
-            guarded = attempt.guarded = self._fill_pivots(guarded, guarded, parameters)
-            fetched = self._executor.execute(guarded, parameters, fetch=fetch)
+            with self._turns.take(principal, may) as turn:
+                guarded = attempt.guarded = self._fill_pivots(guarded, guarded, parameters, turn)
+                fetched = turn.execute(guarded, parameters, fetch=fetch)
             attempt.row_count, attempt.byte_count = fetched.row_count, size_of(fetched)
-            return fetched
+            return fetched, may.export
 
-        attempt, fetched = self._attempt("query", who, sql, work)
-        return Result(fetched, audit_id=attempt.audit_id)
+        attempt, (fetched, export) = self._attempt("query", who, sql, work)
+        return Result(fetched, audit_id=attempt.audit_id, export=export)
 
     def _guard_for(self, who: Callable[[_State], Principal], sql: str) -> GuardedQuery:
+        from rls.rewrite.copies import refuse_strict
+
         def work(attempt: Attempt, state: _State, principal: Principal) -> GuardedQuery:
+            may = state.policies.capabilities(principal)
             guarded = attempt.guarded = self._guard(sql, principal, state.policies, state.outer)
+            refuse_strict(guarded)
             if guarded.pivots:
                 inner = self._guard(sql, principal, state.policies, state.inner)
-                guarded = attempt.guarded = self._fill_pivots(guarded, inner, {})
-            return guarded
+                with self._turns.take(principal, may) as turn:
+                    guarded = attempt.guarded = self._fill_pivots(guarded, inner, {}, turn)
+            return guarded if may.read_policies else guarded.without_policies()
 
         return self._attempt("guard", who, sql, work)[1]
 
@@ -239,8 +278,20 @@ class Engine:
         attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
         failure: RlsError
         try:
+            state = self._refreshed()
+            attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
             attempt.principal = principal = who(state)
-            answer = work(attempt, state, principal)
+            try:
+                answer = work(attempt, state, principal)
+            except QueryFailed as error:
+                if error.code != "run.database_changed":
+                    raise
+                # The file became another one on the way: once more, with guards for this one.
+                state = self._refreshed()
+                attempt.versions(
+                    state.policies.version, state.outer, self._executor.version, attached=state.inner.attached
+                )
+                answer = work(attempt, state, principal)
         except PolicyInvalid as error:
             # It names files, columns and policies: for their author, not for who sent the query.
             failure = QueryRefused("query.policy", "a relation's policies cannot be applied", hint="tell the operator")
@@ -280,23 +331,24 @@ class Engine:
         from rls.rewrite.barrier import lower
         from rls.rewrite.guard import draft
 
-        _check_text(sql, self._executor.limits.text)
+        may = policies.capabilities(principal)
+        _check_text(sql, self._executor.limits.narrowed(may.limits).text)
         return lower(draft(sql, principal, policies, catalog), parameter_types(parameters or {}))
 
     def _fill_pivots(
-        self, guarded: GuardedQuery, inner: GuardedQuery, parameters: Mapping[str, object]
+        self, guarded: GuardedQuery, inner: GuardedQuery, parameters: Mapping[str, object], turn: Turn
     ) -> GuardedQuery:
         """A PIVOT without an IN list gets the values that this principal may see, each list from its own query."""
         if not guarded.pivots:
             return guarded
         from rls.rewrite.pivot import with_pivot_values
 
-        limit = self._executor.limits.columns
+        limit = turn.limits.columns
         values = []
         for pivot in inner.pivots:
             query = replace(inner, sql=pivot.sql, splices=(), pivots=(), check=None)
             named = {k: v for k, v in parameters.items() if re.search(rf"\${k}\b", pivot.sql, re.IGNORECASE)}
-            rows = self._executor.execute(query, named, fetch="rows").rows or []
+            rows = turn.execute(query, named, fetch="rows").rows or []
             if len(rows) > limit:
                 raise QueryFailed("run.columns", f"PIVOT finds more than {limit} values", hint="list them with IN (…)")
             values.append([row[0] for row in rows])
@@ -314,6 +366,11 @@ class Session:
     def principal(self) -> Principal:
         """Who asks."""
         return self._principal
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this principal may do beside what it may see: for interfaces that offer more than queries."""
+        return self._engine.policies.capabilities(self._principal)
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, fetch: Fetch = "rows") -> Result:
         """See `Engine.query`."""
@@ -338,16 +395,16 @@ class Session:
         return principal
 
 
-def _open_executor(path: str, name: str | None, limits: Limits | None, isolation: str) -> Executor:
+def _open_executor(path: str, isolation: str, **options: Any) -> Executor:
     match isolation:
         case "thread":
             from rls.engines.duckdb import DuckDBExecutor
 
-            return DuckDBExecutor.open(path, name=name, limits=limits)
+            return DuckDBExecutor.open(path, **options)
         case "process":
             from rls.engines.workers import WorkersExecutor
 
-            return WorkersExecutor.open(path, name=name, limits=limits)
+            return WorkersExecutor.open(path, **options)
         case _:
             raise EngineInvalid("engine.isolation", "isolation is `thread` or `process`", hint="give one of them")
 

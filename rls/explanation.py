@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rls.policy.grant import Grant
@@ -43,6 +43,17 @@ class Explanation:
     def references(self) -> tuple[str, ...]:
         """Labels of the relations that are read, those inside views included."""
         return tuple(self.grants)
+
+    def without_policies(self) -> Explanation:
+        """What may be known without reading policies: which relations are read, and which columns are masked."""
+        return replace(
+            self,
+            sql="",
+            splices=(),
+            grants={label: grant.without_policies() for label, grant in self.grants.items()},
+            denied=dict.fromkeys(self.denied, ()),
+            parameters={},
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, for `--json`; values of attributes are left out."""

@@ -6,9 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from rls.engines.base import Fetched
-from rls.errors import EngineInvalid
+from rls.errors import EngineInvalid, QueryRefused
 
-__all__ = ["Result"]
+__all__ = ["Result", "check_export"]
+
+
+def check_export(*, allowed: bool) -> None:
+    """Raise `QueryRefused` (`query.export_not_allowed`) unless results may leave in other forms than rows."""
+    if not allowed:
+        raise QueryRefused(
+            "query.export_not_allowed",
+            "your roles may not take results away as Arrow tables or data frames",
+            hint="fetch rows",
+        )
 
 
 class Result:
@@ -19,10 +29,11 @@ class Result:
     `query(…, fetch=…)` asked for, and made into the other on first use.
     """
 
-    __slots__ = ("_fetched", "_rows", "_table", "audit_id")
+    __slots__ = ("_export", "_fetched", "_rows", "_table", "audit_id")
 
-    def __init__(self, fetched: Fetched, *, audit_id: str) -> None:
-        self._fetched = fetched
+    def __init__(self, fetched: Fetched, *, audit_id: str, export: bool) -> None:
+        """`export`: whether the principal's roles let it leave in other forms than rows."""
+        self._fetched, self._export = fetched, export
         self._rows = fetched.rows
         self._table = fetched.table
         self.audit_id = audit_id
@@ -54,8 +65,10 @@ class Result:
     def to_arrow(self) -> Any:
         """A `pyarrow.Table`. Large results are best asked for with `fetch="arrow"`: no Python value is made then.
 
-        Raises `EngineInvalid`: `engine.arrow_missing`, `engine.conversion`.
+        Raises `EngineInvalid`: `engine.arrow_missing`, `engine.conversion`; `QueryRefused`:
+        `query.export_not_allowed`.
         """
+        check_export(allowed=self._export)
         if self._table is None:
             from rls.engines.convert import arrow_of
 
@@ -63,7 +76,8 @@ class Result:
         return self._table
 
     def df(self) -> Any:
-        """A `pandas.DataFrame`. Raises `EngineInvalid`: `engine.pandas_missing` and those of `to_arrow`."""
+        """A `pandas.DataFrame`. Raises `EngineInvalid`: `engine.pandas_missing`, and what `to_arrow` raises."""
+        check_export(allowed=self._export)
         try:
             import pandas  # noqa: F401 (pyarrow imports it itself, with a worse message)
         except ImportError:

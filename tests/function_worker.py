@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -30,9 +31,10 @@ CHECKED = "SET disabled_optimizers = 'statistics_propagation'"
 class Worker:
     """A process with a DuckDB instance, started when first asked and again after each death."""
 
-    def __init__(self, *, settings: str = "") -> None:
+    def __init__(self, *, settings: str = "", stored: Sequence[str] = ()) -> None:
         self.process: subprocess.Popen[str] | None = None
         self.settings = settings
+        self.stored = (*stored_tables(), *stored)
         self.folder = tempfile.TemporaryDirectory()
         self.file = Path(self.folder.name) / "extremes.duckdb"
 
@@ -60,7 +62,7 @@ class Worker:
     def _start(self) -> subprocess.Popen[str]:
         if not self.file.exists():
             with duckdb.connect(self.file) as connection:
-                for statement in stored_tables():
+                for statement in self.stored:
                     connection.execute(statement)
         command = [sys.executable, "-m", "tests.function_worker", str(self.file), self.settings]
         self.process = subprocess.Popen(
@@ -101,6 +103,7 @@ def run(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[str, str]:
         message = str(error).split("\n")[0]
         if "INTERNAL Error" in message or "FATAL Error" in message or "invalidated" in message:
             return "fatal", message
+        sql = sql.rpartition("; ")[2]  # settings apart
         # A view is bound, not run; the classes do not tell: rows can raise a "Binder Error", the binder a "Conversion Error".
         try:
             connection.execute(f"CREATE OR REPLACE TEMP VIEW bound AS {sql}")

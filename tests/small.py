@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from rls.catalog import Catalog, Column, Relation
+from rls.identity.capabilities import Capabilities
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 
@@ -77,6 +78,9 @@ class Policies:
                 return Grant("products", "always")
             case _:
                 return None
+
+    def capabilities(self, principal: Principal) -> Capabilities:
+        return Capabilities()
 
     def attribute_parameter(self, name: str) -> str:
         return f"CAST($rls_{name} AS VARCHAR)"

@@ -23,22 +23,26 @@ from rls.audit.settings import load_settings
 from rls.audit.sinks import AuditSink, CallableSink, keep
 from rls.audit.trace import current_trace_id, traced
 from rls.audit.trail import open_sink
-from rls.catalog import Catalog
+from rls.catalog import Catalog, Relation
 from rls.errors import AuditFailed, EngineInvalid, QueryFailed, QueryRefused, RlsError, TokenRejected
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
-from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.guarded import Guard, GuardedQuery
 
 ALICE = Principal("u-1", frozenset({"maker", "explorer"}), {"tenant": "acme-value"}, "https://app.example", "jti-1")
+OWN_ORDERS = Grant("orders", "conditional", "tenant_id = $rls_tenant", policies=("own_tenant",))
 GUARDED = GuardedQuery(
     sql="SELECT guarded",
     parameters={"rls_tenant": "acme-value"},
     original="SELECT 1",
     grants={
-        "orders": Grant("orders", "conditional", "tenant_id = $rls_tenant", policies=("own_tenant",)),
+        "orders": OWN_ORDERS,
         "finance.ledger": Grant("finance.ledger", "never"),
     },
     attributes_read=("tenant",),
+    hide_statistics=True,
+    fence_reason="it may raise",
+    guards=(Guard(Relation(("main",), "orders", ()), OWN_ORDERS, fenced=True),),
 )
 
 
@@ -112,11 +116,12 @@ def test_a_record_says_who_asked_what_and_why_it_was_answered() -> None:
                 "masked": [],
                 "denied": [],
             },
-            "finance.ledger": {"kind": "never", "policies": [], "barrier": "fence", "masked": [], "denied": []},
+            "finance.ledger": {"kind": "never", "policies": [], "barrier": "inline", "masked": [], "denied": []},
         },
-        "fence_reason": "",
-        "statistics_hidden": False,
+        "fence_reason": "it may raise",
+        "statistics_hidden": True,
         "parameters": {"x": KEYED.value("x", "secret-value")},
+        "parameter_types": {"x": "VARCHAR"},
         "attributes_read": ["tenant"],
         "warnings": [],
         "row_count": 3,

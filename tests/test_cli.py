@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from rls.audit.read import read_records
 from rls.cli import run
 from rls.cli.app import COMMANDS
 from rls.cli.as_json import plain
@@ -269,7 +270,8 @@ def test_query_shows_the_rows_of_the_tokens_holder(shop: Path, rls: Run, token: 
     assert lines[0] == ["id", "amount", "note"]
     assert lines[2] == ["1", "10.50", "***"]
     assert lines[4][0].startswith("1 row · ")
-    record = json.loads((shop / "audit.jsonl").read_text(encoding="utf-8"))
+    (record,) = read_records(shop / "audit.jsonl")
+    assert isinstance(record, dict)
     assert record["audit_id"] in printed
 
 
@@ -336,8 +338,7 @@ def test_a_rejected_token_is_exit_code_4_without_a_reason(
 
 
 def test_without_a_record_there_is_no_result(shop: Path, rls: Run, token: Callable[[str], str]) -> None:
-    (shop / "folder").mkdir()
-    code, printed, told = rls("query", "--token", token("eve"), "--audit", "folder", "SELECT * FROM orders")
+    code, printed, told = rls("query", "--token", token("eve"), "--audit", "no/such.jsonl", "SELECT * FROM orders")
     assert (code, printed) == (6, "")
     assert told.startswith("error audit.")
 

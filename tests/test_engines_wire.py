@@ -15,10 +15,10 @@ from uuid import UUID
 import pytest
 
 from rls.engines.base import Fetched
+from rls.engines.limits import Limits
 from rls.engines.wire import Request, WorkerGone, receive_answer, receive_request, send_answer, send_request
 from rls.errors import EngineInvalid, Position, QueryFailed, QueryRefused, RlsError
-from rls.rewrite.guarded import Splice
-from tests.engine_kit import ready
+from rls.rewrite.guarded import Copy, GuardedQuery, Splice
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -43,12 +43,17 @@ def header(**fields: object) -> bytes:
 
 def test_a_request_arrives_as_it_was_sent(pair: Pair) -> None:
     engine, worker = pair
-    request = Request("SELECT $rls_t", "SELECT t", (Splice(7, 8, "$rls_t"),), {"rls_t": ["a"]}, {"x": None}, "arrow")
+    copy = Copy("k", "t", ("(SELECT 1)",), "(SELECT 1)", {"rls_t": 1}, strict=True, once=False, version="v")
+    splices, values = (Splice(7, 8, "$rls_t"),), {"rls_t": ["a"]}
+    asked = GuardedQuery("SELECT $rls_t", values, "SELECT t", {}, "", splices, catalog_version="c")
+    request = Request.of(asked, {"x": None}, form="arrow", limits=Limits(rows=5), copies=[copy])
     send_request(engine, request)
     assert receive_request(worker) == request
     guarded = request.guarded()
     assert (guarded.sql, guarded.original, guarded.parameters) == ("SELECT $rls_t", "SELECT t", {"rls_t": ["a"]})
-    assert Request.of(ready("SELECT 1"), {}, form="rows").guarded().sql == "SELECT 1"
+    assert (guarded.splices, guarded.catalog_version) == (splices, "c")
+    assert request.limits.rows == 5
+    assert request.copies == (copy,)
 
 
 def test_rows_arrive_with_their_values(pair: Pair) -> None:

@@ -108,7 +108,7 @@ def test_a_worker_knows_nothing_of_its_host(executor: WorkersExecutor) -> None:
 
 def test_all_workers_busy_is_an_error_that_says_later(database: Path) -> None:
     executor = WorkersExecutor.open(database, limits=Limits(processes=1, seconds=0.2, threads=1))
-    taken = executor._take()
+    taken = executor._take(executor.limits)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rls.engines.workers._REPLACE_SECONDS", 0.1)
         assert code(executor, "SELECT 1") == "run.busy"

@@ -25,8 +25,8 @@ from rls.rewrite.functions import (
     reviews,
 )
 from tests.function_leaks import leaks
-from tests.function_review import call, compare, fuzz
-from tests.function_totals import examples
+from tests.function_review import compare, fuzz
+from tests.function_totals import examples, forms
 from tests.function_worker import Worker
 
 SHARED = Path(os.environ.get("RLS_SHARED") or Path(__file__).resolve().parents[2] / "shared")
@@ -248,7 +248,9 @@ def test_an_unknown_condition_never_holds() -> None:
         ("substring", ["VARCHAR", "BIGINT"], [NOT_LITERAL, 2**31], False),
         ("substring", ["VARCHAR", "BIGINT"], [NOT_LITERAL, True], False),
         ("substring", ["VARCHAR", "BIGINT"], [NOT_LITERAL, NOT_LITERAL], False),
-        ("date_trunc", ["VARCHAR", "TIMESTAMP WITH TIME ZONE"], ["DAY", NOT_LITERAL], True),
+        ("date_trunc", ["VARCHAR", "TIMESTAMP"], ["DAY", NOT_LITERAL], True),
+        # The session's zone moves the last day out of range.
+        ("date_trunc", ["VARCHAR", "TIMESTAMP WITH TIME ZONE"], ["DAY", NOT_LITERAL], False),
         ("date_trunc", ["VARCHAR", "TIMESTAMP"], ["month", NOT_LITERAL], False),
         ("date_trunc", ["VARCHAR", "TIMESTAMP"], [NOT_LITERAL, NOT_LITERAL], False),
         ("greatest", ["DATE", "DATE"], [NOT_LITERAL, NOT_LITERAL], True),
@@ -266,8 +268,11 @@ def test_totals(name: str, types: list[str], literals: list[object], total: bool
 
 def test_no_total_raises(worker: Worker) -> None:
     for row in reviews():
-        for arguments in () if row.condition == "escape" else examples(row.total):
-            outcome, message = worker.ask(call(row.name, "scalar", arguments))
+        found = [] if row.condition == "escape" else list(examples(row.total))
+        # Some of many, and one form of an aggregate each; `python -m tests.function_totals` tries all of them.
+        for arguments in found[:: 1 + len(found) // 24]:
+            tried = list(forms(row.name, row.kinds[0], arguments))
+            outcome, message = worker.ask(tried[len(repr(arguments)) % len(tried)])
             assert outcome in ("ok", "bind"), (row.name, arguments, message)
 
 

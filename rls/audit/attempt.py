@@ -20,6 +20,7 @@ from rls.audit.sinks import AuditSink, keep
 from rls.audit.trace import current_trace_id
 from rls.catalog import Catalog, quote
 from rls.engines.failures import redact
+from rls.engines.parameters import parameter_types
 from rls.errors import QueryFailed, QueryRefused, RlsError, TokenRejected
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
@@ -63,6 +64,7 @@ class Attempt:
         self._guarded: GuardedQuery | None = None
         self._text = ""
         self._parameters: dict[str, str] = {}
+        self._parameter_types: dict[str, str] = {}
         self._now, self._text_limit = now, text_limit
         self._started = self._phase_began = time.perf_counter()
         self._timings: dict[str, float] = {}
@@ -99,6 +101,7 @@ class Attempt:
     def bind(self, parameters: Mapping[str, object]) -> None:
         """The caller's own parameters, once they are known to be plain values."""
         self._parameters = self._recording.keyed.values(parameters)
+        self._parameter_types = parameter_types(parameters)
 
     def keep(self, failure: RlsError | None) -> None:
         """Write the record. Raises `AuditFailed`."""
@@ -136,8 +139,10 @@ class Attempt:
             sql_sha256=how.text_hash(self.sql),
             final_sha256=how.text_hash(public_text(self._text, *self._names)) if guarded else "",
             relations=relations_of(guarded) if guarded else {},
+            fence_reason=guarded.fence_reason if guarded else "",
             statistics_hidden=guarded.hide_statistics if guarded else False,
             parameters=self._parameters,
+            parameter_types=self._parameter_types,
             attributes_read=guarded.attributes_read if guarded else (),
             warnings=who.warnings[:_WARNINGS] if who else (),
             row_count=self.row_count if failure is None else None,
@@ -182,12 +187,13 @@ def grant_hash(grant: Grant) -> str:
 
 def relations_of(guarded: GuardedQuery) -> dict[str, dict[str, Any]]:
     """What a record says of each relation that a query reads."""
+    fenced = {one.relation.label for one in guarded.guards if one.fenced}
     return {
         label: {
             "kind": grant.kind,
             "policies": list(grant.policies),
             "grant": grant_hash(grant),
-            "barrier": "none" if grant.kind == "always" else "fence",
+            "barrier": "none" if grant.kind == "always" else "fence" if label in fenced else "inline",
             "masked": sorted(grant.masks),
             "denied": sorted(grant.denied),
         }

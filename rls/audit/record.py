@@ -46,8 +46,8 @@ class AuditRecord:
                     `masked` and `denied` columns
     fence_reason    why the text's guards are fenced; "" where none is. `statistics_hidden`: whether stored extremes
                     were kept from the optimizer
-    parameters      names of the caller's own parameters → keyed hashes; `attributes_read` names of attributes the text
-                    reads
+    parameters      names of the caller's own parameters → keyed hashes; `parameter_types`: → DuckDB types, where they
+                    are known (the barrier may depend on them); `attributes_read` names of attributes the text reads
     warnings        what was wrong with the token and tolerated
     row_count, byte_count   handed out; None where none were (bytes: estimated beyond 1,000 rows)
     duration        seconds from the attempt's start to this record; `timings`: seconds to `verify` the token, to
@@ -80,6 +80,7 @@ class AuditRecord:
     fence_reason: str = ""
     statistics_hidden: bool = False
     parameters: dict[str, str] = field(default_factory=dict)
+    parameter_types: dict[str, str] = field(default_factory=dict)
     attributes_read: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     row_count: int | None = None

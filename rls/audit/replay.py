@@ -82,7 +82,8 @@ def replay_record(
     recorded ones, `audit.snapshot`; `PolicyInvalid` for a snapshot that this version cannot read.
     """
     from rls.policy.load import load_policies
-    from rls.rewrite.guard import guard
+    from rls.rewrite.barrier import lower
+    from rls.rewrite.guard import draft
 
     if not record["subject"] or record["action"] == "session":
         raise AuditFailed("audit.replay", "the record holds no decision on a query", hint="take another record")
@@ -104,7 +105,7 @@ def replay_record(
     )
     guarded, code = None, ""
     try:
-        guarded = guard(text, principal, policies, catalog)
+        guarded = lower(draft(text, principal, policies, catalog), record["parameter_types"])
     except QueryRefused as error:
         code = error.code
     not_compared = []

@@ -6,13 +6,13 @@ Spark are interchangeable. An executor runs only what it is handed: it decides n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from rls.catalog import Catalog, Column
 from rls.engines.limits import Limits
-from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.guarded import Copy, GuardedQuery
 
 __all__ = ["Executor", "Fetch", "Fetched"]
 
@@ -49,13 +49,39 @@ class Executor(Protocol):
     @property
     def limits(self) -> Limits: ...
 
-    def execute(self, guarded: GuardedQuery, parameters: Mapping[str, object], *, fetch: Fetch) -> Fetched:
-        """Run it with the guard's and the caller's own `parameters`. Raises `QueryRefused` for what is wrong with the
-        caller's text or parameters, `QueryFailed` for what happened while it ran, never an engine's own exception."""
+    @property
+    def concurrent(self) -> int:
+        """How many queries it runs at once; more would wait."""
+        ...
+
+    @property
+    def slices(self) -> bool:
+        """Whether it makes copies also of relations that are not strict, where they are asked for again and again."""
+        ...
+
+    def execute(
+        self,
+        guarded: GuardedQuery,
+        parameters: Mapping[str, object],
+        *,
+        fetch: Fetch,
+        limits: Limits | None = None,
+        copies: Sequence[Copy] = (),
+    ) -> Fetched:
+        """Run it with the guard's and the caller's own `parameters`, under limits that are at most the engine's
+        (default: those), reading `copies` instead of their guards: the strict ones always.
+
+        Raises `QueryRefused` for what is wrong with the caller's text or parameters, `QueryFailed` for what happened
+        while it ran, never an engine's own exception. `run.database_changed`: the guard is of an older catalog."""
         ...
 
     def describe(self, guarded: GuardedQuery, parameters: Mapping[str, object]) -> tuple[Column, ...]:
         """Names and types of the answer; nothing runs. Raises as `execute` does."""
+        ...
+
+    def refresh(self, *, force: bool = False) -> bool:
+        """Open the database anew if its file has changed, or with `force`; whether it was. `catalog` is then another
+        one. Raises `EngineInvalid` where the new file cannot be opened; nothing runs until it can."""
         ...
 
     def close(self) -> None:

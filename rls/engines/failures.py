@@ -13,10 +13,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from rls.engines.limits import Limits
 from rls.errors import Position, QueryFailed, QueryRefused, RlsError
 from rls.rewrite.guarded import GuardedQuery
 
-__all__ = ["EngineReport", "explain_failure", "place", "read_report", "redact"]
+__all__ = ["EngineReport", "database_changed", "explain_failure", "place", "read_report", "redact", "timed_out"]
 
 _DETAIL_CHARACTERS = 2_000
 _CANDIDATES = "\n\tCandidate functions:"
@@ -116,6 +117,18 @@ def explain_failure(report: EngineReport, guarded: GuardedQuery) -> RlsError:
     if where is not None and sum("(SELECT " in splice.text for splice in guarded.splices) <= 1:
         hint = "; ".join(h for h in (f"see line {where.line}, column {where.column}", hint) if h)
     return QueryFailed(code, message, hint=hint, detail=detail)
+
+
+def database_changed() -> QueryFailed:
+    """The error for a query whose guards were made for another state of the database file."""
+    return QueryFailed(
+        "run.database_changed", "the database changed while the query was prepared", hint="send it again"
+    )
+
+
+def timed_out(limits: Limits) -> QueryFailed:
+    """The error for a query that took too long."""
+    return QueryFailed("run.timeout", f"the query ran longer than {limits.seconds:g} s", hint="read or join less")
 
 
 def place(guarded: GuardedQuery, offset: int | None) -> Position | None:

@@ -72,7 +72,7 @@ class Limits:
         10
         """
         found = {name: min(value, getattr(self, name)) for name, value in limits.items()}
-        return replace(self, **found)  # type: ignore[arg-type]
+        return replace(self, **found)
 
     def shared_by(self, processes: int) -> Limits:
         """What one of so many processes may use."""

@@ -21,29 +21,38 @@ __all__ = ["open_locked"]
 # rows that a LIMIT takes among equals are others than those of the unguarded query.
 _HIDE_STATISTICS: Final = "SET disabled_optimizers = 'statistics_propagation'"
 # In this order: the file is attached before the file system is taken away, and the lock comes last.
-_LOCK: Final = (
-    "SET enable_external_access = false",
-    "SET disabled_filesystems = 'LocalFileSystem'",
-    "SET lock_configuration = true",
-)
+_NO_ACCESS: Final = "SET enable_external_access = false"
+# What is in the temporary directory is then all that DuckDB reaches; without one, nothing is.
+_NO_FILES: Final = "SET disabled_filesystems = 'LocalFileSystem'"
+_LOCK: Final = "SET lock_configuration = true"
 
 
 def open_locked(
-    *, threads: int, memory: int, hide_statistics: bool, attach: tuple[Path, str] | None = None
+    *,
+    threads: int,
+    memory: int,
+    hide_statistics: bool,
+    attach: tuple[Path, str] | None = None,
+    copies: str | None = None,
+    spill: tuple[Path, int] | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory instance with an empty default catalog; `attach` is a DuckDB file, read-only, and its name there.
 
-    `memory` is in bytes; `hide_statistics` keeps the optimizer from stored extremes. Raises DuckDB's own exceptions.
+    `memory` is in bytes; `hide_statistics` keeps the optimizer from stored extremes; `copies` names a further in-memory
+    database, for copies of permitted rows; `spill` is a directory for temporary files, and the bytes they may take.
+    Raises DuckDB's own exceptions.
     """
-    connection = duckdb.connect(":memory:", config=_settings(threads, memory))
+    connection = duckdb.connect(":memory:", config=_settings(threads, memory, spill))
     try:
+        if copies is not None:
+            connection.execute(f"ATTACH ':memory:' AS {quote(copies)}")
         if attach is not None:
             location = str(attach[0]).replace("'", "''")
             # With its TYPE written out, a file of another kind is an error and not a reason to load an extension.
             connection.execute(f"ATTACH '{location}' AS {quote(attach[1])} (READ_ONLY, TYPE duckdb)")
         if hide_statistics:
             connection.execute(_HIDE_STATISTICS)
-        for statement in _LOCK:
+        for statement in (_NO_ACCESS, *([] if spill else [_NO_FILES]), _LOCK):
             connection.execute(statement)
     except BaseException:
         connection.close()
@@ -51,7 +60,9 @@ def open_locked(
     return connection
 
 
-def _settings(threads: int, memory: int) -> dict[str, str | bool | int | float | list[str]]:
+def _settings(
+    threads: int, memory: int, spill: tuple[Path, int] | None
+) -> dict[str, str | bool | int | float | list[str]]:
     """Settings at connect.
 
     `preserve_insertion_order` stays on although a fence then runs on one thread: without it, rows of a query that does
@@ -61,9 +72,10 @@ def _settings(threads: int, memory: int) -> dict[str, str | bool | int | float |
         "threads": str(threads),
         "memory_limit": f"{memory}B",
         "preserve_insertion_order": "true",
-        # No spilling: temporary files would hold rows of every principal, and fill a disk that is not ours.
-        "temp_directory": "",
-        "max_temp_directory_size": "0B",
+        # Temporary files hold rows of whoever asks: they are written nowhere but in a directory of our own, or not at
+        # all. (DuckDB encrypts them only with another library for it, or unsafely and at six times the cost.)
+        "temp_directory": str(spill[0]) if spill else "",
+        "max_temp_directory_size": f"{spill[1] if spill else 0}B",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "allow_community_extensions": "false",

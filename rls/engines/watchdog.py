@@ -21,11 +21,17 @@ _CLOSE_SECONDS = 5.0
 
 @dataclass(eq=False)
 class Watch:
-    """One watched block; `expired` once it has been interrupted."""
+    """One watched block; `expired` once it has been interrupted for the time it took, `exceeded` for what `check` said,
+    which is asked again and again meanwhile."""
 
     interrupt: Callable[[], None]
     due: float
+    check: Callable[[], bool] | None = None
     expired: bool = False
+    exceeded: bool = False
+
+    def wakes_at(self, now: float) -> float:
+        return self.due if self.check is None else min(self.due, now + _REPEAT_SECONDS)
 
 
 class Watchdog:
@@ -39,9 +45,12 @@ class Watchdog:
         self._wakes_at = float("inf")
 
     @contextlib.contextmanager
-    def watch(self, interrupt: Callable[[], None], *, seconds: float) -> Iterator[Watch]:
-        """Call `interrupt` (again and again) once `seconds` have passed and the block has not ended."""
-        watch = Watch(interrupt, time.monotonic() + seconds)
+    def watch(
+        self, interrupt: Callable[[], None], *, seconds: float, check: Callable[[], bool] | None = None
+    ) -> Iterator[Watch]:
+        """Call `interrupt` (again and again) once `seconds` have passed and the block has not ended, or once `check`
+        says that it must not go on."""
+        watch = Watch(interrupt, time.monotonic() + seconds, check)
         with self._condition:
             # A fork leaves the object without its thread.
             if self._thread is None or not self._thread.is_alive():
@@ -50,7 +59,7 @@ class Watchdog:
             self._watches.append(watch)
             # Mostly the thread already sleeps towards an earlier time (of a query that has long ended): waking it for
             # each query would cost more than the watch itself.
-            if watch.due < self._wakes_at:
+            if watch.wakes_at(time.monotonic()) < self._wakes_at:
                 self._condition.notify()
         try:
             yield watch
@@ -73,12 +82,14 @@ class Watchdog:
             while self._watches or not self._closed:
                 now = time.monotonic()
                 for watch in self._watches:
-                    if watch.due <= now:
-                        watch.expired = True
+                    if not watch.expired and watch.check is not None and watch.check():
+                        watch.exceeded = True
+                    if watch.due <= now or watch.exceeded:
+                        watch.expired = watch.expired or not watch.exceeded
                         watch.due = now + _REPEAT_SECONDS
                         # A connection that another thread closes meanwhile has nothing left to interrupt.
                         with contextlib.suppress(Exception):
                             watch.interrupt()
-                self._wakes_at = min((w.due for w in self._watches), default=float("inf"))
+                self._wakes_at = min((w.wakes_at(now) for w in self._watches), default=float("inf"))
                 idle = self._wakes_at == float("inf")
                 self._condition.wait(None if idle else max(0.0, self._wakes_at - time.monotonic()))

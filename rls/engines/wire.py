@@ -13,12 +13,14 @@ import os
 import pickle
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rls.engines.base import Fetched
+from rls.engines.limits import Limits
 from rls.errors import EngineInvalid, Position, QueryFailed, QueryRefused, RlsError
-from rls.rewrite.guarded import GuardedQuery, Splice
+from rls.rewrite.guarded import Copy, GuardedQuery, Splice
 
 __all__ = ["Request", "WorkerGone", "receive_answer", "receive_request", "send_answer", "send_request"]
 
@@ -41,10 +43,21 @@ class Request:
     values: dict[str, object]
     parameters: dict[str, object]
     form: str
-    hide_statistics: bool = False
+    limits: Limits
+    hide_statistics: bool
+    catalog_version: str
+    copies: tuple[Copy, ...]
 
     @classmethod
-    def of(cls, guarded: GuardedQuery, parameters: dict[str, object], *, form: str) -> Request:
+    def of(
+        cls,
+        guarded: GuardedQuery,
+        parameters: dict[str, object],
+        *,
+        form: str,
+        limits: Limits,
+        copies: Sequence[Copy] = (),
+    ) -> Request:
         """The request for a guarded query; `form` is a `Fetch` or `names`."""
         return cls(
             guarded.sql,
@@ -53,13 +66,22 @@ class Request:
             dict(guarded.parameters),
             parameters,
             form,
+            limits,
             guarded.hide_statistics,
+            guarded.catalog_version,
+            tuple(copies),
         )
 
     def guarded(self) -> GuardedQuery:
         """The query, without its reasons."""
         return GuardedQuery(
-            self.sql, self.values, self.original, {}, self.splices, hide_statistics=self.hide_statistics
+            self.sql,
+            self.values,
+            self.original,
+            {},
+            self.splices,
+            catalog_version=self.catalog_version,
+            hide_statistics=self.hide_statistics,
         )
 
 

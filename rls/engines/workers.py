@@ -12,22 +12,26 @@ import contextlib
 import json
 import os
 import queue
-import secrets
+import shutil
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from rls.catalog import Catalog, Column
 from rls.engines.base import Fetch, Fetched
+from rls.engines.database_file import FileState, file_state
 from rls.engines.duckdb import DuckDBExecutor
+from rls.engines.failures import database_changed, timed_out
 from rls.engines.limits import Limits
+from rls.engines.spill import SpillDirectory
 from rls.engines.wire import Request, WorkerGone, receive_answer, send_request
 from rls.errors import EngineInvalid, QueryFailed, RlsError
-from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.guarded import Copy, GuardedQuery
 
 __all__ = ["WorkersExecutor"]
 
@@ -41,32 +45,43 @@ _REPLACE_SECONDS = 5.0
 class WorkersExecutor:
     """An `Executor` over one DuckDB file, in `limits.processes` processes. Thread-safe."""
 
-    def __init__(self, path: Path, *, name: str, limits: Limits, attached: str, catalog: Catalog, version: str) -> None:
-        self._limits, self._catalog, self._version = limits, catalog, version
-        share = replace(limits, memory=max(1 << 20, limits.memory // limits.processes), concurrent=1)
-        settings = {"path": str(path), "name": name, "attached": attached, "limits": asdict(share)}
-        self._settings = json.dumps(settings)
-        self._share = share
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str | None,
+        limits: Limits,
+        temporary: str | os.PathLike[str] | None,
+        slices: bool,
+    ) -> None:
+        """`path` is an existing file."""
+        self._path, self._name, self._limits, self._slices = path, name, limits, slices
+        self._share = limits.shared_by(limits.processes)
         self._closed = False
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
         self._workers: set[_Worker] = set()
         self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+        self._file, self._catalog, self._version = self._read_file()
+        # Each process has its files in a part of it, which goes when the process does, however that ends.
+        self._spill = SpillDirectory(temporary) if limits.temporary_disk else None
         for start in [self._start() for _ in range(limits.processes)]:
             start.join()
 
     @classmethod
-    def open(cls, path: str | Path, *, name: str | None = None, limits: Limits | None = None) -> WorkersExecutor:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        limits: Limits | None = None,
+        temporary: str | os.PathLike[str] | None = None,
+        slices: bool = False,
+    ) -> WorkersExecutor:
         """Like `DuckDBExecutor.open`, with the same errors."""
         if not sys.platform.startswith("linux"):
             raise EngineInvalid("engine.isolation", "worker processes need Linux", hint='use isolation="thread"')
-        attached = f"rls_{secrets.token_hex(16)}"
-        # Opened here once, for the catalog, and for an error that comes now and not with the first query.
-        local = DuckDBExecutor.open(path, name=name, limits=limits, attached=attached)
-        catalog, version = local.catalog, local.version
-        local.close()
-        found = limits or Limits()
-        file = Path(path).resolve()
-        return cls(file, name=catalog.name, limits=found, attached=attached, catalog=catalog, version=version)
+        return cls(Path(path), name=name, limits=limits or Limits(), temporary=temporary, slices=slices)
 
     @property
     def version(self) -> str:
@@ -80,13 +95,53 @@ class WorkersExecutor:
     def limits(self) -> Limits:
         return self._limits
 
-    def execute(self, guarded: GuardedQuery, parameters: Mapping[str, object], *, fetch: Fetch) -> Fetched:
+    @property
+    def concurrent(self) -> int:
+        return self._limits.processes
+
+    @property
+    def slices(self) -> bool:
+        return self._slices
+
+    def execute(
+        self,
+        guarded: GuardedQuery,
+        parameters: Mapping[str, object],
+        *,
+        fetch: Fetch,
+        limits: Limits | None = None,
+        copies: Sequence[Copy] = (),
+    ) -> Fetched:
         """See `Executor.execute`; beside the codes of `DuckDBExecutor`: `run.crashed` (the query ended its process)."""
-        return self._ask(Request.of(guarded, dict(parameters), form=fetch))
+        found = limits or self._limits
+        return self._ask(Request.of(guarded, dict(parameters), form=fetch, limits=found, copies=copies))
 
     def describe(self, guarded: GuardedQuery, parameters: Mapping[str, object]) -> tuple[Column, ...]:
-        found = self._ask(Request.of(guarded, dict(parameters), form="names"))
+        found = self._ask(Request.of(guarded, dict(parameters), form="names", limits=self._limits))
         return tuple(map(Column, found.columns, found.types))
+
+    def refresh(self, *, force: bool = False) -> bool:
+        """See `Executor.refresh`. Queries that run end where they are; other processes take the place of theirs."""
+        if not force and file_state(self._path) == self._file:
+            return False
+        with self._refreshing:
+            if not force and file_state(self._path) == self._file:
+                return False
+            file, catalog, version = self._read_file()
+            with self._lock:
+                self._file, self._catalog, self._version = file, catalog, version
+                old = list(self._workers)
+            starts = []
+            for worker in old:
+                # One that is busy is replaced when it has answered.
+                with contextlib.suppress(ValueError):
+                    with self._idle.mutex:
+                        self._idle.queue.remove(worker)
+                    starts.append(self._replace(worker))
+            for start in starts:
+                if start is not None:
+                    start.join()
+        return True
 
     def close(self) -> None:
         self._closed = True
@@ -94,22 +149,34 @@ class WorkersExecutor:
             workers, self._workers = self._workers, set()
         for worker in workers:
             worker.kill()
+        if self._spill:
+            self._spill.close()
+
+    def _read_file(self) -> tuple[FileState, Catalog, str]:
+        """Open it here once, for the catalog, and for an error that comes now and not with the first query."""
+        state = file_state(self._path)
+        limits = replace(self._limits, temporary_disk=0)
+        local = DuckDBExecutor.open(self._path, name=self._name, limits=limits)
+        try:
+            return state, local.catalog, local.version
+        finally:
+            local.close()
 
     def _ask(self, request: Request) -> Fetched:
-        worker = self._take()
+        limits = request.limits
+        worker = self._take(limits)
         failure: RlsError
         done = False
         try:
-            found = worker.ask(request, seconds=self._limits.seconds + _GRACE_SECONDS, size=2 * self._share.memory)
+            found = worker.ask(request, seconds=limits.seconds + _GRACE_SECONDS, size=2 * self._share.memory)
             done = True
         except TimeoutError:
-            seconds = f"{self._limits.seconds:g}"
-            found = QueryFailed("run.timeout", f"the query ran longer than {seconds} s", hint="read or join less")
+            found = timed_out(limits)
         except (WorkerGone, OSError):
             found = QueryFailed("run.crashed", "the query ended the process that ran it", hint="rewrite it")
         finally:
             # Whatever it was, an interrupt of the host too: a worker in the middle of an answer is of no more use.
-            if done:
+            if done and worker.catalog == self._catalog.version:
                 self._idle.put(worker)
             else:
                 self._replace(worker)
@@ -118,16 +185,21 @@ class WorkersExecutor:
         failure = self._closed_error() if self._closed and not done else found
         raise failure
 
-    def _take(self) -> _Worker:
+    def _take(self, limits: Limits) -> _Worker:
         """An idle worker; waits for one as long as a query may run, and a new process to start."""
-        try:
-            worker = self._idle.get(timeout=self._limits.seconds + _REPLACE_SECONDS)
-        except queue.Empty:
-            worker = None
-        if self._closed:
-            raise self._closed_error()
-        if worker is None:
-            raise QueryFailed("run.busy", "too many queries run at once", hint="send the query again later")
+        until = time.monotonic() + limits.seconds + _REPLACE_SECONDS
+        worker = None
+        while worker is None:
+            with contextlib.suppress(queue.Empty):
+                worker = self._idle.get(timeout=max(0.0, until - time.monotonic()))
+            if self._closed:
+                raise self._closed_error()
+            if worker is None:
+                raise QueryFailed("run.busy", "too many queries run at once", hint="send the query again later")
+            if worker.catalog != self._catalog.version:
+                # It was on its way when the file became another one.
+                self._replace(worker)
+                worker = None
         if worker.problem is not None:
             self._replace(worker)
             raise worker.problem
@@ -135,7 +207,18 @@ class WorkersExecutor:
 
     def _start(self) -> threading.Thread:
         """Start a process; the thread that is returned ends when it is ready, or known not to become so."""
-        worker = _Worker(self._settings)
+        with self._lock:
+            catalog = self._catalog
+        temporary = self._spill.part() if self._spill else None
+        settings = {
+            "path": str(self._path),
+            "name": catalog.name,
+            "attached": catalog.attached,
+            "limits": asdict(self._share),
+            "temporary": None if temporary is None else str(temporary),
+            "slices": self._slices,
+        }
+        worker = _Worker(json.dumps(settings), catalog=catalog.version, temporary=temporary)
         with self._lock:
             self._workers.add(worker)
 
@@ -149,22 +232,23 @@ class WorkersExecutor:
         thread.start()
         return thread
 
-    def _replace(self, worker: _Worker) -> None:
+    def _replace(self, worker: _Worker) -> threading.Thread | None:
         with self._lock:
             self._workers.discard(worker)
         worker.kill()
-        if not self._closed:
-            self._start()
+        return None if self._closed else self._start()
 
     def _closed_error(self) -> EngineInvalid:
         return EngineInvalid("engine.closed", "the engine is closed", hint="open it again")
 
 
 class _Worker:
-    """One process, one socket. `wait` for it to be ready, `ask` it one query at a time."""
+    """One process, one socket. `wait` for it to be ready, `ask` it one query at a time. `catalog` is the version of the
+    catalog that it has, `temporary` the directory that goes with it."""
 
-    def __init__(self, settings: str) -> None:
+    def __init__(self, settings: str, *, catalog: str, temporary: Path | None) -> None:
         self.problem: RlsError | None = None
+        self.catalog, self._temporary = catalog, temporary
         self._connection, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         try:
@@ -187,7 +271,14 @@ class _Worker:
             found = receive_answer(self._connection, size=1 << 20)
         except (WorkerGone, OSError):
             found = EngineInvalid("engine.worker", "a worker process did not start", hint="check memory and limits")
-        self.problem = None if isinstance(found, Fetched) else found
+        match found:
+            case Fetched(rows=[(version,)]) if version == self.catalog:
+                self.problem = None
+            case Fetched():
+                # The file was replaced while the process started; the next query finds out and reads it again.
+                self.problem = database_changed()
+            case _:
+                self.problem = found
 
     def ask(self, request: Request, *, seconds: float, size: int) -> Fetched | RlsError:
         """The answer. Raises `TimeoutError`, and `WorkerGone` or `OSError` where the process has died."""
@@ -203,6 +294,8 @@ class _Worker:
         with contextlib.suppress(OSError):
             os.close(self._lifeline)
         self._process.wait()
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:

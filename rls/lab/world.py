@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rls.audit.sinks import CallableSink
 from rls.catalog import Catalog, Relation
@@ -34,20 +33,6 @@ from rls.policy.policy_set import PolicySet
 __all__ = ["World", "open_given", "open_live"]
 
 
-class _FrozenExecutor(DuckDBExecutor):
-    """The engine's own executor, at a moment that does not pass."""
-
-    def __init__(self, path: Path, *, name: str, limits: Limits, now: float) -> None:
-        self._now = now
-        super().__init__(path, name=name, limits=limits)
-
-    def _connect(self, *, hide_statistics: bool) -> Any:
-        instance = super()._connect(hide_statistics=hide_statistics)
-        for macro in clock_macros(self._now):
-            instance.connection.execute(macro)
-        return instance
-
-
 class World:
     """A database under policies, and everybody who may ask. Thread-safe."""
 
@@ -59,7 +44,7 @@ class World:
         self.policies = lab_policies(policies)
         limits = Limits(seconds=600.0, memory=8 << 30)
         self._closing = contextlib.ExitStack()
-        self._executor = _FrozenExecutor(path.resolve(), name=name, limits=limits, now=self.now)
+        self._executor = DuckDBExecutor(path.resolve(), name=name, limits=limits, prepare=tuple(clock_macros(self.now)))
         self._closing.callback(self._executor.close)
         self.engine = Engine(self._executor, self.policies, CallableSink(_forget), clock=lambda: self.now)
         self.catalog: Catalog = self.engine.catalog

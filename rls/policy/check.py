@@ -157,5 +157,5 @@ def _together(policies: PolicySet, relation: Relation, rules: list[Rules], catal
         policies.bound(relation, catalog)
     except PolicyInvalid as error:
         # Names that are not found are reported one by one, by `check_policy` and `check_column`.
-        if error.code in ("policy.ambiguous_mask", "policy.duplicate_relation"):
+        if error.code in ("policy.ambiguous_mask", "policy.duplicate_relation", "policy.strict_view"):
             yield Finding.of(error, relation=label)

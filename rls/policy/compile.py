@@ -42,6 +42,7 @@ def compile_grant(bound: Bound, principal: Principal, attributes: Mapping[str, A
         masks=columns.masks,
         denied=columns.denied,
         labels=bound.labels,
+        strict=bound.strict,
         policies=rows.policies,
         reasons=(*rows.reasons, *columns.reasons),
     )

@@ -21,6 +21,7 @@ class Grant:
     denied      columns that do not exist for this principal
     labels      columns of ENUM type whose labels are public; others are shown as VARCHAR
     policies    names of the policies that decided, sorted
+    strict      whether queries read a copy of these rows, made for this grant, and never the relation itself
     reasons     why nothing is visible or why a policy did not apply, for people: never a value
     """
 
@@ -33,3 +34,8 @@ class Grant:
     labels: frozenset[str] = frozenset()
     policies: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    strict: bool = False
+
+    def without_policies(self) -> Grant:
+        """What may be known without reading policies: how much is visible, and which columns are shown changed."""
+        return Grant(self.relation, self.kind, masks=dict.fromkeys(self.masks, ""), strict=self.strict)

@@ -89,6 +89,7 @@ class _Loader:
             policies=self._policies(content.policies, document),
             columns=self._columns(content.columns, document),
             place=Place(document, ("relation",) if content.relation is not None else ("relations",)),
+            strict=content.strict is True,
         )
 
     def _target(self, content: PolicyFile, document: Document) -> tuple[str, ...] | Pattern:

@@ -84,11 +84,13 @@ class PatternEntry(Strict):
 
 
 class PolicyFile(Strict):
-    """One document of a policy file."""
+    """One document of a policy file. `strict`: queries read a copy of the permitted rows, so that nothing that is
+    stored of the others (statistics, dictionaries, their number) can matter."""
 
     relation: Name | None = None
     relations: PatternEntry | None = None
     public: Literal[True] | None = None
+    strict: Literal[True] | None = None
     policies: list[PolicyEntry] = []
     columns: dict[ColumnName, ColumnEntry] = {}
     description: str = ""
@@ -101,6 +103,6 @@ class PolicyFile(Strict):
             raise ValueError("`public: true` excludes `policies`: every row is visible to everybody")
         if self.public and self.relations is not None:
             raise ValueError("`public: true` needs `relation`: a pattern would publish tables nobody has looked at")
-        if not self.public and not self.policies and not self.columns:
-            raise ValueError("a document needs `policies`, `public: true` or `columns`")
+        if not self.public and not self.policies and not self.columns and not self.strict:
+            raise ValueError("a document needs `policies`, `public: true`, `columns` or `strict: true`")
         return self

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rls.catalog import Catalog, Relation, fold, shown_type
 from rls.errors import PolicyInvalid
+from rls.identity.capabilities import Capabilities
 from rls.identity.principal import Principal
 from rls.policy.attributes import Attribute
 from rls.policy.bind import bind
@@ -59,12 +60,16 @@ class PolicySet:
         """The SQL that stands for `user.<name>`: `CAST($rls_tenant AS VARCHAR)`. Raises KeyError if undeclared."""
         return self.attributes[fold(name)].sql
 
+    def capabilities(self, principal: Principal) -> Capabilities:
+        """What the principal may do beside what it may see."""
+        return self.identity.capabilities(principal.roles)
+
     def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant | None:
         """What `principal` may see of `relation`; None where no rule decides on its rows.
 
         Raises PolicyInvalid where a policy does not fit the relation (`policy.unknown_column`,
-        `policy.unknown_relation`, `policy.shadowed`, `policy.ambiguous_mask`, `policy.duplicate_relation`): a policy
-        that cannot be applied never widens what is seen.
+        `policy.unknown_relation`, `policy.shadowed`, `policy.ambiguous_mask`, `policy.duplicate_relation`,
+        `policy.strict_view`): a policy that cannot be applied never widens what is seen.
         """
         bound = self.bound(relation, catalog)
         return None if bound is None else compile_grant(bound, principal, self.attributes)
@@ -89,6 +94,7 @@ def _bind_rules(policies: PolicySet, relation: Relation, catalog: Catalog) -> Bo
     if not any(r.decides_rows for r in rules):
         return None
     _refuse_two_names(rules)
+    _refuse_strict_view(rules, relation)
     own = sorted((p for r in rules for p in r.policies), key=lambda p: (p.name, p.place.file, p.place.line))
     columns = _column_rules(rules, relation)
     labels = public_labels(rules, relation)
@@ -98,6 +104,7 @@ def _bind_rules(policies: PolicySet, relation: Relation, catalog: Catalog) -> Bo
         policies=tuple(bind_policy(policies, p, relation, catalog) for p in own),
         columns=tuple(bind_column(policies, rule, relation, catalog, labels=labels) for rule in columns),
         labels=labels,
+        strict=any(r.strict for r in rules),
     )
 
 
@@ -172,6 +179,17 @@ def _unknown_column(rule: ColumnRule, relation: Relation) -> PolicyInvalid:
     message = f"`{relation.label}` has no column `{rule.column}`"
     document, at = rule.place.document, rule.place.path[:2]
     return document.invalid("policy.unknown_column", message, path=at, key=True, hint=hint)
+
+
+def _refuse_strict_view(rules: list[Rules], relation: Relation) -> None:
+    strict = next((r for r in rules if r.strict), None)
+    if strict is not None and relation.kind == "view":
+        raise strict.place.document.invalid(
+            "policy.strict_view",
+            f"`{relation.label}` is a view, and `strict` is for tables",
+            path=("strict",),
+            hint="make the tables it reads strict",
+        )
 
 
 def _refuse_two_names(rules: list[Rules]) -> None:

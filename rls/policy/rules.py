@@ -96,6 +96,7 @@ class Rules:
     policies: tuple[Policy, ...]
     columns: tuple[ColumnRule, ...]
     place: Place  # of the relation's name or the pattern
+    strict: bool = False
 
     @property
     def decides_rows(self) -> bool:
@@ -137,3 +138,4 @@ class Bound:
     policies: tuple[BoundPolicy, ...]
     columns: tuple[BoundColumn, ...]
     labels: frozenset[str]
+    strict: bool = False

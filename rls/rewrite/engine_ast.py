@@ -11,7 +11,7 @@ import json
 import threading
 from typing import Any
 
-__all__ = ["EngineParseError", "bare", "describe_expression", "serialize"]
+__all__ = ["EngineParseError", "bare", "describe_expression", "list_functions", "serialize"]
 
 _SETS = ("exclude_list", "qualified_exclude_list", "replace_list", "rename_list")
 _local = threading.local()
@@ -103,6 +103,12 @@ def describe_expression(expression: str, *, windows: str = "") -> str:
     except duckdb.Error as error:
         raise EngineParseError(type(error).__name__, str(error), None) from None
     return str(row[0])[len("SELECT ") : -len(" FROM rls")]
+
+
+def list_functions() -> list[tuple[str, str | None, str | None]]:
+    """Every function of the running DuckDB, per variant: name, stability (None where it has none), a macro's text."""
+    found = _connection().execute("SELECT function_name, stability, macro_definition FROM duckdb_functions()")
+    return list(found.fetchall())
 
 
 @atexit.register

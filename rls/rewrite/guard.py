@@ -17,9 +17,11 @@ from sqlglot import exp
 
 from rls.catalog import Catalog, Relation, fold, quote
 from rls.errors import PolicyInvalid, QueryRefused
+from rls.identity.capabilities import Capabilities
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite import verify as verification
+from rls.rewrite.capable import check_statement, nameable
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
 from rls.rewrite.literals import BoundLiteral, value_of
@@ -44,6 +46,7 @@ class Policies(Protocol):
     def readable(self) -> frozenset[str]: ...
     def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant | None: ...
     def attribute_parameter(self, name: str) -> str: ...
+    def capabilities(self, principal: Principal) -> Capabilities: ...
 
 
 def guard(sql: str, principal: Principal, policies: Policies, catalog: Catalog) -> GuardedQuery:
@@ -70,8 +73,10 @@ def draft(
     Raises `QueryRefused`.
     """
     parsed = parse(sql)
+    may = policies.capabilities(principal)
+    check_statement(parsed, may)
     grant_of = grant_of or (lambda relation: policies.grant(relation, principal, catalog))
-    return Draft(parsed, resolve(parsed, catalog), principal, policies, catalog, grant_of)
+    return Draft(parsed, resolve(parsed, nameable(catalog, may)), principal, policies, catalog, grant_of)
 
 
 Form = Callable[[Guard, int, str], tuple[Guard, str]]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
 from rls.catalog import Relation
 from rls.policy.grant import Grant
 
-__all__ = ["FENCED", "Barrier", "Guard", "GuardedQuery", "PivotValues", "Splice"]
+__all__ = ["FENCED", "Barrier", "Copy", "Guard", "GuardedQuery", "PivotValues", "Splice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,26 @@ class PivotValues:
     statement: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The permitted rows of a grant as a table of the engine's own, to be read instead of the guards that show them.
+
+    `guards` are the guards' texts, as they stand in the query; `name` is the relation's. `rows` is the sub-query that
+    fills the table, `values` what it binds. `key` holds everything that decides on its rows but the data; a copy that
+    is `strict` must be read, another one may be; one that holds `once` is for this query only. `version` is the
+    policies'.
+    """
+
+    key: str
+    name: str
+    guards: tuple[str, ...]
+    rows: str
+    values: Mapping[str, object]
+    strict: bool
+    once: bool
+    version: str
+
+
 @dataclass(frozen=True)
 class GuardedQuery:
     """A query that can only see what its principal may see.
@@ -105,3 +125,8 @@ class GuardedQuery:
         values = sorted((name, type(value).__name__, repr(value)) for name, value in self.parameters.items())
         decided = [self.sql, values, self.hide_statistics, self.policy_version, self.catalog_version]
         return hashlib.sha256(json.dumps(decided).encode()).hexdigest()
+
+    def without_policies(self) -> GuardedQuery:
+        """The same query without the names and reasons of policies, for principals that may not read them."""
+        grants = {label: grant.without_policies() for label, grant in self.grants.items()}
+        return replace(self, grants=grants, guards=())

@@ -17,21 +17,10 @@ from typing import Any, Final
 from rls.catalog import Catalog
 from rls.rewrite import magnitude as numbers
 from rls.rewrite.bound import bound_plan
-from rls.rewrite.total import (
-    Column,
-    Inputs,
-    MayRaise,
-    check_comparison,
-    expressions_in,
-    judge,
-    mass,
-    plain,
-    type_of,
-)
+from rls.rewrite.bound_tree import Column, Inputs, MayRaise, Tree, expressions_in, mass, plain, type_of
+from rls.rewrite.total import check_comparison, judge
 
 __all__ = ["why_it_may_raise", "why_plan_may_raise"]
-
-Tree = dict[str, Any]
 
 _MAX_KNOWN: Final = 4096  # texts whose verdict is remembered
 _known: dict[tuple[str, str], str | None] = {}
@@ -77,6 +66,8 @@ def why_plan_may_raise(plan: Any) -> str | None:
         return str(reason)
     except RecursionError:
         return "it is nested too deeply to be judged"
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return "the plan is not understood"
     return None
 
 

@@ -93,9 +93,9 @@ def arithmetic(name: str, magnitudes: Sequence[int], types: Sequence[Type], resu
 
 def cast(magnitude: int, source: Type, target: Type) -> int | None:
     """The magnitude after a cast between integers and DECIMAL, or None where a value may not fit."""
-    if not (_is_exact(source) and _is_exact(target)):
+    if not (_is_exact(source) or source["id"] == "BOOLEAN") or not _is_exact(target):
         return None
-    if target["id"] in _UNSIGNED and source["id"] not in _UNSIGNED:
+    if source["id"] != "BOOLEAN" and target["id"] in _UNSIGNED and source["id"] not in _UNSIGNED:
         return None
     steps = scale(target) - scale(source)
     # Digits that fall away are rounded, which may carry.

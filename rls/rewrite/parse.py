@@ -68,11 +68,12 @@ _STATEMENTS = (exp.DML, exp.DDL, exp.Command, exp.Into, exp.Lock, exp.Set, exp.U
 
 @dataclass
 class Parsed:
-    """A statement: the text as given, its tokens (sqlglot's, `end` inclusive) and its tree."""
+    """A statement: the text as given, its tokens (sqlglot's, `end` inclusive), its tree, and how deep it is nested."""
 
     text: str
     tokens: list[Token]
     tree: exp.Expr
+    nesting: int = 0
 
     @cached_property
     def token_at(self) -> dict[int, int]:
@@ -103,7 +104,7 @@ def parse(text: Any) -> Parsed:
     if not tokens:
         raise QueryRefused("query.empty", "the query is empty", hint="pass one SELECT statement")
     _check_odd_characters(text, tokens)
-    _check_tokens(text, tokens)
+    nesting = _check_tokens(text, tokens)
     for token in tokens:
         if token.token_type == TokenType.SEMICOLON:
             raise QueryRefused(
@@ -128,7 +129,7 @@ def parse(text: Any) -> Parsed:
         raise QueryRefused("query.statements", "the query holds more than one statement", hint="send one at a time")
     if not isinstance(tree, _ROOTS):
         raise refuse_statement(text, tokens[0].start, tokens[0].text)
-    return Parsed(text, tokens, tree)
+    return Parsed(text, tokens, tree, nesting)
 
 
 def tokenize(text: str) -> list[Token] | None:
@@ -297,8 +298,9 @@ def _check_odd_characters(text: str, tokens: list[Token]) -> None:
         odd = _ODD.search(text, odd.end())
 
 
-def _check_tokens(text: str, tokens: list[Token]) -> None:
-    depth = run = cases = subscripts = dots = 0
+def _check_tokens(text: str, tokens: list[Token]) -> int:
+    """Refuse what the parsers could not bear; return the levels of nesting."""
+    deepest = depth = run = cases = subscripts = dots = 0
     previous = None
     for token in tokens:
         kind = token.token_type
@@ -331,13 +333,15 @@ def _check_tokens(text: str, tokens: list[Token]) -> None:
                 cases += 1
             elif kind == TokenType.END:
                 cases = max(0, cases - 1)
-        if max(depth + cases + run, subscripts, dots) > MAX_NESTING:
+        deepest = max(deepest, depth + cases + run, subscripts, dots)
+        if deepest > MAX_NESTING:
             raise QueryRefused(
                 "query.too_nested",
                 f"the query is nested deeper than {MAX_NESTING} levels",
                 position=Position.at(text, token.start),
                 hint="use WITH to name inner parts",
             )
+    return deepest
 
 
 def _syntax(text: str, error: Exception) -> QueryRefused:

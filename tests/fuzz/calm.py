@@ -49,7 +49,7 @@ _NESTED = (
     "list_reverse({c})", "{c}[1:2]", "cardinality({c})", "list_sum({c})", "array_length({c})", "list_aggregate({c}, 'max')", "list_transform({c}, lambda x: x IS NULL)", "list_position({c}, NULL)", "flatten([{c}])", "list_concat({c}, {d})",
     "{c}.n.v", "struct_extract({c}, 'code')", "{c}[-1]", "map_values({c})", "map_entries({c})", "list_unique({c})", "json_keys({c})", "{c}->'$.k'", "json_type({c})", "bit_count({c})", "octet_length({c})", "union_tag({c})", "{c}.s",
 )  # fmt: skip
-_NUMBERS = ("1", "2", "0", "-1", "10", "100", "1000000", "2147483647", "1.5", "0.001")
+_NUMBERS = ("1", "2", "0", "-1", "10", "100", "1000000", "2147483647", "1.5", "0.001", "$p_one", "$p_five", "$p_real")
 
 
 @cache
@@ -88,7 +88,8 @@ class Calm(Clauses):
                 return f"SELECT count(*), count({shown[0]}) FROM {text}{where}"
             case 7:
                 other, inner = self._relations()
-                return f"SELECT {items} FROM {text}{where} UNION ALL SELECT {', '.join(self._value(inner) for _ in shown)} FROM {other}"
+                word = self.random.choice(("UNION ALL", "UNION", "EXCEPT", "INTERSECT"))
+                return f"SELECT {items} FROM {text}{where} {word} SELECT {', '.join(self._value(inner) for _ in shown)} FROM {other}"
             case 8:
                 return f"SELECT * FROM {text}{where} ORDER BY ALL LIMIT 7"
             case _:
@@ -180,6 +181,9 @@ class Calm(Clauses):
                         "{l} IN (SELECT {r} FROM {t})",
                         "EXISTS (SELECT 1 FROM {t} WHERE {l} = {r})",
                         "{l} NOT IN (SELECT {r} FROM {t})",
+                        "{l} = (SELECT max({r}) FROM {t})",
+                        "(SELECT count(*) FROM {t} WHERE {l} = {r}) > 0",
+                        "{l} = ANY(SELECT {r} FROM {t})",
                     )
                 )
                 parts.append(kind.format(l=pair[0], r=pair[1], t=other))

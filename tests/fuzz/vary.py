@@ -243,6 +243,9 @@ def _hidden(column: str, old_type: str, type_: str, draw: _Draw) -> str:
     extreme = f"[{', '.join(values)}][1 + (({drawn} // 8) % {len(values)})::BIGINT]"
     if type_ == "VARCHAR":
         extreme = f"if({drawn} % 5 = 0, 'SECRET-' || __row, {extreme})"
+        if draw.rows >= _LONG:
+            # Some dozen among hundreds of thousands.
+            extreme = f"if({drawn} % 20011 = 7, repeat('SECRET', 20000), {extreme})"
     if draw.mode == "mild":
         return f"CASE WHEN {drawn} % 4 = 0 THEN {extreme} ELSE {old} END"
     return f"CASE {drawn} % 8 WHEN 0 THEN NULL WHEN 1 THEN {old} WHEN 2 THEN {old} ELSE {extreme} END"

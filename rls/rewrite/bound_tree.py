@@ -1,0 +1,124 @@
+"""What DuckDB's bound plans are made of, for those who judge them: types, literals, columns and their magnitudes.
+
+Takes trees as `json_serialize_plan` writes them. Owns that a column is told by its place only where its type agrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rls.rewrite import magnitude as numbers
+from rls.rewrite.functions import NOT_LITERAL
+
+__all__ = [
+    "INTEGERS", "Column", "Inputs", "MayRaise", "Tree", "expressions_in", "is_cast", "largest", "literal", "mass",
+    "plain", "type_of", "whole",
+]  # fmt: skip
+
+Tree = dict[str, Any]
+
+INTEGERS: Final = {
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
+}  # fmt: skip
+
+
+class MayRaise(Exception):
+    """Why an expression is not known to be total, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What is known of one column that a plan node hands on: type, magnitude, and sum of magnitudes over all rows."""
+
+    type: Tree
+    magnitude: int | None
+    mass: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the expressions of a plan node read: at most so many rows, these columns (None: known by type only)."""
+
+    rows: int
+    columns: Sequence[Column | None] | None = None
+
+    def column(self, tree: Tree) -> Column | None:
+        if self.columns is None:
+            return None
+        index = tree["index"]
+        if not 0 <= index < len(self.columns):
+            raise MayRaise("the plan is not understood")
+        found = self.columns[index]
+        if found is not None and found.type != tree["return_type"]:
+            raise MayRaise("the plan is not understood")
+        return found
+
+
+def mass(tree: Tree, magnitude: int | None, inputs: Inputs) -> int | None:
+    """The largest sum of absolute values of an expression over all rows of `inputs`."""
+    if magnitude is None:
+        return None
+    while is_cast(tree) and numbers.scale(type_of(tree["children"][0])) == numbers.scale(type_of(tree)):
+        tree = tree["children"][0]
+    if tree["expression_class"] == "BOUND_REF":
+        found = inputs.column(tree)
+        if found is not None and found.mass is not None:
+            return found.mass
+    return magnitude * inputs.rows
+
+
+def type_of(tree: Tree) -> Tree:
+    """The bound type of an expression."""
+    if tree["expression_class"] == "BOUND_CONSTANT":
+        found: Tree = tree["value"]["type"]
+        return found
+    return tree.get("return_type") or {"id": "BOOLEAN"}  # conjunctions carry none
+
+
+def plain(kind: str) -> str:
+    """A class or node of DuckDB's plans as people say it."""
+    return kind.removeprefix("BOUND_").removeprefix("LOGICAL_").replace("_", " ").lower()
+
+
+def expressions_in(value: Any) -> Iterator[Tree]:
+    """The outermost expressions below a part of a plan."""
+    if isinstance(value, list):
+        for item in value:
+            if isinstance(item, dict | list):
+                yield from expressions_in(item)
+    elif "expression_class" in value:
+        yield value
+    else:
+        for item in value.values():
+            if isinstance(item, dict | list):
+                yield from expressions_in(item)
+
+
+def literal(tree: Tree) -> object:
+    """The value of a literal argument, also of one that the binder casts; else `NOT_LITERAL`."""
+    while is_cast(tree):
+        tree = tree["children"][0]
+    if tree["expression_class"] != "BOUND_CONSTANT" or tree["value"].get("is_null"):
+        return NOT_LITERAL
+    value: object = tree["value"].get("value", NOT_LITERAL)
+    return value if isinstance(value, str | int | float) else NOT_LITERAL
+
+
+def whole(tree: Tree) -> int | None:
+    """The value of a literal whole number; what a cast would round is none."""
+    while is_cast(tree) and type_of(tree["children"][0])["id"] in INTEGERS:
+        tree = tree["children"][0]
+    if tree["expression_class"] != "BOUND_CONSTANT" or type_of(tree)["id"] not in INTEGERS:
+        return None
+    value = tree["value"].get("value")
+    return value if type(value) is int else None
+
+
+def is_cast(tree: Tree) -> bool:
+    return bool(tree["expression_class"] == "BOUND_FUNCTION" and tree["type"] == "OPERATOR_CAST")
+
+
+def largest(found: Sequence[int | None]) -> int | None:
+    return None if None in found else max((m for m in found if m is not None), default=None)

@@ -1,0 +1,58 @@
+"""A principal's turn: its place among the queries that run, and the limits that hold for it.
+
+Takes who asks and what its roles may do; gives an executor narrowed to that, for as long as a `with` block lasts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from rls.engines.admission import Admission
+from rls.engines.base import Executor, Fetch, Fetched
+from rls.engines.failures import database_changed
+from rls.engines.limits import Limits
+from rls.identity.capabilities import Capabilities
+from rls.identity.principal import Principal
+from rls.rewrite.guarded import GuardedQuery
+
+__all__ = ["Turn", "Turns"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Runs one principal's query, and the queries that it takes to prepare it, one after the other."""
+
+    executor: Executor
+    limits: Limits
+
+    def execute(self, guarded: GuardedQuery, parameters: Mapping[str, object], *, fetch: Fetch) -> Fetched:
+        """See `Executor.execute`."""
+        from rls.rewrite.copies import plan_copies
+
+        if guarded.catalog_version != self.executor.catalog.version:
+            raise database_changed()
+        guarded, copies = plan_copies(guarded, self.executor.catalog, slices=self.executor.slices)
+        return self.executor.execute(guarded, parameters, fetch=fetch, limits=self.limits, copies=copies)
+
+
+class Turns:
+    """Gives turns on an executor. Thread-safe."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._admission = Admission(executor.concurrent)
+
+    @contextlib.contextmanager
+    def take(self, principal: Principal, may: Capabilities) -> Iterator[Turn]:
+        """Wait for a turn as long as a query of this principal may run. Raises `QueryFailed` (`run.busy`)."""
+        limits = self._executor.limits.narrowed(may.limits)
+        with self._admission.enter(
+            (principal.issuer, principal.subject),
+            most_of_his=limits.per_principal,
+            role=may.shared,
+            most_of_role=limits.concurrent,
+            seconds=limits.seconds,
+        ):
+            yield Turn(self._executor, limits)

@@ -34,24 +34,36 @@ from rls.turns import Turn, Turns
 if TYPE_CHECKING:
     from rls.audit.record import Action
     from rls.audit.sinks import AuditSink, AuditTarget
+    from rls.identity.cache import Admission, Verifier
     from rls.identity.capabilities import Capabilities
     from rls.policy.policy_set import PolicySet
+    from rls.rewrite.templates import Templates
 
 __all__ = ["Engine", "Session"]
 
 Answer = TypeVar("Answer")
+
+# Failures that say nothing of a place in the text.
+_WITHOUT_PLACE = frozenset(
+    ("run.timeout", "run.memory", "run.rows", "run.columns", "run.busy", "run.interrupted", "run.restarted",
+     "run.database_changed", "run.fault")
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
     """What decides, swapped as a whole by `reload`: a query never sees half of a change.
 
-    `inner` is the catalog for guards that run here, `outer` the one for guards that run on another connection.
+    `inner` is the catalog for guards that run here, `outer` the one for guards that run on another connection; what
+    was verified and guarded is remembered for as long as these hold.
     """
 
     policies: PolicySet
     inner: Catalog
     outer: Catalog
+    verifier: Verifier
+    inner_templates: Templates
+    outer_templates: Templates
 
 
 class Engine:
@@ -165,7 +177,8 @@ class Engine:
         """
         state = self._refreshed()
         principal = who if isinstance(who, Principal) else self._verify(who, state)
-        found = explain_guarded(self._guard(sql, principal, state.policies, state.outer))
+        self._check_text(sql, principal, state.policies)
+        found = explain_guarded(state.outer_templates.guard(sql, principal))
         shown = principal.assurance == "persona" or state.policies.capabilities(principal).read_policies
         return found if shown else found.without_policies()
 
@@ -215,7 +228,17 @@ class Engine:
         inner = self._executor.catalog
         outer = inner.attached_as(inner.name)
         self._trail.decide(policies, outer)
-        return _State(policies, inner, outer)
+        from rls.identity.cache import Verifier
+        from rls.rewrite.templates import Templates
+
+        return _State(
+            policies,
+            inner,
+            outer,
+            Verifier(policies.identity),
+            Templates(policies, inner, bind_literals=True),
+            Templates(policies, outer),
+        )
 
     def _query(
         self, who: Callable[[_State], Principal], sql: str, parameters: Mapping[str, object], fetch: Fetch
@@ -229,10 +252,19 @@ class Engine:
                     "query.fetch", "results are fetched as `rows` or as `arrow`", hint="give one of them"
                 )
             check_export(allowed=may.export or fetch == "rows")
-            guarded = attempt.guarded = self._guard(sql, principal, state.policies, state.inner, parameters)
+            self._check_text(sql, principal, state.policies)
+            types = parameter_types(parameters)
+            guarded = attempt.guarded = state.inner_templates.guard_alike(sql, principal, types)
             with self._turns.take(principal, may) as turn:
                 guarded = attempt.guarded = self._fill_pivots(guarded, guarded, parameters, turn)
-                fetched = turn.execute(guarded, parameters, fetch=fetch)
+                try:
+                    fetched = turn.execute(guarded, parameters, fetch=fetch)
+                except (QueryRefused, QueryFailed) as error:
+                    if not guarded.near or error.code in _WITHOUT_PLACE:
+                        raise
+                    # The places in its error are another text's: once more with this one.
+                    guarded = attempt.guarded = state.inner_templates.guard(sql, principal, types)
+                    fetched = turn.execute(guarded, parameters, fetch=fetch)
             attempt.row_count, attempt.byte_count = fetched.row_count, size_of(fetched)
             return fetched, may.export
 
@@ -244,25 +276,29 @@ class Engine:
 
         def work(attempt: Attempt, state: _State, principal: Principal) -> GuardedQuery:
             may = state.policies.capabilities(principal)
-            guarded = attempt.guarded = self._guard(sql, principal, state.policies, state.outer)
+            self._check_text(sql, principal, state.policies)
+            guarded = attempt.guarded = state.outer_templates.guard(sql, principal)
             refuse_strict(guarded)
             if guarded.pivots:
-                inner = self._guard(sql, principal, state.policies, state.inner)
+                inner = state.inner_templates.guard(sql, principal)
                 with self._turns.take(principal, may) as turn:
                     guarded = attempt.guarded = self._fill_pivots(guarded, inner, {}, turn)
             return guarded if may.read_policies else guarded.without_policies()
 
         return self._attempt("guard", who, sql, work)[1]
 
-    def _open_session(self, verified: Callable[[_State], tuple[str, Principal]]) -> tuple[str, Principal]:
-        """A session's principal, and the version of the identity that it was verified by."""
-        found: list[tuple[str, Principal]] = []
+    def _admit(self, token: str) -> Admission:
+        """Let a token in for a session."""
+        found: list[Admission] = []
 
         def who(state: _State) -> Principal:
-            found.append(verified(state))
-            return found[0][1]
+            found.append(state.verifier.admit(token, now=self._clock()))
+            return found[0].principal
 
         return self._attempt("session", who, "", lambda *_: found[0])[1]
+
+    def _resume(self, admission: Admission, state: _State) -> Principal:
+        return state.verifier.resume(admission, now=self._clock())
 
     def _attempt(
         self,
@@ -316,24 +352,22 @@ class Engine:
         raise failure
 
     def _verify(self, token: object, state: _State) -> Principal:
-        from rls.identity.verify import verify_token
+        return state.verifier.verify(token, now=self._clock())
 
-        return verify_token(token, state.policies.identity, now=self._clock())
-
-    def _guard(
-        self,
-        sql: str,
-        principal: Principal,
-        policies: PolicySet,
-        catalog: Catalog,
-        parameters: Mapping[str, object] | None = None,
-    ) -> GuardedQuery:
-        from rls.rewrite.barrier import lower
-        from rls.rewrite.guard import draft
-
-        may = policies.capabilities(principal)
-        _check_text(sql, self._executor.limits.narrowed(may.limits).text)
-        return lower(draft(sql, principal, policies, catalog), parameter_types(parameters or {}))
+    def _check_text(self, sql: object, principal: Principal, policies: PolicySet) -> None:
+        """What can be said of a text before any parser sees it."""
+        limit = self._executor.limits.narrowed(policies.capabilities(principal).limits).text
+        if not isinstance(sql, str):
+            raise QueryRefused("query.text", "a query is a text", hint="give it as a string")
+        if len(sql) > limit:
+            raise QueryRefused("query.too_long", f"the query is longer than {limit} characters", hint="shorten it")
+        try:
+            sql.encode()
+        except UnicodeEncodeError:
+            failure = QueryRefused("query.text", "the query holds half of a surrogate pair", hint="send it as UTF-8")
+        else:
+            return
+        raise failure
 
     def _fill_pivots(
         self, guarded: GuardedQuery, inner: GuardedQuery, parameters: Mapping[str, object], turn: Turn
@@ -356,21 +390,22 @@ class Engine:
 
 
 class Session:
-    """One verified token's queries. The token is verified again when it has expired or the policies were reloaded."""
+    """One verified token's queries. Each asks again whether the token is still valid: not expired, not revoked, known
+    to the policies in force."""
 
     def __init__(self, engine: Engine, token: str) -> None:
-        self._engine, self._token = engine, token
-        self._version, self._principal = engine._open_session(self._verified)
+        self._engine = engine
+        self._admission = engine._admit(token)
 
     @property
     def principal(self) -> Principal:
         """Who asks."""
-        return self._principal
+        return self._admission.principal
 
     @property
     def capabilities(self) -> Capabilities:
         """What this principal may do beside what it may see: for interfaces that offer more than queries."""
-        return self._engine.policies.capabilities(self._principal)
+        return self._engine.policies.capabilities(self.principal)
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, fetch: Fetch = "rows") -> Result:
         """See `Engine.query`."""
@@ -384,15 +419,8 @@ class Session:
         """See `Engine.explain`."""
         return self._engine.explain(self._who(self._engine._state), sql)
 
-    def _verified(self, state: _State) -> tuple[str, Principal]:
-        return state.policies.identity.version, self._engine._verify(self._token, state)
-
     def _who(self, state: _State) -> Principal:
-        version, principal = self._version, self._principal
-        if self._engine._clock() >= principal.expires_at or state.policies.identity.version != version:
-            version, principal = self._verified(state)
-            self._version, self._principal = version, principal
-        return principal
+        return self._engine._resume(self._admission, state)
 
 
 def _open_executor(path: str, isolation: str, **options: Any) -> Executor:
@@ -407,18 +435,3 @@ def _open_executor(path: str, isolation: str, **options: Any) -> Executor:
             return WorkersExecutor.open(path, **options)
         case _:
             raise EngineInvalid("engine.isolation", "isolation is `thread` or `process`", hint="give one of them")
-
-
-def _check_text(sql: object, limit: int) -> None:
-    """What can be said of a text before any parser sees it."""
-    if not isinstance(sql, str):
-        raise QueryRefused("query.text", "a query is a text", hint="give it as a string")
-    if len(sql) > limit:
-        raise QueryRefused("query.too_long", f"the query is longer than {limit} characters", hint="shorten it")
-    try:
-        sql.encode()
-    except UnicodeEncodeError:
-        failure = QueryRefused("query.text", "the query holds half of a surrogate pair", hint="send it as UTF-8")
-    else:
-        return
-    raise failure

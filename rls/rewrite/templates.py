@@ -5,8 +5,8 @@ the same principal's same text (the query itself, again); a text seen before fro
 template with this principal's values); a text that differs in literals and white space only (the same template with
 these literals). Owns that a template is used only where everything that decided its text is equal: the text or its
 tokens, the types of the caller's parameters, the class of every bound literal, and of every relation the grant's
-kind, filter, masks, denied columns and labels. Policies and catalog are the object's own: who changes them makes
-another.
+kind, filter, masks, denied columns and labels, and what the principal's roles may write. Policies and catalog are the
+object's own: who changes them makes another.
 """
 
 from __future__ import annotations
@@ -41,10 +41,12 @@ Shape = tuple[int, ...]
 
 @dataclass(slots=True)
 class _Profile:
-    """A principal's grants, as far as its queries asked for them, and the number of each grant's shape."""
+    """A principal's grants, as far as its queries asked for them, and the number of each grant's shape; `may` is the
+    number of what its roles may write."""
 
     principal: Principal
     values: Mapping[str, object]
+    may: int
     grants: dict[tuple[str, ...], tuple[Grant, int]] = field(default_factory=dict)
 
 
@@ -78,8 +80,12 @@ class _Near:
 class Templates:
     """One policy set over one catalog. Safe to share between threads; hits take no lock."""
 
-    def __init__(self, policies: Policies, catalog: Catalog, *, memory: int = MEMORY) -> None:
-        """`memory` bounds the templates' text, in bytes."""
+    def __init__(
+        self, policies: Policies, catalog: Catalog, *, bind_literals: bool = False, memory: int = MEMORY
+    ) -> None:
+        """`bind_literals`: literals of the caller's text become bound values where that changes nothing, so that
+        `guard_alike` finds more; `memory` bounds the templates' text, in bytes."""
+        self._bind_literals = bind_literals
         self._policies, self._catalog, self._memory = policies, catalog, memory
         self._bound: dict[tuple[int, Key], tuple[Principal, GuardedQuery]] = {}
         self._profiles: dict[int, _Profile] = {}
@@ -155,7 +161,8 @@ class Templates:
     def _make(self, asked: Key, profile: _Profile) -> GuardedQuery:
         sql, types = (asked, ()) if isinstance(asked, str) else asked
         query = draft(sql, profile.principal, self._policies, self._catalog, lambda one: self.grant(one, profile)[0])
-        query.literals = bound_literals(query.parsed, query.found.literals)
+        if self._bind_literals:
+            query.literals = bound_literals(query.parsed, query.found.literals)
         made = lower(query, dict(types))
         if not made.pivots:
             self._keep(asked, query, made, profile)
@@ -163,7 +170,7 @@ class Templates:
 
     def _keep(self, asked: Key, query: Draft, made: GuardedQuery, profile: _Profile) -> None:
         relations = tuple(query.asked.values())
-        shape = tuple(self.grant(relation, profile)[1] for relation in relations)
+        shape = self._shape(relations, profile)
         template = _Template(made, {relation.label: relation for relation in relations})
         with self._adding:
             sql, tokens = query.parsed.text, query.parsed.tokens
@@ -196,14 +203,20 @@ class Templates:
         return grant, number
 
     def _template(self, text: _Text, profile: _Profile) -> _Template | None:
-        return text.templates.get(tuple([self.grant(relation, profile)[1] for relation in text.relations]))
+        return text.templates.get(self._shape(text.relations, profile))
+
+    def _shape(self, relations: tuple[Relation, ...], profile: _Profile) -> Shape:
+        return (profile.may, *[self.grant(relation, profile)[1] for relation in relations])
 
     def _profile(self, principal: Principal) -> _Profile:
         found = self._profiles.get(id(principal))
         if found is not None and found.principal is principal:
             return found
-        found = _Profile(principal, attribute_values(principal))
+        may = self._policies.capabilities(principal)
+        writes = (may.statements, may.relations, may.limits.get("nesting"))
         with self._adding:
+            number = self._shapes.setdefault(writes, len(self._shapes) + 1)
+            found = _Profile(principal, attribute_values(principal), number)
             _make_room(self._profiles, PRINCIPALS)
             self._profiles[id(principal)] = found
         return found

@@ -5,11 +5,12 @@ The suites of published benchmarks are rewritten over empty relations: rewriting
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import duckdb
@@ -20,12 +21,16 @@ from rls.audit.record import AuditRecord
 from rls.catalog import Catalog
 from rls.engine import Engine
 from rls.engines.limits import Limits
+from rls.engines.parameters import parameter_types
 from rls.identity import load_personas, mint_token
 from rls.identity.principal import Principal
 from rls.policy.load import load_policies
 from rls.policy.policy_set import PolicySet
+from rls.rewrite.barrier import lower
+from rls.rewrite.guard import draft
+from rls.rewrite.guarded import GuardedQuery
 
-__all__ = ["SUITES", "Setting", "drop_record", "open_suite", "warehouse_setting"]
+__all__ = ["SUITES", "Setting", "drop_record", "guard_as_engine", "open_suite", "warehouse_setting"]
 
 SUITES = ("tpch", "tpcds", "clickbench", "warehouse")
 # Of the fixtures: the issuer whose key is at hand.
@@ -99,6 +104,18 @@ def warehouse_setting(directory: Path, *, scale: float) -> Setting:
     key = (fixtures.KEYS / WAREHOUSE_KEY).read_text(encoding="ascii")
     person = read_case_file("warehouse")["person"]["name"]
     return Setting(database, fixtures.POLICIES, person, WAREHOUSE_ISSUER, key)
+
+
+def guard_as_engine(
+    sql: str,
+    principal: Principal,
+    policies: PolicySet,
+    catalog: Catalog,
+    *,
+    parameters: Mapping[str, object] = MappingProxyType({}),
+) -> GuardedQuery:
+    """What the engine makes of a text it has not seen: guards with as little of a barrier as is safe."""
+    return lower(draft(sql, principal, policies, catalog), parameter_types(parameters))
 
 
 def drop_record(_: AuditRecord) -> None:

@@ -32,9 +32,12 @@ if TYPE_CHECKING:
         TokenRejected,
     )
     from rls.explanation import Explanation
+    from rls.identity.cache import Verifier
     from rls.identity.declared import Identity
     from rls.identity.inspect import Inspection, inspect_token
     from rls.identity.issuers import load_identity
+    from rls.identity.lint import lint_identity, lint_token
+    from rls.identity.make_keys import generate_key
     from rls.identity.mint import mint_token
     from rls.identity.personas import load_personas
     from rls.identity.principal import Principal
@@ -75,9 +78,13 @@ __all__ = [
     "RlsError",
     "Session",
     "TokenRejected",
+    "Verifier",
     "check_policies",
+    "generate_key",
     "guard",
     "inspect_token",
+    "lint_identity",
+    "lint_token",
     "load_identity",
     "load_personas",
     "load_policies",
@@ -113,9 +120,13 @@ _HOMES = {
     "RlsError": "errors",
     "Session": "engine",
     "TokenRejected": "errors",
+    "Verifier": "identity.cache",
     "check_policies": "policy.check",
+    "generate_key": "identity.make_keys",
     "guard": "rewrite.guard",
     "inspect_token": "identity.inspect",
+    "lint_identity": "identity.lint",
+    "lint_token": "identity.lint",
     "load_identity": "identity.issuers",
     "load_personas": "identity.personas",
     "load_policies": "policy.load",

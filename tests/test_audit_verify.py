@@ -299,6 +299,16 @@ def test_a_forked_process_writes_a_chain_of_its_own(tmp_path: Path) -> None:
     assert [c.records for c in found.chains] == [4, 1]
 
 
+def test_much_of_a_kind_is_counted(tmp_path: Path) -> None:
+    write(tmp_path / "audit", range(100))
+    file = next((tmp_path / "audit").glob("*.jsonl"))
+    (tmp_path / "audit" / "z.jsonl").write_bytes(file.read_bytes())
+    found = verify(tmp_path / "audit")
+    assert len(found.findings) == 21
+    assert found.findings[-1].message == "and 82 more of this kind"
+    assert not found.ok
+
+
 def test_a_number_far_away_costs_nothing(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     write(file, range(3))

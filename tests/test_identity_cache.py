@@ -112,6 +112,20 @@ def test_revoked_at_once(identity: Identity) -> None:
     assert verifier.verify(token(claims(iat=NOW + 1, jti="t-3")), now=NOW).subject == "u-1"
 
 
+def test_revoked_while_it_is_verified(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked before the revocation and kept after it is worth nothing."""
+    verifier, good = Verifier(identity), token(claims())
+
+    def ask_and_revoke(*arguments: object, _real=cache.check_standing, **more: object) -> None:
+        _real(*arguments, **more)
+        identity.revocations.revoke_token("t-1", issuer=ISSUER, now=NOW)
+
+    monkeypatch.setattr(cache, "check_standing", ask_and_revoke)
+    assert verifier.verify(good, now=NOW)
+    monkeypatch.undo()
+    assert reason(verifier, good) == "revoked"
+
+
 def test_revoked_by_another_process(tmp_path: Path) -> None:
     identity = identity_for(tmp_path, extra="revocation: {file: shared.sqlite}\n")
     verifier, good = Verifier(identity), token(claims())

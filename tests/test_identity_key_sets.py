@@ -84,6 +84,13 @@ def expect(keys: RemoteKeys, kid: str | None, *found: str) -> None:
     assert set(keys.current(kid)) == set(found)
 
 
+def _age(keys: RemoteKeys, seconds: float) -> None:
+    """Let the last good answer be older than it is."""
+    found, asked = keys._good
+    keys._good = (found, asked - seconds)
+    keys._started -= seconds
+
+
 def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 5
     while not condition() and time.monotonic() < end:
@@ -110,16 +117,15 @@ def test_rotation_without_a_refusal(server: Server) -> None:
 
 
 def test_refreshed_in_the_background(server: Server) -> None:
-    keys = keys_of(server, refresh=0.1)
+    keys = keys_of(server, refresh=20, timeout=10)
     expect(keys, None, "a")
     server.keys = [jwk("ES256b", kid="b")]
-    hung = threading.Event()
-    server.behave = lambda handler: (hung.wait(0.2), answer(handler, json.dumps({"keys": server.keys}).encode()))[1]
-    time.sleep(0.06)
-    before = time.monotonic()
-    expect(keys, "a", "a")  # asks, and does not wait
-    assert time.monotonic() - before < 0.15
-    hung.set()
+    release = threading.Event()
+    server.behave = lambda handler: (release.wait(5), answer(handler, json.dumps({"keys": server.keys}).encode()))[1]
+    _age(keys, 11)
+    expect(keys, "a", "a")
+    assert keys._busy, "it asks, and does not wait for the answer"
+    release.set()
     until(lambda: "b" in keys._good[0])
     expect(keys, "b", "b")
 
@@ -229,7 +235,7 @@ FAULTS["201"] = _body(json.dumps({"keys": [jwk("ES256b", kid="evil")]}).encode()
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_changes_nothing(server: Server, fault: str) -> None:
     """Neither a key that should not be there nor the loss of one that should."""
-    keys = keys_of(server, timeout=0.15)
+    keys = keys_of(server, timeout=0.1, patience=0.15)
     expect(keys, "a", "a")
     server.behave = FAULTS[fault]
     expect(keys, "evil", "a")
@@ -237,7 +243,31 @@ def test_a_fault_changes_nothing(server: Server, fault: str) -> None:
     assert keys.generation == 1
     server.behave = None
     server.keys.append(jwk("ES256b", kid="b"))
+    until(lambda: "b" in keys.current("b"))
+
+
+def test_a_hiccup_refuses_nobody(server: Server) -> None:
+    """A key that is published while its server fails for a moment is waited for."""
+    keys = keys_of(server, patience=5)
+    expect(keys, "a", "a")
+    server.keys.append(jwk("ES256b", kid="b"))
+    server.behave = FAULTS["500"]
+    threading.Timer(0.2, lambda: setattr(server, "behave", None)).start()
     expect(keys, "b", "a", "b")
+
+
+def test_a_server_that_is_down_for_long_holds_nobody_up(server: Server) -> None:
+    keys = keys_of(server, patience=0.2)
+    expect(keys, "a", "a")
+    server.behave = FAULTS["500"]
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        expect(keys, "b", "a")
+    keys._patience = 30
+    keys._failing -= 60
+    before = time.monotonic()
+    expect(keys, "b", "a")
+    assert time.monotonic() - before < 10
 
 
 @pytest.mark.parametrize("refused", [
@@ -282,33 +312,34 @@ def test_a_key_without_a_name() -> None:
 
 
 def test_made_up_key_ids_ask_seldom_and_hold_nobody_up(server: Server) -> None:
-    keys = keys_of(server, cooldown=0.5, patience=0.3)
+    keys = keys_of(server, cooldown=30, patience=1)
     expect(keys, "a", "a")
     asked = server.requests
     strangers = [threading.Thread(target=keys.current, args=(f"x{n}",), daemon=True) for n in range(50)]
     for stranger in strangers:
         stranger.start()
-    before = time.monotonic()
-    for _ in range(1000):
+    for _ in range(100):
         expect(keys, "a", "a")
-    assert time.monotonic() - before < 0.25
+    assert any(stranger.is_alive() for stranger in strangers)
     for stranger in strangers:
         stranger.join()
-    assert server.requests - asked <= 1
+    assert server.requests == asked
     assert keys._waiting == 0
 
 
 def test_a_hanging_server_holds_no_known_key_up(server: Server) -> None:
-    keys = keys_of(server, refresh=0.1)
+    keys = keys_of(server, refresh=20, stale=100, timeout=0.3)
     expect(keys, "a", "a")
     server.behave = FAULTS["hangs"]
-    time.sleep(0.06)
-    slowest = 0.0
-    while keys._age(time.monotonic()) < 0.09:
-        before = time.monotonic()
+    for older in (11, 50):
+        _age(keys, older)
+        keys.current("a")
+        until(lambda: keys.problem is not None)
+        # Old by now, and known to be down: used at once, while the next attempt hangs.
+        time.sleep(0.02)
         expect(keys, "a", "a")
-        slowest = max(slowest, time.monotonic() - before)
-    assert slowest < 0.1
+        assert keys._busy
+        until(lambda: not keys._busy)
 
 
 def test_many_threads_one_request(server: Server) -> None:

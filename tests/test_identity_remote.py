@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from identity_kit import ISSUER, NOW, asymmetric_token, claims, identity_for, jwk, token, write_identity
-from test_identity_key_sets import Server, answer
+from cryptography.hazmat.primitives.asymmetric import ec
+from identity_kit import ISSUER, NOW, asymmetric_token, claims, identity_for, jwk, part, token, write_identity
+from jwt.algorithms import ECAlgorithm, get_default_algorithms
+from test_identity_key_sets import FAULTS, Server, answer
 
 from rls.errors import PolicyInvalid, TokenRejected
 from rls.identity import Identity, inspect_token, load_identity, load_personas, mint_token, verify_token
 from rls.identity.cache import Verifier
+from rls.identity.fetch import fetch
+from rls.identity.key_sets import RemoteKeys
 
 KEY_SET = """
 issuers:
@@ -48,6 +54,8 @@ def reason(text: str, identity: Identity, now: float = NOW) -> str:
 def test_keys_from_a_url(tmp_path: Path, server: Server) -> None:
     identity = load_identity(write_identity(tmp_path, KEY_SET.format(url=server.url, more=", refresh: 10, stale: 0")))
     assert server.requests == 0, "loading needs no server"
+    assert identity.issuers[ISSUER].key_set is not None
+    identity.issuers[ISSUER].key_set._cooldown = 0.02
     verifier = Verifier(identity)
     assert verifier.verify(asymmetric_token("ES256", claims()), now=NOW).subject == "u-1"
     server.keys.append(jwk("ES256b", kid="k2"))
@@ -62,6 +70,60 @@ def test_keys_from_a_url(tmp_path: Path, server: Server) -> None:
     again = load_identity(tmp_path)
     assert again.version == identity.version
     assert verify_token(rotated, again, now=NOW).subject == "u-1"
+
+
+def test_rotation_under_load_and_faults(tmp_path: Path, server: Server) -> None:
+    """A new key every moment, a server that lies, fails and hangs in between, and several threads that always have
+    tokens of the newest keys: no good token is refused, and no other is accepted."""
+    signer = get_default_algorithms()["ES256"]
+    identity = load_identity(write_identity(tmp_path, KEY_SET.format(url=server.url, more="")))
+    key_set = RemoteKeys(
+        server.url, ("ES256",), refresh=0.2, stale=30, patience=20, cooldown=0.01,
+        get=lambda url: fetch(url, timeout=0.1, limit=1 << 16),
+    )  # fmt: skip
+    issuer = replace(identity.issuers[ISSUER], key_set=key_set)
+    verifier = Verifier(replace(identity, issuers=MappingProxyType({ISSUER: issuer})))
+
+    def sign(private: Any, kid: str) -> str:
+        signed = f"{part({'alg': 'ES256', 'typ': 'JWT', 'kid': kid})}.{part(claims(jti=kid))}"
+        return f"{signed}.{part(signer.sign(signed.encode(), private))}"
+
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    good = [asymmetric_token("ES256", claims())]
+    problems: list[str] = []
+    accepted = [0]
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            for text in good[-3:]:
+                try:
+                    verifier.verify(text, now=NOW)
+                    accepted[0] += 1
+                except TokenRejected as error:
+                    problems.append(error.reason)
+            with contextlib.suppress(TokenRejected):
+                verifier.verify(sign(stranger, f"n{len(good) - 1}" if len(good) > 1 else "k1"), now=NOW)
+                problems.append("a stranger's signature was accepted")
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for client in clients:
+        client.start()
+    faults = [None, *(FAULTS[name] for name in ("500", "web page", "no keys", "hangs", "redirect", "huge"))]
+    for number in range(1, 20):
+        private = ec.generate_private_key(ec.SECP256R1())
+        public = ECAlgorithm.to_jwk(private.public_key(), as_dict=True)
+        server.keys = [*server.keys, {**public, "kid": f"n{number}"}][-50:]
+        good.append(sign(private, f"n{number}"))
+        server.behave = faults[number % len(faults)]
+        done.wait(0.05)
+        server.behave = None
+        done.wait(0.02)
+    done.set()
+    for client in clients:
+        client.join()
+    assert problems == []
+    assert accepted[0] > len(good)
 
 
 def test_minting_for_keys_at_a_url(tmp_path: Path, server: Server) -> None:

@@ -389,6 +389,14 @@ def test_duplicates_in_signed_tokens(identity: Identity) -> None:
     assert reason(token(claims(), b'{"alg":"none","alg":"HS256"}'), identity) == "duplicate_member"
 
 
+def test_what_is_too_long_is_not_looked_at(identity: Identity, tmp_path: Path) -> None:
+    """The largest of the issuers' limits, 8 KiB by default, before any parsing."""
+    assert reason("{" * 8193, identity) == "too_large"
+    assert reason("{" * 8192, identity) == "malformed"
+    small = identity_for(tmp_path, extra="    max_bytes: 400\n")
+    assert reason("{" * 401, small) == "too_large"
+
+
 @pytest.mark.parametrize(
     "garbage", [None, 1, b"", "", "a.b.c", "\0", "\ud800", "é" * 100, "x" * 10_000_000, [], {}, object()]
 )

@@ -123,7 +123,7 @@ def test_the_command_fits_80_columns_whatever_there_is(
     assert max(map(len, printed.splitlines())) <= 80
     assert re.search(r"^orders +25% +75% ", printed, re.MULTILINE)
     assert "everyone sees all of products" in printed
-    assert "nobody sees some of orders (1 of 4), people (1 of 3)" in printed
+    assert re.search(r"^orders .* 4 +1$", printed, re.MULTILINE)
     assert (tmp_path / "m.html").is_file()
     assert (
         run(["matrix", "shop", "--database", "shop.duckdb", "--persona", "e*", "--relation", "orders", "--json"]) == 0

@@ -11,8 +11,8 @@ import rls
 NAMES = """
 AuditFailed AuditLog AuditRecord AuditSink Catalog Column Engine EngineInvalid Explanation Grant GuardedQuery Identity
 Inspection Limits PolicyInvalid PolicySet Position Principal QueryFailed QueryRefused Relation Result RlsError Session
-TokenRejected check_policies guard inspect_token load_identity load_personas load_policies mint_token read_records
-traced verify_token
+TokenRejected Verifier check_policies generate_key guard inspect_token lint_identity lint_token load_identity
+load_personas load_policies mint_token read_records traced verify_token
 """.split()  # noqa: SIM905
 HEAVY = (
     "duckdb",

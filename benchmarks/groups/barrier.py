@@ -19,13 +19,12 @@ from benchmarks.answers import compare_rows
 from benchmarks.cases import CASES, Case, choose, load_cases, read_case_file
 from benchmarks.measure import Measurement, time_in_turn
 from benchmarks.options import Options
-from benchmarks.settings import warehouse_setting
+from benchmarks.settings import guard_as_engine, warehouse_setting
 from benchmarks.tpch import build_tpch
 from rls.engines.lockdown import open_locked
 from rls.engines.read_catalog import read_catalog
 from rls.identity import load_personas
 from rls.policy.load import load_policies
-from rls.rewrite.guard import guard
 
 __all__ = ["measure_barrier", "measure_lookups"]
 
@@ -103,7 +102,7 @@ def _measure(
             policies = load_policies(variant.policies, keys="none")
             principal = load_personas(variant.policies / "personas.yaml", policies.identity)[variant.person]
             for case in choose(cases, options.wanted):
-                guarded = guard(case.sql, principal, policies, catalog)
+                guarded = guard_as_engine(case.sql, principal, policies, catalog, parameters=case.parameters)
                 values = {**guarded.parameters, **case.parameters}
                 calls = {
                     HAND: _runs(connections[False], case.by_hand(variant.selects, ATTACHED), values),

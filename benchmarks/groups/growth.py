@@ -20,11 +20,10 @@ from benchmarks.cases import read_case_file
 from benchmarks.many import make_catalog, make_policies, make_principal
 from benchmarks.measure import Measurement, time_in_turn
 from benchmarks.options import Options
-from benchmarks.settings import warehouse_setting
+from benchmarks.settings import guard_as_engine, warehouse_setting
 from benchmarks.texts import new_text
 from rls.errors import QueryRefused
 from rls.policy.load import load_policies
-from rls.rewrite.guard import guard
 
 __all__ = ["exponent", "measure_growth"]
 
@@ -70,7 +69,7 @@ def _texts(options: Options) -> Iterator[Measurement]:
                 sql = _text(series, size)
                 calls: dict[str, Callable[[], object]] = {
                     PARSE: lambda sql=sql: sqlglot.parse_one(new_text(sql), dialect="duckdb"),
-                    GUARD: lambda sql=sql: guard(new_text(sql), principal, policies, catalog),
+                    GUARD: lambda sql=sql: guard_as_engine(new_text(sql), principal, policies, catalog),
                     WARM: lambda sql=sql: engine.guard(setting.token, sql),
                 }
                 warm = len(sql) <= 10_000  # further than that nothing is promised of the warm path
@@ -114,7 +113,9 @@ def _policies(options: Options) -> Iterator[Measurement]:
             options.directory, relations=size // PER_RELATION, per_relation=PER_RELATION, role_count=200
         )
         policies, catalog = load_policies(directory, keys="none"), make_catalog(size // PER_RELATION)
-        calls[str(size)] = lambda policies=policies, catalog=catalog: guard(new_text(sql), somebody, policies, catalog)
+        calls[str(size)] = lambda policies=policies, catalog=catalog: guard_as_engine(
+            new_text(sql), somebody, policies, catalog
+        )
     timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds)
     for size in sizes:
         renamed = {GUARD: timings[str(size)], PARSE: timings[PARSE]}
@@ -136,7 +137,7 @@ def _attribute(options: Options) -> Iterator[Measurement]:
         for size in (n for n in ITEMS if n <= options.largest // 100):
             regions = tuple(f"r{2 * number}" for number in range(size))
             somebody = make_principal(regions=regions)
-            guarded = guard("SELECT count(*), sum(amount) FROM table_0", somebody, policies, catalog)
+            guarded = guard_as_engine("SELECT count(*), sum(amount) FROM table_0", somebody, policies, catalog)
             source = "SELECT count(*), sum(amount) FROM (SELECT * FROM data.main.table_0 WHERE tenant_id = 'acme' AND "
             source += "amount >= 0 AND "
             literals = ", ".join(f"'{region}'" for region in regions)
@@ -171,7 +172,7 @@ def _rows(options: Options) -> Iterator[Measurement]:
                 FROM range({size})"""
             )
             sql = "SELECT region, count(*), sum(CAST(amount AS INTEGER)) FROM table_0 GROUP BY region"
-            guarded = guard(sql, somebody, policies, catalog)
+            guarded = guard_as_engine(sql, somebody, policies, catalog)
             hand = sql.replace(
                 "FROM table_0",
                 "FROM (SELECT * FROM data.main.table_0 WHERE tenant_id = 'acme' AND region IN ('EMEA', 'APAC')"

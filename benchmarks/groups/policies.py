@@ -17,9 +17,9 @@ from benchmarks.answers import WrongAnswer
 from benchmarks.many import make_catalog, make_policies, make_principal
 from benchmarks.measure import Measurement, time_in_turn
 from benchmarks.options import Options
+from benchmarks.settings import guard_as_engine
 from benchmarks.texts import new_text
 from rls.policy.load import load_policies
-from rls.rewrite.guard import guard
 
 __all__ = ["measure_policies"]
 
@@ -44,16 +44,19 @@ def measure_policies(options: Options) -> Iterator[Measurement]:
     sets = {ONE: load_policies(one_file, keys="none"), MANY: load_policies(many_files, keys="none")}
     somebody = make_principal()
     sql = "SELECT region, count(*), sum(amount) FROM table_0 WHERE day > DATE '2025-01-01' GROUP BY region"
-    texts = {name: guard(sql, somebody, sets[name], catalogs[name]).sql for name in (ONE, MANY)}
+    texts = {name: guard_as_engine(sql, somebody, sets[name], catalogs[name]).sql for name in (ONE, MANY)}
     if texts[ONE] != texts[MANY]:
         raise WrongAnswer("a relation's guard depends on other relations' policies")
     others = cycle(range(1, max(2, largest["relations"])))
 
     def first() -> object:
         name = f"table_{next(others)}" if largest["relations"] > 1 else "table_0"
-        return guard(new_text(sql.replace("table_0", name)), somebody, sets[MANY], catalogs[MANY])
+        return guard_as_engine(new_text(sql.replace("table_0", name)), somebody, sets[MANY], catalogs[MANY])
 
-    calls = {name: lambda name=name: guard(new_text(sql), somebody, sets[name], catalogs[name]) for name in (ONE, MANY)}
+    calls = {
+        name: lambda name=name: guard_as_engine(new_text(sql), somebody, sets[name], catalogs[name])
+        for name in (ONE, MANY)
+    }
     timings = time_in_turn({**calls, FIRST: first}, rounds=options.rounds, seconds=options.seconds)
     for what in (MANY, FIRST):
         yield Measurement.of("policies", case, timings, what=what, floor=ONE, checked="same guard")

@@ -17,7 +17,7 @@ from benchmarks.cases import Case, choose
 from benchmarks.measure import Measurement, time_in_turn
 from benchmarks.options import Options
 from benchmarks.peers import open_peers
-from benchmarks.settings import SUITES, Setting, open_suite
+from benchmarks.settings import SUITES, Setting, guard_as_engine, open_suite
 from benchmarks.texts import NearMisses, new_text
 from rls.catalog import Catalog
 from rls.engine import Engine
@@ -26,11 +26,13 @@ from rls.rewrite.guard import guard
 __all__ = ["measure_rewrite"]
 
 PARSE, PRINT, SERIALIZE = "sqlglot parse", "sqlglot parse + print", "DuckDB parse to JSON"
-PURE, COLD, NEAR, WARM = "guard, cold", "engine, cold", "engine, near miss", "engine, warm"
+PURE, GUARD = "rls.guard, cold", "guard, cold"
+COLD, NEAR, WARM = "engine, cold", "engine, near miss", "engine, warm"
 
 
 def measure_rewrite(options: Options) -> Iterator[Measurement]:
-    """`guard` is the pure function, `engine` also verifies the token and records. Raises `WrongAnswer`."""
+    """`rls.guard` is the pure function, `guard` also finds out whether a fence may go, `engine` also verifies the token
+    and records. Raises `WrongAnswer`."""
     with open_peers(options) as peers, duckdb.connect() as parser:
         for suite in SUITES:
             with open_suite(suite, options.directory, scale=options.scale) as (setting, engine, catalog, cases):
@@ -43,12 +45,12 @@ def measure_rewrite(options: Options) -> Iterator[Measurement]:
                     options.skipped.extend(f"{peer} refuses {name}" for peer, sample in asked.items() if sample is None)
                     elsewhere = {peer: sample for peer, sample in asked.items() if sample is not None}
                     timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds, elsewhere=elsewhere)
-                    for what in (PRINT, SERIALIZE, PURE, COLD, *elsewhere):
+                    for what in (PRINT, SERIALIZE, PURE, GUARD, COLD, *elsewhere):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=PARSE)
                     for what in (NEAR, WARM):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=COLD, checked=checked)
                     for peer in elsewhere:
-                        yield Measurement.of("rewrite", name, timings, what=PURE, floor=peer)
+                        yield Measurement.of("rewrite", name, timings, what=GUARD, floor=peer)
 
 
 def check_reuse(name: str, case: Case, engine: Engine, token: str) -> str:
@@ -72,6 +74,7 @@ def _calls(
         PRINT: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb").sql("duckdb"),
         SERIALIZE: lambda: parser.execute("SELECT json_serialize_sql($1)", [new_text(sql)]).fetchone(),
         PURE: lambda: guard(new_text(sql), principal, policies, catalog),
+        GUARD: lambda: guard_as_engine(new_text(sql), principal, policies, catalog),
         COLD: lambda: engine.guard(token, new_text(sql)),
         NEAR: lambda: engine.guard(token, near()),
         WARM: lambda: engine.guard(token, sql),

@@ -86,7 +86,8 @@ class ChainState:
             return [("signature", f"the signature of line {link.sequence} is not one of the given keys'")]
         self._signed_to = max(self._signed_to, link.sequence)
         # The signed line itself is a record too, unless it is an event.
-        self.vouched = max(self.vouched, records + (0 if b'"event":' in link.body[:10] else 1))
+        own = 0 if b'"event":' in link.body[:10] else 1
+        self.vouched = max(self.vouched, records + own - len(self._changed))
         return []
 
     def gaps(self) -> Iterator[tuple[int, int]]:

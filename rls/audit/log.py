@@ -73,6 +73,7 @@ class AuditLog:
         self._place: Place | None = None
         self._after: dict[str, Any] | None = None
         self._since_heads, self._heads_at = 0, time.monotonic()
+        self._referred: dict[str, int] = {}
         self._filling, self._turn, self._batch = threading.Lock(), threading.Lock(), _Batch()
         failure = None
         try:
@@ -171,7 +172,12 @@ class AuditLog:
         if self._since_heads < records and now - self._heads_at < seconds:
             return []
         self._since_heads, self._heads_at = 0, now
-        others = {writer: link for writer, link in place.heads().items() if writer != self._chain.writer}
+        others = {
+            writer: link
+            for writer, link in place.heads().items()
+            if writer != self._chain.writer and link.sequence > self._referred.get(writer, -1)
+        }
+        self._referred.update({writer: link.sequence for writer, link in others.items()})
         return [_event("heads", {"heads": _references(others)})] if others or self._anchor else []
 
     def _publish(self) -> None:

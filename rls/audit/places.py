@@ -11,6 +11,7 @@ import fcntl
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ __all__ = ["Durability", "OwnFiles", "Place", "SharedFile", "SqliteFile", "open_
 Durability = Literal["disk", "process"]
 _TAIL = 1 << 18
 _MOST_HEADS = 64
+# Seconds after which the operating system has surely written what nobody asked it to.
+_SETTLED = 300
 _SQLITE = (".sqlite", ".sqlite3", ".db")
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
@@ -146,7 +149,7 @@ class OwnFiles:
         found: dict[str, Link] = {}
         for path in files:
             with contextlib.suppress(OSError):
-                link = _last_link(path)
+                link = _last_link(path, sync=self._durability == "disk")
                 if link is not None and link.sequence >= found.get(link.writer, link).sequence:
                     found[link.writer] = link
         return found
@@ -231,13 +234,14 @@ def _sync_directory(directory: Path) -> None:
         os.close(fd)
 
 
-def _last_link(path: Path) -> Link | None:
+def _last_link(path: Path, *, sync: bool) -> Link | None:
     """The last whole line of a file, once it is on the disk: what is referred to must not be lost with the power."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        size = os.fstat(fd).st_size
-        _sync(fd)
-        lines = os.pread(fd, _TAIL, max(0, size - _TAIL)).split(b"\n")[:-1]
+        found = os.fstat(fd)
+        if sync and time.time() - found.st_mtime < _SETTLED:
+            _sync(fd)
+        lines = os.pread(fd, _TAIL, max(0, found.st_size - _TAIL)).split(b"\n")[:-1]
     finally:
         os.close(fd)
     return next((link for line in reversed(lines) if (link := read_link(line)) is not None), None)

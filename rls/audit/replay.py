@@ -133,6 +133,8 @@ def _text(record: Record, sql: str | None, keyed: KeyedHash | None) -> str:
         known = keyed.text(text) if keyed else None
     if known == record["sql_sha256"]:
         return str(text)
+    if sql is None and record["sql_kept"] == "full" and len(text) == record["sql_length"]:
+        raise AuditFailed("audit.replay", "the record's text is not what was recorded", hint="run `rls audit verify`")
     if sql is None:
         raise AuditFailed("audit.replay", "the record does not hold the whole text", hint="give it with `--sql`")
     if known is None:

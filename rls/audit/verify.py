@@ -9,7 +9,8 @@ be told from a crash and is a warning.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,9 @@ from rls.audit.signing import Verifier
 from rls.audit.snapshots import changed_snapshots
 
 __all__ = ["ChainSummary", "Finding", "Verification", "verify_log"]
+
+
+_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,20 @@ class _Work:
     snapshots: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     missing_ids: set[str] = field(default_factory=set)
     signed: bool = False
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def report(self, finding: Finding) -> None:
+        """One more finding; of a kind and a chain the first few are listed, and the rest counted."""
+        self.counts[finding.code, finding.writer] += 1
+        if self.counts[finding.code, finding.writer] <= _LISTED:
+            self.findings.append(finding)
+
+    def more(self) -> Iterator[Finding]:
+        """What was counted only."""
+        for (code, writer), count in self.counts.items():
+            if count > _LISTED:
+                severity = next(f.severity for f in self.findings if (f.code, f.writer) == (code, writer))
+                yield Finding(severity, code, f"and {count - _LISTED:,} more of this kind", writer=writer)
 
 
 def verify_log(
@@ -132,13 +150,16 @@ def verify_log(
             if (torn.code, torn.source, torn.line) == ("torn", last.source, last.number):
                 # Nobody ends a line that a crash has left but who writes another one after it.
                 work.findings[-1] = Finding("error", "damaged", "a line that cannot be read", last.source, last.number)
-    for state in work.states.values():
-        work.findings += _ended(state, work)
-    work.findings += _unmet(work)
-    for audit_id in sorted(work.missing_ids):
-        work.findings.append(Finding("error", "missing_record", f"there is no record `{audit_id[:40]}`"))
-    for path in paths:
-        work.findings += [Finding("error", "snapshot", text) for text in changed_snapshots(path, work.snapshots)]
+    missing = [f"there is no record `{audit_id[:40]}`" for audit_id in sorted(work.missing_ids)]
+    changed = [text for path in paths for text in changed_snapshots(path, work.snapshots)]
+    for finding in (
+        *(finding for state in work.states.values() for finding in _ended(state, work)),
+        *_unmet(work),
+        *(Finding("error", "missing_record", text) for text in missing),
+        *(Finding("error", "snapshot", text) for text in changed),
+    ):
+        work.report(finding)
+    work.findings += list(work.more())
     return Verification(
         findings=tuple(work.findings),
         chains=tuple(_summary(state) for state in work.states.values()),
@@ -150,13 +171,13 @@ def verify_log(
 def _look_at(line: Line, work: _Work) -> None:
     link = read_link(line.text) if line.whole else None
     if link is None:
-        work.findings.append(_no_link(line))
+        work.report(_no_link(line))
         return
     state = work.states.get(link.writer)
     if state is None:
         state = work.states[link.writer] = ChainState(link.writer, work.verifiers)
     for code, message in state.take(link):
-        work.findings.append(Finding("error", code, message, line.source, line.number, link.writer, link.sequence))
+        work.report(Finding("error", code, message, line.source, line.number, link.writer, link.sequence))
     work.signed = work.signed or bool(link.signature)
     content = _content(link)
     if "event" not in content:

@@ -21,6 +21,7 @@ __all__ = ["COMMANDS", "LazyGroup", "cli", "main", "run"]
 # name → (where the command is, its line in `rls --help`)
 COMMANDS = {
     "demo": ("rls.cli.demo:demo", "See it work: a warehouse, three people, five questions, two attacks."),
+    "init": ("rls.cli.init:init", "Write a first policy directory for a database."),
     "check": ("rls.cli.check:check", "Check a policy directory against a database."),
     "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) of a policy directory."),
     "matrix": ("rls.cli.matrix:matrix", "Show how many rows of every table each persona sees, and why none."),

@@ -48,7 +48,7 @@ def query(
         click.echo(dump_json({"count": len(found), "records": found[-limit:]}))
         return
     from rls.cli import render
-    from rls.cli.audit_show import record_facts, record_lines
+    from rls.cli.audit_show import counted, record_facts, record_lines
 
     out = render.console()
     if given["audit_id"] and len(found) == 1:
@@ -56,7 +56,7 @@ def query(
         return
     record_lines(out, found[-limit:])
     shown = "" if len(found) <= limit else f", the latest {limit} shown"
-    out.print(render.styled((f"{len(found):,} records{shown}", "note")))
+    out.print(render.styled((f"{counted(len(found), 'record')}{shown}", "note")))
 
 
 def _answer(records: Any, sql: str, *, as_json: bool) -> None:

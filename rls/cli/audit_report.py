@@ -80,7 +80,7 @@ def _declared(directory: Path) -> list[tuple[str, str]]:
 def show(made: Report) -> None:
     """The report on the terminal."""
     from rls.cli import render
-    from rls.cli.audit_show import OUTCOME_STYLES, when
+    from rls.cli.audit_show import OUTCOME_STYLES, counted, when
 
     out = render.console()
     if not made.attempts:
@@ -89,7 +89,8 @@ def show(made: Report) -> None:
     period = f"{when(made.since, seconds=False)} to {when(made.until, seconds=False)} UTC"
     out.print(
         render.styled(
-            (f"{made.attempts:,} attempts", "title"), f", {made.rows:,} rows, {len(made.subjects):,} principals"
+            (counted(made.attempts, "attempt"), "title"),
+            f", {counted(made.rows, 'row')}, {counted(len(made.subjects), 'principal')}",
         )
     )
     out.print(render.styled((period, "note")))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = ["OUTCOME_STYLES", "record_facts", "record_lines", "when"]
+__all__ = ["OUTCOME_STYLES", "counted", "record_facts", "record_lines", "when"]
 
 OUTCOME_STYLES = {
     "allowed": "good",
@@ -32,11 +32,20 @@ def when(time: str, *, seconds: bool = True) -> str:
     return time[: 19 if seconds else 16].replace("T", " ")
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "record"), counted(1234, "record")
+    ('1 record', '1,234 records')
+    """
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def record_lines(out: Console, records: Iterable[Mapping[str, Any]]) -> None:
     """Two lines per record: what happened, and the caller's text as far as it fits."""
     for record in records:
         what = record["code"] or ", ".join(record["relations"]) or record["action"]
-        rows = "" if record["row_count"] is None else f" · {record['row_count']:,} rows"
+        rows = "" if record["row_count"] is None else f" · {counted(record['row_count'], 'row')}"
         who = record["subject"] or "no valid token"
         if record["agent"]:
             who += f" by {record['agent']}"
@@ -77,7 +86,9 @@ def record_facts(out: Console, record: Mapping[str, Any]) -> None:
     rows += [(f"user.{name}", f"hash {hash_}") for name, hash_ in record["attributes"].items()]
     rows += [(f"${name}", f"hash {hash_}") for name, hash_ in record["parameters"].items()]
     if record["row_count"] is not None:
-        rows.append(("handed out", f"{record['row_count']:,} rows, about {record['byte_count'] or 0:,} bytes"))
+        rows.append(
+            ("handed out", f"{counted(record['row_count'], 'row')}, about {counted(record['byte_count'] or 0, 'byte')}")
+        )
     timings = ", ".join(f"{name} {seconds * 1000:,.1f}" for name, seconds in record["timings"].items())
     rows.append(("took", f"{record['duration'] * 1000:,.1f} ms ({timings})"))
     rows.append(("barrier", _barrier(record)))

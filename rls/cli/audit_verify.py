@@ -102,6 +102,7 @@ def _read(file: Path) -> bytes:
 def show(found: Verification) -> None:
     """The findings on the terminal, and what was looked at."""
     from rls.cli import render
+    from rls.cli.audit_show import counted
 
     out = render.console()
     for finding in found.findings:
@@ -120,12 +121,14 @@ def show(found: Verification) -> None:
     if found.findings:
         out.print()
     errors = sum(f.severity == "error" for f in found.findings)
-    verdict = ("as it was written", "good") if found.ok else (f"not as it was written: {errors:,} errors", "error")
+    verdict = (
+        ("as it was written", "good") if found.ok else (f"not as it was written: {counted(errors, 'error')}", "error")
+    )
     closed = sum(chain.closed for chain in found.chains)
     out.print(render.styled(verdict))
     vouched = sum(chain.vouched for chain in found.chains)
     signed = {
-        "checked": f"signatures checked, {vouched:,} records vouched for",
+        "checked": f"checked, {counted(vouched, 'record')} vouched for",
         "unchecked": "signed; not checked, give --key",
         "none": "not signed: whoever may write the files could have rewritten them",
     }[found.signatures]

@@ -90,13 +90,9 @@ def show(out: Console, found: Matrix) -> None:
         out.print()
         out.print(_block(found, block))
     open_ = [row.label for row in found.rows if row.open_to_all]
-    unseen = [row for row in found.rows if row.unseen]
-    out.print()
     if open_:
+        out.print()
         out.print(render.styled(("everyone sees all of ", "warning"), ", ".join(open_)))
-    if unseen:
-        told = ", ".join(f"{row.label} ({row.unseen:,} of {row.total:,})" for row in unseen)
-        out.print(render.styled(("nobody sees some of ", "warning"), told))
     zeros = [(", ".join(labels), ", ".join(who), reason) for labels, who, reason in zero_reasons(found)]
     if zeros:
         out.print()

@@ -42,7 +42,7 @@ audit_option: Decorator = click.option(
     envvar="RLS_AUDIT",
     show_envvar=True,
     metavar="FILE",
-    help="JSON lines file that gets a record of every query; without a record there is no result.",
+    help="Log that gets a record of every query: a file, a directory or an .sqlite database. No record, no result.",
 )
 
 

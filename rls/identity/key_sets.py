@@ -62,6 +62,7 @@ class RemoteKeys:
         self._good: tuple[Mapping[str, Key], float] = (_NONE, float("-inf"))
         self._started = float("-inf")
         self._problem: str | None = None
+        self._failing = float("-inf")  # since when, while there is a problem
         self._busy = False
         # Counts answers that changed anything: what was verified with the keys of another is to be verified again.
         self.generation = 0
@@ -112,8 +113,8 @@ class RemoteKeys:
         return self._good[0] if self._age(now) < self.refresh + self.stale else None
 
     def _wait(self, kid: str | None, arrived: float) -> None:
-        """Until there is `kid` (without one: an answer that is not old), or a fetch that began after `arrived` is done,
-        or patience is at its end."""
+        """Until there is `kid` (without one: an answer that is not old), or an answer asked for after `arrived` lacks
+        it, or patience is at its end. A server that has been down for longer than that gets one chance only."""
         if self._waiting >= MAX_WAITING:
             # Tokens with made-up key ids hold that many threads and no more.
             return
@@ -123,7 +124,8 @@ class RemoteKeys:
             while (now := self._clock()) < end:
                 if self._age(now) < self.refresh and (kid is None or kid in self._good[0]):
                     return
-                if self._started >= arrived and not self._busy:
+                hiccup = self._problem is not None and now - self._failing <= self._patience
+                if self._started >= arrived and not self._busy and not hiccup:
                     return
                 self._start(now)
                 until = end if self._busy else min(end, self._started + self._cooldown)
@@ -151,6 +153,8 @@ class RemoteKeys:
         with self._changed:
             if started != self._started:
                 return  # abandoned; a later one is under way
+            if problem is not None and self._problem is None:
+                self._failing = started
             self._busy, self._problem = False, problem
             if found is not None:
                 if found != self._good[0]:

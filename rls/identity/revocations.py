@@ -82,7 +82,9 @@ class Revocations:
         self, subject: str, *, before: float | None = None, issuer: str | None = None, now: float | None = None
     ) -> None:
         """Refuse all tokens of this subject that were issued before a moment (Unix time; now by default), of one issuer
-        or of all. An earlier moment than one already set changes nothing."""
+        or of all. An earlier moment than one already set changes nothing.
+
+        The moment is compared with `iat`, which is the issuer's clock: where that may be ahead, add some seconds."""
         now = time.time() if now is None else now
         moment = now if before is None else before
         with self._change(now) as connection:

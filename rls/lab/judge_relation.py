@@ -150,11 +150,12 @@ def _any_key(view: RelationView, key: tuple[str, ...]) -> Sequence[Any] | None:
 def _where(view: RelationView, condition: str, key: tuple[str, ...]) -> Iterator[Failure]:
     visible, parameters = filter_sql(view.grant), {} if view.grant is None else view.grant.parameters
     raw, source = view.world.raw, view.world.raw.source(view.relation)
-    extra, missing, both = raw.rows(
+    counted = raw.rows(
         f"SELECT count_if({visible} AND ({condition}) IS NOT TRUE), count_if({visible} IS NOT TRUE AND ({condition})),"
         f" count_if({visible}) FROM {source}",
         parameters,
     )[0]
+    extra, missing, both = (int(value or 0) for value in counted)  # of no rows, DuckDB counts NULL
     if both != view.count:
         yield Failure("disagreement", f"the engine shows {view.count:,} rows, the grant lets {both:,} through")
     if extra:
@@ -174,11 +175,12 @@ def _same_as(view: RelationView, other: str, key: tuple[str, ...]) -> Iterator[F
     their_sql, parameters = renamed_filter(theirs.grant, "other")
     parameters |= {} if view.grant is None else view.grant.parameters
     raw, source = view.world.raw, view.world.raw.source(view.relation)
-    extra, missing = raw.rows(
+    counted = raw.rows(
         f"SELECT count_if({mine_sql} AND {their_sql} IS NOT TRUE), count_if({mine_sql} IS NOT TRUE AND {their_sql})"
         f" FROM {source}",
         parameters,
     )[0]
+    extra, missing = (int(value or 0) for value in counted)
     if extra:
         rows = _sample(view, f"{mine_sql} AND {their_sql} IS NOT TRUE", parameters, key)
         yield Failure("extra_rows", f"{_rows_word(extra)} visible that `{other}` does not see", rows, extra, "visible")

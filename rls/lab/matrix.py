@@ -150,7 +150,8 @@ def _counts(
     if not grants:
         return {}, total
     source = _source(world, relation, grants, total)
-    filters, bound = {}, {}
+    filters: dict[str, str] = {}
+    bound: dict[str, object] = {}
     for number, (identity, grant) in enumerate(grants.items()):
         filters[identity], parameters = renamed_filter(grant, f"p{number}")
         bound |= parameters

@@ -1,0 +1,82 @@
+"""A database file → a new policy directory, ready for `rls check` and `rls test`.
+
+Reads the catalog and, unless told not to, two values of the tenant column, so that the personas are of tenants that
+exist. Owns that nothing of somebody else's is overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rls.catalog import Catalog, quote
+from rls.errors import EngineInvalid
+from rls.lab.raw import Raw
+from rls.lab.schemas import write_schemas
+from rls.lab.start.look import Plan, plan_start
+from rls.lab.start.write import start_files
+
+__all__ = ["Start", "make_start"]
+
+_PLACEHOLDERS: Sequence[object] = ("tenant-a", "tenant-b")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What was written: the plan, the files by name, and the tenants of the personas."""
+
+    directory: Path
+    plan: Plan
+    files: tuple[str, ...]
+    tenants: tuple[object, ...]
+
+
+def make_start(
+    directory: Path, database: Path, catalog: Catalog, *, tenant: str | None = None, read_rows: bool = True
+) -> Start:
+    """Write the directory. `tenant` names the tenant column, `read_rows` allows a look at its values.
+
+    Raises EngineInvalid: `engine.directory` where `directory` holds something, `engine.tenant` where no table has the
+    column.
+    """
+    if directory.exists() and any(directory.iterdir()):
+        raise EngineInvalid("engine.directory", f"`{directory}` is not empty", hint="choose another directory")
+    plan = plan_start(catalog, tenant=tenant)
+    if tenant is not None and not plan.tenant:
+        raise EngineInvalid("engine.tenant", f"no table has a column `{tenant}`", hint="see `rls init --help`")
+    tenants = _tenants(plan, database, catalog) if read_rows and plan.tenant else []
+    tenants = [*tenants, *_placeholders(plan)][:2]
+    files = start_files(plan, tenants, database=database.name)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (directory / name).write_text(text, encoding="utf-8")
+    write_schemas(directory / ".schemas")
+    return Start(directory, plan, tuple(files), tuple(tenants))
+
+
+def _placeholders(plan: Plan) -> Sequence[object]:
+    return (1, 2) if plan.tenant_type == "integer" else _PLACEHOLDERS
+
+
+def _tenants(plan: Plan, database: Path, catalog: Catalog) -> list[object]:
+    """The two tenants with most rows in the first table that has rows of any."""
+    raw = Raw(database.resolve(), catalog)
+    try:
+        for table in plan.tables:
+            column = table.relation.column(plan.tenant)
+            if table.decision != "wall" or column is None:
+                continue
+            name = quote(column.name)
+            found = raw.rows(
+                f"SELECT {name if plan.tenant_type == 'integer' else f'CAST({name} AS VARCHAR)'} AS tenant"
+                f" FROM {raw.source(table.relation)} WHERE {name} IS NOT NULL GROUP BY ALL"
+                " ORDER BY count(*) DESC, tenant LIMIT 2"
+            )
+            # The empty text is no tenant of a token.
+            values = [row[0] for row in found if str(row[0]).strip()]
+            if values:
+                return values
+    finally:
+        raw.close()
+    return []

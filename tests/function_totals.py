@@ -11,7 +11,8 @@ import itertools
 import sys
 from collections.abc import Iterator, Sequence
 
-from rls.rewrite.functions import SCALARS, SHORT, reviews
+from rls.rewrite.functions import ANY, SCALARS, SHORT, reviews
+from tests.cast_review import KINDS
 from tests.extremes import EXTREMES
 from tests.function_review import call, overloads
 from tests.function_worker import CHECKED, Worker
@@ -133,7 +134,10 @@ def _shortened(options: str) -> str:
 def examples(total: str) -> Iterator[tuple[str, ...]]:
     """For each pattern of a total: arguments that it covers, a type for a column and one literal of each kind."""
     for pattern in filter(None, total.split("|")):
-        options = [list(_spread(option)) for option in pattern.split(",")]
+        parts = pattern.split(",")
+        # Any number of arguments: two and three.
+        repeated = [parts[-1][:-1]] * 2 if parts[-1].endswith("*") else parts[-1:]
+        options = [list(_spread(option)) for option in (*parts[:-1], *repeated)]
         for first in options[0]:
             # The others take turns, not all combinations.
             for turn in range(max(map(len, options[1:]), default=1)):
@@ -143,13 +147,18 @@ def examples(total: str) -> Iterator[tuple[str, ...]]:
 
 def _spread(option: str) -> Iterator[str]:
     for one in option.split("/"):
-        yield from SCALARS if one == "SCALAR" else DECIMALS if one == "DECIMAL" else [one]
+        if one in ("SCALAR", "ANY"):
+            yield from _spread("/".join(SCALARS if one == "SCALAR" else sorted(ANY)))
+        else:
+            yield from KINDS[one] if one not in EXTREMES and one in KINDS else [one]
 
 
 def _example(option: str) -> str:
     match option:
         case "#VARCHAR":
             return "'%G'"
+        case "#INTEGER+":
+            return "CAST(38 AS INTEGER)"
         case "#BIGINT" | "#INTEGER":
             return f"CAST(-2147483647 AS {option[1:]})"
         case _:

@@ -56,6 +56,9 @@ TOTAL = [
     "SELECT min(day), max(note), first(p), any_value(blob), list(i), string_agg(note, ','), arg_max(note, p), stddev(i), median(i) FROM t",
     "SELECT count(DISTINCT note), bool_and(ok), count_if(i > 3), var_pop(p), corr(f, i), approx_count_distinct(day), mode(i) FROM t",
     "SELECT sum(i) FILTER (WHERE note = 'a'), avg(b), GROUPING(note) FROM t GROUP BY ROLLUP (note, i)",
+    "SELECT round(p, 1), round(p), round(f, 2), l[2], greatest(p, d18, 3), concat(note, i, 'x'), [i, s, 3], min(st) FROM t GROUP BY ALL",
+    "SELECT sum(v) FROM (SELECT sum(i) AS v FROM t UNION ALL SELECT sum(b) FROM t)",
+    "SELECT GROUPING(note) + GROUPING(i) FROM t GROUP BY CUBE (note, i)",
     # windows
     "SELECT row_number() OVER (ORDER BY i), rank() OVER (PARTITION BY note ORDER BY p), lag(p) OVER (ORDER BY day) FROM t",
     "SELECT lead(note, 2, 'x') OVER (ORDER BY i), ntile(4) OVER (ORDER BY i), nth_value(i, 2) OVER (ORDER BY i) FROM t",
@@ -87,7 +90,9 @@ MAY_RAISE = [
     "SELECT sum(i) OVER (ORDER BY i ROWS i PRECEDING) FROM t", "SELECT sum(i) OVER (ORDER BY i RANGE 3 PRECEDING) FROM t",
     "SELECT sum(i) FILTER (WHERE note = 5) FROM t", "SELECT string_agg(note, ',' ORDER BY note::DATE) FROM t",
     "SELECT count(*) FROM t JOIN t x ON t.note = x.i", "SELECT count(*) FROM t JOIN t x ON t.i + 1 = x.i",
-    "SELECT json_extract(j, note) FROM t", "SELECT l[i] FROM t WHERE sqrt(f) > 1", "SELECT CASE WHEN ok THEN i + 1 ELSE i END FROM t",
+    "SELECT json_extract(j, note) FROM t", "SELECT note[i] FROM t", "SELECT CASE WHEN ok THEN i + 1 ELSE i END FROM t",
+    "SELECT round(p, -1) FROM t", "SELECT round(p, i) FROM t", "SELECT concat(l, i) FROM t",
+    "SELECT sum(v) + 1 FROM (SELECT sum(b) AS v FROM t UNION ALL SELECT h FROM t)",
     "SELECT note FROM t WHERE note ~ note", "SELECT nosuch FROM t", "SELECT list_transform(l, lambda x: x + 1) FROM t",
 ]  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Arguments → exit code. Takes what stands after `rls`, runs one command and returns how it ended.
 
 A command's module is imported when that command runs, never for `rls --help`: the table below holds the help lines.
-Owns the exit codes: 0 ok, 1 findings, 2 usage, 3 policy invalid, 4 token rejected, 5 query refused, 6 engine.
+Owns the exit codes: 0 ok, 1 findings, 2 usage, 3 policy invalid, 4 token rejected, 5 query refused, 6 engine,
+7 a widening that nobody acknowledged.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ COMMANDS = {
     "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) of a policy directory."),
     "matrix": ("rls.cli.matrix:matrix", "Show how many rows of every table each persona sees, and why none."),
     "prove": ("rls.cli.prove:prove", "Prove statements about all rows and all principals, or show what refutes them."),
+    "diff": ("rls.cli.diff:diff", "Compare what personas see under two sets of policies; fails on a widening."),
     "explain": ("rls.cli.explain:explain", "Show what a query becomes for a persona, and why; reads no data."),
     "bench": ("rls.cli.bench:bench", "Measure what guarding costs a query of yours, beside the query as it is."),
     "query": ("rls.cli.query:query", "Run a query as the holder of a token."),

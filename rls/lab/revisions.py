@@ -1,6 +1,6 @@
-"""A directory, or `REVISION:path` of a git repository → the policies that stand there.
+"""A directory, or `REVISION:path` of a git repository → the policies that stand there, and their personas.
 
-Takes a text as a person writes it; returns a loaded `PolicySet`. Owns that a revision is read from git's objects into
+Takes a text as a person writes it; returns loaded policies. Owns that a revision is read from git's objects into
 a temporary directory: the working copy is neither needed nor touched.
 """
 
@@ -10,13 +10,28 @@ import io
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rls.errors import PolicyInvalid
+from rls.identity.personas import load_personas
+from rls.identity.principal import Principal
 from rls.policy.load import load_policies
 from rls.policy.policy_set import PolicySet
 
-__all__ = ["open_policies"]
+__all__ = ["Revision", "open_policies", "open_revision"]
+
+
+@dataclass(frozen=True)
+class Revision:
+    """Policies and the personas beside them, as they stood at `where`. `widenings` is the text of widenings.yaml."""
+
+    where: str
+    policies: PolicySet
+    personas: Mapping[str, Principal]
+    widenings: str | None
 
 
 def open_policies(where: str, *, base: Path | None = None) -> PolicySet:
@@ -24,14 +39,34 @@ def open_policies(where: str, *, base: Path | None = None) -> PolicySet:
 
     Issuers' keys are not loaded. Raises PolicyInvalid: those of `load_policies`, `policy.revision`.
     """
-    start = base or Path()
+    with _directory_of(where, base or Path()) as directory:
+        return load_policies(directory, keys="none")
+
+
+def open_revision(where: str, *, base: Path | None = None) -> Revision:
+    """The policies, personas and acknowledged widenings; see `open_policies`."""
+    with _directory_of(where, base or Path()) as directory:
+        policies = load_policies(directory, keys="none")
+        personas = directory / "personas.yaml"
+        widenings = directory / "widenings.yaml"
+        return Revision(
+            where,
+            policies,
+            load_personas(personas, policies.identity) if personas.is_file() else {},
+            widenings.read_text(encoding="utf-8") if widenings.is_file() else None,
+        )
+
+
+@contextmanager
+def _directory_of(where: str, start: Path) -> Iterator[Path]:
     directory = start / where
     revision, colon, path = where.partition(":")
     if directory.is_dir() or not colon or not revision:
-        return load_policies(directory, keys="none")
+        yield directory
+        return
     with tempfile.TemporaryDirectory(prefix="rls-revision-") as folder:
         _extract(revision, path or ".", start, Path(folder))
-        return load_policies(Path(folder), keys="none")
+        yield Path(folder)
 
 
 def _extract(revision: str, path: str, start: Path, folder: Path) -> None:

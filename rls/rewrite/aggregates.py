@@ -7,6 +7,7 @@ world of windows: kinds and frames are allowed by name, with literal bounds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from rls.rewrite import magnitude as numbers
@@ -45,12 +46,13 @@ def aggregate(tree: Tree, found: Sequence[int | None], inputs: Inputs) -> int | 
         case "count" | "count_star" | "count_if" | "countif":
             return inputs.rows
         case "sum" | "avg" | "mean" if types[0]["id"] in INTEGERS or types[0]["id"] in ("DECIMAL", "BOOLEAN"):
-            # Both add up in 128 bits; a sum has to fit its type, too.
-            total = mass(tree["children"][0], found[0], inputs)
+            # Both add up in 128 bits, row by row; a sum has to fit its type, too.
+            added = mass(tree["children"][0], found[0], replace(inputs, rows=min(inputs.rows, numbers.MAX_ROWS)))
             bound = top if name == "sum" else 2**127
-            if total is None or bound is None or total >= bound:
+            if added is None or bound is None or added >= bound:
                 raise MayRaise(f"`{name}` may overflow")
-            return total if name == "sum" else None
+            joined = mass(tree["children"][0], found[0], inputs)
+            return min(joined or 0, bound) if name == "sum" else None
     row = review(name, "aggregate")
     literals = [literal(child) for child in tree["children"]]
     if row is None or not row.is_total([type_["id"] for type_ in types], literals):

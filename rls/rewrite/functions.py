@@ -24,8 +24,10 @@ Conditions (without one the verdict holds for all arguments; see `Review.permits
 
 Totals (column `total`): for which bound argument types a function that raises is total after all; see `Review.is_total`
   `DOUBLE/FLOAT,=|'month',DATE|VARCHAR,#BIGINT` alternatives by `|`, arguments by `,`, types of one argument by `/`
-  `=` the type of the first argument · `SCALAR` any of SCALARS · `#BIGINT` a literal whole number within ±2147483647 ·
-  `#VARCHAR` any literal text that binds · `'month'` this text. Found by `python -m tests.function_totals`
+  `=` the type of the first argument · `SCALAR` any of SCALARS · `ANY` these, DECIMAL and NESTED · `#BIGINT` a literal
+  whole number within ±2147483647 · `#INTEGER+` one from 0 to 38 · `#VARCHAR` any literal text that binds · `'month'`
+  this text · `=*` (last) any number of such arguments. Found by `python -m tests.function_totals`; sums of integers and
+  DECIMAL, and arithmetic on them, are decided by `magnitude` instead
 
 Names are those of DuckDB's own syntax tree (`json_serialize_sql`: `function_name`), not those of the caller's text:
   operators    `+ - * / // % ** ^ & | ~ << >> || @ ! ^@ && @> <@ <-> <=> ->>` keep their spelling; one or two arguments
@@ -88,6 +90,11 @@ SCALARS: Final = (
     "UHUGEINT", "FLOAT", "DOUBLE", "VARCHAR", "BLOB", "BIT", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS",
     "TIMESTAMP_NS", "TIMESTAMPTZ", "INTERVAL", "UUID",
 )  # fmt: skip
+# Types beside SCALARS and DECIMAL that `ANY` stands for: all but VARIANT, which casts itself, and GEOMETRY.
+NESTED: Final = (
+    "LIST", "ARRAY", "STRUCT", "MAP", "UNION", "TUPLE", "ENUM", "TIMETZ", "TIME_NS", "TIMESTAMPTZ_NS", "BIGNUM",
+)  # fmt: skip
+ANY: Final = frozenset((*SCALARS, "DECIMAL", *NESTED))
 SHORT: Final = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ", "TIME WITH TIME ZONE": "TIMETZ"}
 SEVERITY: Final = ("leakproof", "raises", "forbidden")
 
@@ -224,6 +231,8 @@ def _holds(condition: str, arguments: Sequence[object]) -> bool:
 
 
 def _matches(pattern: Sequence[str], types: Sequence[str], literals: Sequence[object]) -> bool:
+    if pattern[-1].endswith("*") and len(types) >= len(pattern) - 1:
+        pattern = [*pattern[:-1], *[pattern[-1][:-1]] * (len(types) - len(pattern) + 1)]
     if not len(pattern) == len(types) == len(literals):
         return False
     return all(
@@ -238,11 +247,14 @@ def _fits(option: str, types: Sequence[str], position: int, literal: object) -> 
             return types[position] == types[0]
         case "'":
             return isinstance(literal, str) and literal.lower() == option[1:-1]
+        case "#" if option[-1] == "+":
+            return types[position] == option[1:-1] and type(literal) is int and 0 <= literal <= 38
         case "#" if types[position] == option[1:]:
             # A bool is an int in Python only.
             return isinstance(literal, str) or (type(literal) is int and abs(literal) < 2**31)
         case _:
-            return types[position] == option or (option == "SCALAR" and types[position] in SCALARS)
+            known = {"SCALAR": SCALARS, "ANY": ANY}.get(option, (option,))
+            return types[position] in known
 
 
 def _escape_is_sound(pattern: object, escape: object) -> bool:

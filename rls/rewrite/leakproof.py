@@ -17,7 +17,7 @@ from typing import Any, Final
 from rls.catalog import Catalog
 from rls.rewrite import magnitude as numbers
 from rls.rewrite.bound import bound_plan
-from rls.rewrite.bound_tree import Column, Inputs, MayRaise, Tree, expressions_in, mass, plain, type_of
+from rls.rewrite.bound_tree import Column, Inputs, MayRaise, Tree, expressions_in, largest, mass, plain, type_of
 from rls.rewrite.total import check_comparison, judge
 
 __all__ = ["why_it_may_raise", "why_plan_may_raise"]
@@ -29,9 +29,9 @@ _known: dict[tuple[str, str], str | None] = {}
 _PASSING: Final = {"LOGICAL_FILTER", "LOGICAL_ORDER_BY", "LOGICAL_LIMIT", "LOGICAL_TOP_N", "LOGICAL_DISTINCT"}
 # Nodes whose columns are known by type only.
 _OTHERS: Final = {
-    "LOGICAL_DELIM_GET", "LOGICAL_UNION", "LOGICAL_EXCEPT", "LOGICAL_INTERSECT", "LOGICAL_DUMMY_SCAN",
-    "LOGICAL_EXPRESSION_GET", "LOGICAL_EMPTY_RESULT",
+    "LOGICAL_DELIM_GET", "LOGICAL_DUMMY_SCAN", "LOGICAL_EXPRESSION_GET", "LOGICAL_EMPTY_RESULT",
 }  # fmt: skip
+_SETS: Final = {"LOGICAL_UNION", "LOGICAL_EXCEPT", "LOGICAL_INTERSECT"}
 _JOINS: Final = {"LOGICAL_COMPARISON_JOIN", "LOGICAL_DELIM_JOIN"}
 _BOTH_SIDES: Final = {"INNER", "LEFT", "RIGHT", "OUTER", "FULL", "SINGLE"}
 _BIGINT: Final = {"id": "BIGINT", "type_info": None}
@@ -84,6 +84,8 @@ def _judge_node(tree: Tree, ctes: dict[int, Inputs]) -> Inputs:
         return _judge_join(tree, children)
     if kind == "LOGICAL_CROSS_PRODUCT":
         return _side_by_side(children)
+    if kind in _SETS:
+        return _one_after_another(children)
     below = children[0] if len(children) == 1 else Inputs(min(sum(c.rows for c in children) or 1, numbers.MAX_JOINED))
     match kind:
         case "LOGICAL_GET" if not children:
@@ -149,7 +151,8 @@ def _judge_aggregates(tree: Tree, below: Inputs) -> Inputs:
         name = one["qname"]["path"][-1]
         total = None if magnitude is None else magnitude * (sets if name in ("sum", "count", "count_star") else rows)
         columns.append(Column(type_of(one), magnitude, total))
-    columns += [Column(_BIGINT, numbers.limit(_BIGINT), None) for _ in tree["grouping_functions"]]
+    # One bit per argument.
+    columns += [Column(_BIGINT, 2 ** len(arguments), None) for arguments in tree["grouping_functions"]]
     return Inputs(rows, columns)
 
 
@@ -184,6 +187,24 @@ def _side_by_side(children: list[Inputs]) -> Inputs:
         if child.columns is None:
             return Inputs(rows)
         columns += [None if c is None else Column(c.type, c.magnitude, None) for c in child.columns]
+    return Inputs(rows, columns)
+
+
+def _one_after_another(children: list[Inputs]) -> Inputs:
+    """The columns of a UNION and its kin: every row comes from one of the children."""
+    rows = min(sum(child.rows for child in children), numbers.MAX_JOINED)
+    columns: list[Column | None] = []
+    sides = [child.columns for child in children]
+    if any(side is None or len(side) != len(sides[0] or ()) for side in sides):
+        return Inputs(rows)
+    for group in zip(*(side or () for side in sides), strict=True):
+        known = [one for one in group if one is not None and one.type == (group[0] and group[0].type)]
+        if len(known) < len(group):
+            columns.append(None)
+            continue
+        masses = [one.mass for one in known]
+        mass_of_all = None if None in masses else sum(m for m in masses if m is not None)
+        columns.append(Column(known[0].type, largest([one.magnitude for one in known]), mass_of_all))
     return Inputs(rows, columns)
 
 

@@ -18,9 +18,10 @@ __all__ = [
 
 Type = dict[str, Any]  # as DuckDB's plans write it: {"id": …, "type_info": …}
 
-# Rows of one relation, and rows that joins make of them. Beyond the second a sum may overflow 128 bits: DuckDB
-# multiplies what a join repeats (`combine_aggr`), but in the topmost aggregate, after every row filter.
-MAX_ROWS: Final = 2**44
+# Rows that a query goes through one by one: more takes a core a quarter of an hour at a row per nanosecond.
+MAX_ROWS: Final = 10**12
+# Rows that joins make of them in numbers: DuckDB multiplies what a join would repeat (`combine_aggr`). It does so in
+# the topmost aggregate, after every row filter, so that an overflow there tells of visible rows only.
 MAX_JOINED: Final = 2**61
 # TIMESTAMP holds 106,751,991 days on either side of 1970.
 MAX_DAYS: Final = 106_000_000

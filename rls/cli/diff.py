@@ -1,0 +1,129 @@
+"""`rls diff`: two sets of policies → who sees more, less or other than before; fails on what nobody answers for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rls.cli.options import database_option, json_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rls.lab.diff import Change, Diff
+
+__all__ = ["WIDENED", "diff"]
+
+WIDENED = 7
+
+
+@click.command()
+@click.argument("old")
+@click.argument("new")
+@database_option
+@click.option(
+    "--allow", multiple=True, metavar="RELATION[:PERSONA]", help="Acknowledge a widening; may be given again."
+)
+@click.option("--persona", "only", multiple=True, metavar="NAME", help="Only this persona; may be given again.")
+@click.option("--markdown", type=click.Path(path_type=Path), metavar="FILE", help="Write Markdown too; `-`: instead.")
+@json_option
+def diff(
+    *,
+    old: str,
+    new: str,
+    database: Path,
+    allow: tuple[str, ...],
+    only: tuple[str, ...],
+    markdown: Path | None,
+    as_json: bool,
+) -> int:
+    """Compare what personas see under two sets of policies, on the rows of a database.
+
+    OLD and NEW are directories, or REVISION:DIR of the git repository around the working directory. The personas are
+    NEW's. A widening (rows gained, columns shown) must be acknowledged by --allow or by an entry in NEW's
+    widenings.yaml; otherwise the exit code is 7.
+    """
+    from datetime import UTC, datetime
+
+    from rls.cli import render
+    from rls.cli.failures import pointing_into_file
+    from rls.lab.diff import compute_diff
+    from rls.lab.report_diff import markdown_diff
+    from rls.lab.revisions import open_revision
+    from rls.lab.widenings import allowed_from_options, read_widenings, unacknowledged
+    from rls.lab.world import open_live
+
+    with pointing_into_file():
+        before, after = open_revision(old), open_revision(new)
+        allowed = allowed_from_options(allow)
+        if after.widenings is not None:
+            allowed += read_widenings(after.widenings, file=f"{new}/widenings.yaml")
+        personas = {name: who for name, who in after.personas.items() if not only or name in only}
+        if not personas:
+            raise click.UsageError(f"there is no such persona in `{new}/personas.yaml`: it names who to compare")
+        out = render.console(stderr=as_json)
+        with open_live(database, after.policies, personas) as world, render.progress(out, "comparing") as on_step:
+            found = compute_diff(world, before.policies, after.policies, on_step=on_step)
+    missing = unacknowledged(found.changes, allowed, today=datetime.now(UTC).date())
+    if markdown is not None:
+        text = markdown_diff(found, missing, old=old, new=new)
+        if str(markdown) == "-":
+            click.echo(text)
+        else:
+            markdown.parent.mkdir(parents=True, exist_ok=True)
+            markdown.write_text(text, encoding="utf-8")
+    if as_json:
+        from rls.cli.as_json import dump_json
+
+        click.echo(dump_json({**found.to_dict(), "not_acknowledged": [f"{c.relation}:{c.persona}" for c in missing]}))
+    elif markdown is None or str(markdown) != "-":
+        show(out, found, missing)
+    return WIDENED if missing else 0
+
+
+def show(out: Console, found: Diff, missing: list[Change]) -> None:
+    """The diff on the terminal."""
+    from rls.cli import render
+    from rls.lab.report_diff import count_text, key_text
+
+    if found.policies:
+        for change in found.policies:
+            style = {"added": "good", "removed": "error", "changed": "warning"}[change.kind]
+            out.print(render.styled((f"{change.kind:<8}", style), (change.target, "name"), f"  {change.what}"))
+            if change.before:
+                out.print(render.indented(render.styled((f"- {change.before}", "error")), 8))
+            if change.after:
+                out.print(render.indented(render.styled((f"+ {change.after}", "good")), 8))
+        out.print()
+    if not found.changes:
+        scope = f"{len(found.personas)} personas, {len(found.relations)} tables"
+        out.print(render.styled(("nobody sees more or less", "good"), (f"  ({scope})", "note")))
+        return
+    rows = []
+    for row in found.changes:
+        wider = row in missing
+        what = [*([row.error] if row.error else []), *([key_text(row)] if key_text(row) else [])]
+        what += [f"{c.column}: {c.before} → {c.after}" for c in row.columns]
+        rows.append(
+            (
+                render.styled((row.relation, "name")),
+                render.styled((row.persona, "error" if wider else "")),
+                render.styled((count_text(row.gained, "+"), "error" if wider else "warning")),
+                count_text(row.lost, "-"),
+                count_text(row.unchanged),
+                "\n".join(what),
+            )
+        )
+    columns = ("relation", "persona", ("gained", "right"), ("lost", "right"), ("kept", "right"), "for example")
+    out.print(render.table(*columns, rows=rows))
+    out.print()
+    widenings = len(found.widenings)
+    if missing:
+        names = ", ".join(dict.fromkeys(f"{c.relation}:{c.persona}" for c in missing))
+        out.print(render.styled((f"{len(missing)} of {widenings} widenings not acknowledged", "error"), f": {names}"))
+        out.print(render.styled(("acknowledge with --allow RELATION[:PERSONA], or in widenings.yaml", "note")))
+    else:
+        told = f"{widenings} widenings, all acknowledged" if widenings else "nobody sees more than before"
+        out.print(render.styled((told, "good")))

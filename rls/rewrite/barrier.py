@@ -24,7 +24,6 @@ from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
 from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise
-from rls.rewrite.literals import class_of
 from rls.rewrite.parse import Parsed
 from rls.rewrite.pushed import pushed_conditions
 from rls.rewrite.splice import apply_splices
@@ -132,8 +131,7 @@ def _decide(query: Draft, parameter_types: Mapping[str, str]) -> Barrier:
     if plan is not None:
         if query.literals:
             counts.clear()
-            spelled = {one.name: query.parsed.text[one.start : one.end] for one in query.literals}
-            written = query.write(form, literal=lambda one: f"CAST(${one.name} AS {class_of(spelled[one.name])})")
+            written = query.write(form, literal=lambda one: one.bound(f"CAST(${one.name} AS {one.type})"))
             text = _spliced(query, [*written.splices, *typed])
         pushed = pushed_conditions(pushed_plan(text, query.catalog, probes=probes), probes)
     # Beside a policy that may raise, a copy would say on which rows it does.

@@ -134,7 +134,7 @@ class Draft:
             one = replace(one, conjuncts=barrier.conjuncts.get(number, ()), fenced=barrier.fenced)
             return one, guard_text(one, source=source)
 
-        written = self.write(form, literal=lambda one: f"${one.name}")
+        written = self.write(form, literal=lambda one: one.bound(f"${one.name}"))
         guards, splices = written.guards, written.splices
         listed = list_pivots(self.parsed, self.found, splices)
         if listed:
@@ -148,7 +148,8 @@ class Draft:
             # A declared attribute that this principal lacks is NULL to the caller's own SQL.
             parameters[f"rls_{name}"] = values.get(name)
         for one in self.literals:
-            parameters[one.name] = value_of(sql[one.start : one.end])
+            token = self.parsed.tokens[one.token]
+            parameters[one.name] = value_of(sql[token.start : token.end + 1])
         bound = Counter(f"rls_{fold(use.name)}" for use in self.found.attributes)
         bound.update(one.name for one in self.literals)
 

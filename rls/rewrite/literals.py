@@ -43,12 +43,23 @@ _WORDLIKE: Final = re.compile(r"[A-Za-z0-9_$'\".\x80-\U0010ffff]")
 
 @dataclass(frozen=True, slots=True)
 class BoundLiteral:
-    """A literal of the caller's text that is bound: its token's index, its span, and the name it is bound by."""
+    """A literal of the caller's text that is bound: its token's index, the span that is replaced, the name it is bound
+    by, the type of its value, and the type that the text gives it (`DATE '…'`), which the binding must repeat."""
 
     token: int
     start: int
     end: int
     name: str
+    type: str = "VARCHAR"
+    cast: str = ""
+
+    def bound(self, value: str) -> str:
+        """What stands in the span, with this text (a parameter) for the literal.
+
+        >>> BoundLiteral(0, 0, 1, "a").bound("$a"), BoundLiteral(0, 0, 1, "a", cast="DATE").bound("$a")
+        ('$a', 'CAST($a AS DATE)')
+        """
+        return f"CAST({value} AS {self.cast})" if self.cast else value
 
 
 def shape_of_tokens(text: str, tokens: Sequence[Token]) -> tuple[object, ...]:
@@ -82,15 +93,26 @@ def bound_literals(parsed: Parsed, literals: Iterable[exp.Expr]) -> tuple[BoundL
     for node in literals:
         start = node.meta.get("start")
         index = parsed.token_at.get(start) if isinstance(start, int) else None
-        if index is None or not _compares_a_column(node):
+        if index is None:
             continue
         token = parsed.tokens[index]
-        if token.token_type in _LITERALS and class_of(parsed.text[token.start : token.end + 1]) is not None:
-            found.append((token.start, token.end + 1, index))
+        spelled = parsed.text[token.start : token.end + 1]
+        if token.token_type not in _LITERALS or (class_ := class_of(spelled)) is None:
+            continue
+        operand, cast = node, ""
+        if isinstance(node.parent, exp.Cast):
+            # `DATE '2026-01-01'`, with the word before it: `DATE $name` is no syntax.
+            operand, before = node.parent, parsed.tokens[index - 1]
+            if class_ != "DATE" or before.text.upper() != "DATE" or operand.to.this != exp.DType.DATE:
+                continue
+            start, cast = before.start, "DATE"
+        if _compares_a_column(operand):
+            found.append((start, token.end + 1, index, "VARCHAR" if spelled[0] == "'" else class_, cast))
     if len(found) > MAX_LITERALS:
         return ()
     return tuple(
-        BoundLiteral(index, start, end, f"{PREFIX}{number}") for number, (start, end, index) in enumerate(sorted(found))
+        BoundLiteral(index, start, end, f"{PREFIX}{number}", type_, cast)
+        for number, (start, end, index, type_, cast) in enumerate(sorted(found))
     )
 
 

@@ -210,6 +210,7 @@ def test_policies_that_change_while_they_are_read_decide_nothing(
 
     monkeypatch.setattr(rls.policy.load, "load_policies", meddled)
     version = engine.policies.version
+    (policies / "policies.yaml").write_text("relation: products\npublic: true\n")
     with pytest.raises(AuditFailed) as caught:
         engine.reload()
     assert caught.value.code == "audit.snapshot"
@@ -340,3 +341,56 @@ def test_a_log_given_as_an_object_is_its_owners_to_close(database: Path, policie
     found = verify_log([tmp_path / "own.jsonl"])
     assert found.findings == ()
     assert [chain.records for chain in found.chains] == [2]
+
+
+def test_what_decides_is_kept_once_whatever_becomes_of_the_files(
+    engine: Engine, policies: Path, tmp_path: Path
+) -> None:
+    """The database is read again when it changes; the policies in force are those that were loaded."""
+    (policies / "policies.yaml").write_text("half of a file that somebody is wri")
+    engine._decide(engine.policies)
+    engine.query(token(engine), SQL)
+    kept = tmp_path / "log" / "snapshots" / f"policies-{engine.policies.version}" / "policies.yaml"
+    assert "own_tenant" in kept.read_text()
+    kept.write_text("relation: orders\npublic: true\n")
+    with pytest.raises(AuditFailed) as caught:
+        engine._decide(engine.policies)
+    assert caught.value.code == "audit.snapshot"
+
+
+ROLES = """roles:
+  explorer: {}
+  maker: {read_audit: all}
+  reader: {read_policies: false}
+"""
+
+
+def test_who_may_read_which_records(database: Path, policies: Path, tmp_path: Path) -> None:
+    identity = policies / "identity.yaml"
+    identity.write_text(identity.read_text().replace("roles: [explorer, maker]\n", ROLES))
+    with Engine.open(database, policies=policies, audit=tmp_path / "log", isolation="thread") as engine:
+        everybody, own, blind = (
+            token(engine, tenant, roles=[role])
+            for tenant, role in (("acme", "maker"), ("globex", "explorer"), ("initech", "reader"))
+        )
+        for given in (everybody, own, blind):
+            engine.query(given, "SELECT count(*) FROM orders")
+        assert {r["subject"] for r in engine.audit_records(everybody)} == {"u-acme", "u-globex", "u-initech"}
+        mine = engine.audit_records(own)
+        assert [(r["subject"], r["action"]) for r in mine] == [("u-globex", "query")]
+        assert mine[0]["relations"]["orders"]["policies"] == ["own_tenant", "small_ones"]
+        # Whatever is asked for.
+        assert engine.audit_records(own, Selection(subject="u-acme"))[0]["subject"] == "u-globex"
+        assert engine.audit_records(blind)[0]["relations"] == {"orders": {"kind": "never"}}
+        assert len(engine.audit_records(everybody, latest=2)) == 2
+        with pytest.raises(TokenRejected):
+            engine.audit_records("nonsense")
+    actions = [r["action"] for r in records(tmp_path / "log")]
+    assert actions.count("audit") == 6
+
+
+def test_records_that_go_elsewhere_cannot_be_read(database: Path, policies: Path) -> None:
+    with Engine.open(database, policies=policies, audit=[].append, isolation="thread") as engine:
+        with pytest.raises(AuditFailed) as caught:
+            engine.audit_records(token(engine))
+        assert caught.value.code == "audit.unreadable"

@@ -75,6 +75,7 @@ class Attempt:
         """What decides in this attempt; `catalog` as its callers name it, `attached` the engine's name for it."""
         self._versions = (policy, catalog.version, engine)
         self._names = (attached, catalog.name)
+        self._text = ""  # of another version, if there is one
 
     @property
     def principal(self) -> Principal | None:

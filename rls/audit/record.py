@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 __all__ = ["Action", "AuditRecord", "KeptSql", "Outcome"]
 
-Action = Literal["query", "guard", "session"]
+Action = Literal["query", "guard", "session", "audit"]
 Outcome = Literal["allowed", "denied", "refused", "rejected", "limited", "failed"]
 KeptSql = Literal["full", "shape", "none"]
 
@@ -25,7 +25,7 @@ class AuditRecord:
     time            UTC, ISO 8601 with milliseconds
     audit_id        128 bits, hexadecimal; also on the result
     action          `query` (rows were asked for), `guard` (a guarded text was asked for), `session` (a token was given
-                    for several queries to come)
+                    for several queries to come), `audit` (records were asked for)
     outcome         `allowed`; `denied` (it ran, and no policy lets this principal see a row of what it reads);
                     `refused` (the text, not run); `rejected` (the token); `limited` (ended by a limit); `failed` (run
                     and ended otherwise, or a fault here)

@@ -85,7 +85,7 @@ def replay_record(
     from rls.rewrite.barrier import lower
     from rls.rewrite.guard import draft
 
-    if not record["subject"] or record["action"] == "session":
+    if not record["subject"] or record["action"] in ("session", "audit"):
         raise AuditFailed("audit.replay", "the record holds no decision on a query", hint="take another record")
     text = _text(record, sql, keyed)
     proven = _check_attributes(record, attributes, keyed)

@@ -125,7 +125,8 @@ class RemoteKeys:
                 if self._age(now) < self.refresh and (kid is None or kid in self._good[0]):
                     return
                 hiccup = self._problem is not None and now - self._failing <= self._patience
-                if self._started >= arrived and not self._busy and not hiccup:
+                stale_will_do = kid is None and self._usable(now) is not None
+                if self._started >= arrived and not self._busy and (stale_will_do or not hiccup):
                     return
                 self._start(now)
                 until = end if self._busy else min(end, self._started + self._cooldown)

@@ -356,12 +356,12 @@ def test_many_threads_one_request(server: Server) -> None:
     keys = keys_of(server)
     server.behave = lambda handler: (time.sleep(0.1), answer(handler, json.dumps({"keys": server.keys}).encode()))[1]
     found: list[set[str]] = []
-    threads = [threading.Thread(target=lambda: found.append(set(keys.current("a")))) for _ in range(20)]
+    threads = [threading.Thread(target=lambda: found.append(set(keys.current("a")))) for _ in range(60)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [{"a"}] * 20
+    assert found == [{"a"}] * 60
     assert server.requests == 1
 
 

@@ -115,8 +115,8 @@ class RemoteKeys:
     def _wait(self, kid: str | None, arrived: float) -> None:
         """Until there is `kid` (without one: an answer that is not old), or an answer asked for after `arrived` lacks
         it, or patience is at its end. A server that has been down for longer than that gets one chance only."""
-        if self._waiting >= MAX_WAITING:
-            # Tokens with made-up key ids hold that many threads and no more.
+        if self._waiting >= MAX_WAITING and self._usable(arrived) is not None:
+            # Tokens with made-up key ids hold that many threads and no more. Without any keys, everybody waits.
             return
         self._waiting += 1
         try:

@@ -72,7 +72,13 @@ class Setting:
             lifetime=TOKEN_SECONDS,
         )
 
-    def open(self, *, isolation: Literal["thread", "process"] = "thread", limits: Limits | None = None) -> Engine:
+    def open(
+        self,
+        *,
+        isolation: Literal["thread", "process"] = "thread",
+        limits: Limits | None = None,
+        slices: bool = False,
+    ) -> Engine:
         """An engine whose audit records cost nothing to keep."""
         return Engine.open(
             self.database,
@@ -80,6 +86,7 @@ class Setting:
             audit=drop_record,
             isolation=isolation,
             limits=limits or Limits(threads=1),
+            slices=slices,
         )
 
 

@@ -42,11 +42,13 @@ def measure_run(options: Options) -> Iterator[Measurement]:
         for case in choose(load_cases("warehouse"), options.wanted):
             checked = check_answers(case, copy, engine, setting.token)
             check_answers(case, copy, sliced, setting.token)
-            timings = time_in_turn(
-                _calls(case.sql, bare, copy, engine, sliced, setting.token),
-                rounds=options.rounds,
-                seconds=options.seconds,
-            )
+            calls: dict[str, Callable[[], object]] = {
+                BARE: lambda sql=case.sql: bare.execute(sql).fetchall(),
+                COPY: lambda sql=case.sql: copy.execute(sql).fetchall(),
+                ENGINE: lambda sql=case.sql: engine.query(setting.token, sql),
+                SLICES: lambda sql=case.sql: sliced.query(setting.token, sql),
+            }
+            timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds)
             yield Measurement.of("run", case.name, timings, what=COPY, floor=BARE, checked=checked)
             yield Measurement.of("run", case.name, timings, what=ENGINE, floor=BARE, checked=checked)
             yield Measurement.of("run", case.name, timings, what=ENGINE, floor=COPY, checked=checked)

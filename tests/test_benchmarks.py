@@ -137,9 +137,11 @@ def test_a_tenth_of_the_rows_is_visible(directory: Path) -> None:
 def test_near_misses_differ_in_literals_and_spaces_only() -> None:
     near = NearMisses("SELECT 1, x FROM t WHERE a = 7 AND b <> 'x' AND c < 0.5 AND d IN (1) LIMIT 3")
     assert near.has_literals
-    assert near() == "SELECT 1, x FROM t WHERE a = 8 AND b <> 'x1' AND c < 0.5 AND d IN (1) LIMIT 3 "
+    assert near() == "SELECT 1, x FROM t WHERE a = 8 AND b <> 'x1' AND c < 0.5 AND d IN (1) LIMIT 3\t"
     assert len({near() for _ in range(100)}) == 100
-    assert not NearMisses("SELECT a FROM t").has_literals
+    spaces = NearMisses("SELECT a FROM t")
+    assert not spaces.has_literals
+    assert len({spaces() for _ in range(100)}) == 100
     assert new_text("SELECT 1") != new_text("SELECT 1")
 
 

@@ -32,8 +32,9 @@ COLD, NEAR, WARM = "engine, cold", "engine, near miss", "engine, warm"
 
 
 def measure_rewrite(options: Options) -> Iterator[Measurement]:
-    """`guard, unchecked` is what is done before DuckDB is asked anything; `rls.guard` also has it check the text; `guard`
-    also finds out whether a fence may go; `engine` also verifies the token and records. Raises `WrongAnswer`."""
+    """`guard, unchecked` is what is done before DuckDB is asked anything; `rls.guard` also has it check the text;
+    `guard` also finds out whether a fence may go; `engine` also verifies the token and records. Raises `WrongAnswer`.
+    """
     with open_peers(options) as peers, duckdb.connect() as parser:
         for suite in SUITES:
             with open_suite(suite, options.directory, scale=options.scale) as (setting, engine, catalog, cases):

@@ -198,10 +198,10 @@ class Engine:
 
         def work(attempt: Attempt, state: _State, principal: Principal) -> list[dict[str, Any]]:
             may = state.policies.capabilities(principal)
-            wanted = selection or Selection()
-            if may.read_audit != "all":
+            wanted, own = selection or Selection(), may.read_audit != "all"
+            if own:
                 wanted = replace(wanted, subject=principal.subject, issuer=principal.issuer)
-            found = self._trail.read(wanted, latest=latest, policies=may.read_policies)
+            found = self._trail.read(wanted, latest=latest, own=own, policies=may.read_policies)
             attempt.row_count = len(found)
             return found
 

@@ -100,7 +100,7 @@ def test_every_attempt_is_recorded_signed_and_holds_no_value(engine: Engine, tmp
         ("query", "refused", "query.unknown_relation"),
     ]
     first, guarded, bound = found[:3]
-    assert first["final_sha256"] == guarded["final_sha256"]
+    assert first["final_sha256"] != guarded["final_sha256"]  # it binds its literals
     assert first["attributes"] == {"tenant": KeyedHash(HASH_KEY).value("tenant", "acme")}
     assert first["attributes"] != found[4]["attributes"]
     assert (first["row_count"], first["byte_count"]) == (1, 8 + len("note-10"))
@@ -150,6 +150,25 @@ def test_a_decision_is_derived_again_from_the_policies_of_its_time(
     today = {**records(log)[0], "policy_version": records(log)[1]["policy_version"]}
     other = replay_record(today, snapshots=log / "snapshots", attributes={"tenant": "acme"}, keyed=KeyedHash(HASH_KEY))
     assert {d.what for d in other.differences} == {"orders: grant", "guarded text"}
+
+
+def test_a_decision_that_ran_in_the_words_of_an_earlier_text(
+    engine: Engine, policies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The engine binds literals, so that texts which differ in them share a template; the record says which."""
+    engine.query(token(engine, "globex"), SQL)
+    result = engine.query(token(engine), SQL.replace("20", " 30"))
+    engine.close()
+    log = tmp_path / "log"
+    first, second = records(log)
+    assert second["template_sha256"] == first["sql_sha256"] != second["sql_sha256"]
+    assert second["final_sha256"] == first["final_sha256"]
+    assert replayed(log, 1, template=SQL).same
+    assert replayed(log, 1, template=SQL).not_compared == ()
+    assert replayed(log, 1).not_compared != ()
+    arguments = ("audit", "replay", result.audit_id, "--audit", log, "--policies", policies, "--as", "amir")
+    code, outcome = command(capsys, *arguments)
+    assert (code, outcome["same"], outcome["not_compared"]) == (0, True, [])
 
 
 def test_a_replay_takes_no_attributes_and_no_text_but_the_recorded(engine: Engine, tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ class AuditRecord:
                     can be guessed
     final_sha256    likewise of the guarded text, with the database under the name its callers use, before a PIVOT got
                     values of rows; "" where there was none
+    template_sha256 likewise of the caller's text that the guarded text was made for, where that is an earlier one that
+                    differs in white space, comments and literals only; "" where it was made for this one
     relations       labels of what was read → `kind` of the grant, names of the deciding `policies`, `grant` (a hash of
                     its filter, masks and columns), `barrier` (`fence`, `inline`, or `none` where all rows are shown),
                     `masked` and `denied` columns
@@ -76,6 +78,7 @@ class AuditRecord:
     sql_length: int = 0
     sql_sha256: str = ""
     final_sha256: str = ""
+    template_sha256: str = ""
     relations: dict[str, dict[str, Any]] = field(default_factory=dict)
     fence_reason: str = ""
     statistics_hidden: bool = False

@@ -78,8 +78,9 @@ class Trail:
         if log is not None and policies.directory:
             keep_snapshots(log, Path(policies.directory), policies.version, catalog, texts=policies.texts)
 
-    def read(self, selection: Selection, *, latest: int, policies: bool) -> list[dict[str, Any]]:
-        """The latest records of a log that are selected; without `policies`, nothing of what decided is in them.
+    def read(self, selection: Selection, *, latest: int, own: bool, policies: bool) -> list[dict[str, Any]]:
+        """The latest records of a log that are selected; without `policies`, nothing of what decided is in them; `own`
+        for a reader who selects its own.
 
         Raises `AuditFailed` (`audit.unreadable`) where records go to what cannot be read.
         """
@@ -90,7 +91,9 @@ class Trail:
         if log is None:
             raise AuditFailed("audit.unreadable", "records are not kept where they can be read", hint="give a path")
         found = deque(select_records(read_records(log.path), selection), maxlen=latest)
-        return [record if policies else _without_policies(record) for record in found]
+        # The hash of a text that perhaps somebody else sent is for those who may see all records.
+        shown = [{**record, "template_sha256": ""} for record in found] if own else list(found)
+        return [record if policies else _without_policies(record) for record in shown]
 
     @property
     def _log(self) -> AuditLog | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,11 @@ def run(
     directory.mkdir(parents=True, exist_ok=True)
     given = {name: value for name, value in sizes.items() if value is not None}
     options = Options(directory.resolve(), wanted=wanted, **{**(QUICK if quick else {}), **given})
+    file = output or directory / LAST
     try:
-        found = _measured(groups or tuple(GROUPS), options)
+        found = _measured(groups or tuple(GROUPS), options, keep=lambda one: file.write_text(one.to_json() + "\n"))
     except WrongAnswer as error:
         raise click.ClickException(f"wrong answer: {error}") from None
-    (output or directory / LAST).write_text(found.to_json() + "\n", encoding="utf-8")
     if as_json:
         click.echo(found.to_json())
     else:
@@ -154,7 +155,7 @@ def peers(*, names: tuple[str, ...], directory: Path) -> None:
             click.echo(f"{name:10} {entry['what']}: {entry['requirement']}")
 
 
-def _measured(groups: tuple[str, ...], options: Options) -> Run:
+def _measured(groups: tuple[str, ...], options: Options, *, keep: Callable[[Run], object]) -> Run:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -163,7 +164,7 @@ def _measured(groups: tuple[str, ...], options: Options) -> Run:
         def step(group: str, case: str) -> None:
             progress.update(task, completed=groups.index(group), description=f"{group:10} {case[:40]:40}")
 
-        return measure_all(groups, options, on_step=step)
+        return measure_all(groups, options, on_step=step, keep=keep)
 
 
 def _last(file: Path | None, directory: Path) -> Run:

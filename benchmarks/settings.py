@@ -28,9 +28,11 @@ from rls.policy.load import load_policies
 from rls.policy.policy_set import PolicySet
 from rls.rewrite.barrier import lower
 from rls.rewrite.guard import draft
+from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.splice import apply_splices
 
-__all__ = ["SUITES", "Setting", "drop_record", "guard_as_engine", "open_suite", "warehouse_setting"]
+__all__ = ["SUITES", "Setting", "drop_record", "guard_as_engine", "open_suite", "warehouse_setting", "write_unchecked"]
 
 SUITES = ("tpch", "tpcds", "clickbench", "warehouse")
 # Of the fixtures: the issuer whose key is at hand.
@@ -72,7 +74,13 @@ class Setting:
             lifetime=TOKEN_SECONDS,
         )
 
-    def open(self, *, isolation: Literal["thread", "process"] = "thread", limits: Limits | None = None) -> Engine:
+    def open(
+        self,
+        *,
+        isolation: Literal["thread", "process"] = "thread",
+        limits: Limits | None = None,
+        slices: bool = False,
+    ) -> Engine:
         """An engine whose audit records cost nothing to keep."""
         return Engine.open(
             self.database,
@@ -80,6 +88,7 @@ class Setting:
             audit=drop_record,
             isolation=isolation,
             limits=limits or Limits(threads=1),
+            slices=slices,
         )
 
 
@@ -116,6 +125,14 @@ def guard_as_engine(
 ) -> GuardedQuery:
     """What the engine makes of a text it has not seen: guards with as little of a barrier as is safe."""
     return lower(draft(sql, principal, policies, catalog), parameter_types(parameters))
+
+
+def write_unchecked(sql: str, principal: Principal, policies: PolicySet, catalog: Catalog) -> str:
+    """The rewrite alone, before DuckDB is asked anything: parse, resolve, grants, splice. Never run what it returns."""
+    written = draft(sql, principal, policies, catalog).write(
+        lambda one, _, source: (one, guard_text(one, source=source))
+    )
+    return apply_splices(sql, written.splices)
 
 
 def drop_record(_: AuditRecord) -> None:

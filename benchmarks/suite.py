@@ -73,8 +73,15 @@ def read_run(path: Path) -> Run:
         raise ValueError(f"`{path}` is no run of this suite ({type(error).__name__})") from None
 
 
-def measure_all(groups: tuple[str, ...], options: Options, *, on_step: Callable[[str, str], None]) -> Run:
-    """Measure the groups; `on_step` is told the group and the case that was just measured. Raises `WrongAnswer`."""
+def measure_all(
+    groups: tuple[str, ...],
+    options: Options,
+    *,
+    on_step: Callable[[str, str], object],
+    keep: Callable[[Run], object] = lambda _: None,
+) -> Run:
+    """Measure the groups. `on_step` is told the group and the case that was just measured; `keep` gets what there is
+    after each group, so that a run that is interrupted is not lost. Raises `WrongAnswer`."""
     run = Run(_about(options), skipped=options.skipped)
     for group in groups:
         on_step(group, "")
@@ -84,6 +91,7 @@ def measure_all(groups: tuple[str, ...], options: Options, *, on_step: Callable[
                 on_step(group, measurement.case)
         except TPCHMissing as missing:
             options.skipped.append(f"{group}: {missing}")
+        keep(run)
     return run
 
 

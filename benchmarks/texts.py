@@ -23,7 +23,7 @@ class NearMisses:
 
     >>> near = NearMisses("SELECT a FROM t WHERE b = 7 AND c <> 'x' LIMIT 3")
     >>> near(), near()
-    ("SELECT a FROM t WHERE b = 8 AND c <> 'x1' LIMIT 3 ", "SELECT a FROM t WHERE b = 9 AND c <> 'x2' LIMIT 3  ")
+    ("SELECT a FROM t WHERE b = 8 AND c <> 'x1' LIMIT 3\\t", "SELECT a FROM t WHERE b = 9 AND c <> 'x2' LIMIT 3\\t ")
     """
 
     def __init__(self, sql: str) -> None:
@@ -50,7 +50,8 @@ class NearMisses:
         texts = [self._parts[0]]
         for literal, part in zip(self._literals, self._parts[1:], strict=True):
             texts += (self._other(literal), part)
-        return "".join(texts) + " " * (1 + (self._number - 1) % 40)
+        # The number again, in two kinds of white space: a text without literals is another one each time, too.
+        return "".join(texts) + "".join(" \t"[int(digit)] for digit in f"{self._number:b}")
 
     def _other(self, literal: str) -> str:
         return f"{literal[:-1]}{self._number}'" if literal.endswith("'") else str(int(literal) + self._number)

@@ -24,7 +24,7 @@ class Threshold:
 
     name: str
     group: str
-    statistic: Literal["mean", "worst", "exponent"]
+    statistic: Literal["mean", "loss", "worst", "exponent"]
     at_most: float
     cases: str = "*"
     what: str = "*"
@@ -84,6 +84,8 @@ def _judge(threshold: Threshold, found: list[Measurement]) -> Verdict:
             floors = {m.floor for m in found}
             means = {floor: geometric_mean(m.ratio for m in found if m.floor == floor) for floor in floors}
             return Verdict(threshold, max(means.values()), worst.case)
+        case "loss":
+            return Verdict(threshold, geometric_mean(max(m.ratio, 1.0) for m in found), worst.case)
         case "exponent":
             points = [(m.size, m.cpu) for m in found if m.size is not None]
             return Verdict(threshold, exponent(points) if len(points) > 1 else None, f"{max(points)[0]:,.0f}")

@@ -33,6 +33,7 @@ from rls.turns import Turn, Turns
 
 if TYPE_CHECKING:
     from rls.audit.record import Action
+    from rls.audit.select import Selection
     from rls.audit.sinks import AuditSink, AuditTarget
     from rls.identity.cache import Admission, Verifier
     from rls.identity.capabilities import Capabilities
@@ -185,6 +186,26 @@ class Engine:
     def session(self, token: str) -> Session:
         """A principal's queries without verifying its token each time. Recorded. Raises `TokenRejected`."""
         return Session(self, token)
+
+    def audit_records(
+        self, token: str, selection: Selection | None = None, *, latest: int = 100
+    ) -> list[dict[str, Any]]:
+        """The latest records that the token's principal may read: its own, or everybody's where a role says so.
+
+        Recorded itself. Raises `TokenRejected`, `AuditFailed` (`audit.unreadable`).
+        """
+        from rls.audit.select import Selection
+
+        def work(attempt: Attempt, state: _State, principal: Principal) -> list[dict[str, Any]]:
+            may = state.policies.capabilities(principal)
+            wanted, own = selection or Selection(), may.read_audit != "all"
+            if own:
+                wanted = replace(wanted, subject=principal.subject, issuer=principal.issuer)
+            found = self._trail.read(wanted, latest=latest, own=own, policies=may.read_policies)
+            attempt.row_count = len(found)
+            return found
+
+        return self._attempt("audit", lambda state: self._verify(token, state), "", work)[1]
 
     def reload(self, policies: str | os.PathLike[str] | None = None) -> None:
         """Read the policies again (from another directory, if given). Running queries end under the old ones.

@@ -30,9 +30,11 @@ LIBRARIES = {
         # Writes the rows that suites give, and reads rows without guards for who compares and explains.
         "rls.lab.given",
         "rls.lab.prove.types",
+        "rls.lab.leaks.check",
+        "rls.lab.leaks.copies",
         "rls.lab.raw",
     ),
-    "sqlglot": ("rls.rewrite",),
+    "sqlglot": ("rls.rewrite", "rls.lab.leaks"),
     "jwt": ("rls.identity",),
     "joserfc": ("rls.identity.decrypt",),
     "cryptography": ("rls.identity", "rls.audit.signing"),
@@ -79,8 +81,7 @@ LAYERS = {
         # A replay derives a decision again.
         "rls.engines.parameters",
         "rls.policy.load",
-        "rls.rewrite.guard",
-        "rls.rewrite.barrier",
+        "rls.rewrite.templates",
     ),
 }
 VALUES = {

@@ -100,7 +100,7 @@ def test_every_attempt_is_recorded_signed_and_holds_no_value(engine: Engine, tmp
         ("query", "refused", "query.unknown_relation"),
     ]
     first, guarded, bound = found[:3]
-    assert first["final_sha256"] == guarded["final_sha256"]
+    assert first["final_sha256"] != guarded["final_sha256"]  # it binds its literals
     assert first["attributes"] == {"tenant": KeyedHash(HASH_KEY).value("tenant", "acme")}
     assert first["attributes"] != found[4]["attributes"]
     assert (first["row_count"], first["byte_count"]) == (1, 8 + len("note-10"))
@@ -150,6 +150,25 @@ def test_a_decision_is_derived_again_from_the_policies_of_its_time(
     today = {**records(log)[0], "policy_version": records(log)[1]["policy_version"]}
     other = replay_record(today, snapshots=log / "snapshots", attributes={"tenant": "acme"}, keyed=KeyedHash(HASH_KEY))
     assert {d.what for d in other.differences} == {"orders: grant", "guarded text"}
+
+
+def test_a_decision_that_ran_in_the_words_of_an_earlier_text(
+    engine: Engine, policies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The engine binds literals, so that texts which differ in them share a template; the record says which."""
+    engine.query(token(engine, "globex"), SQL)
+    result = engine.query(token(engine), SQL.replace("20", " 30"))
+    engine.close()
+    log = tmp_path / "log"
+    first, second = records(log)
+    assert second["template_sha256"] == first["sql_sha256"] != second["sql_sha256"]
+    assert second["final_sha256"] == first["final_sha256"]
+    assert replayed(log, 1, template=SQL).same
+    assert replayed(log, 1, template=SQL).not_compared == ()
+    assert replayed(log, 1).not_compared != ()
+    arguments = ("audit", "replay", result.audit_id, "--audit", log, "--policies", policies, "--as", "amir")
+    code, outcome = command(capsys, *arguments)
+    assert (code, outcome["same"], outcome["not_compared"]) == (0, True, [])
 
 
 def test_a_replay_takes_no_attributes_and_no_text_but_the_recorded(engine: Engine, tmp_path: Path) -> None:
@@ -210,6 +229,7 @@ def test_policies_that_change_while_they_are_read_decide_nothing(
 
     monkeypatch.setattr(rls.policy.load, "load_policies", meddled)
     version = engine.policies.version
+    (policies / "policies.yaml").write_text("relation: products\npublic: true\n")
     with pytest.raises(AuditFailed) as caught:
         engine.reload()
     assert caught.value.code == "audit.snapshot"
@@ -340,3 +360,56 @@ def test_a_log_given_as_an_object_is_its_owners_to_close(database: Path, policie
     found = verify_log([tmp_path / "own.jsonl"])
     assert found.findings == ()
     assert [chain.records for chain in found.chains] == [2]
+
+
+def test_what_decides_is_kept_once_whatever_becomes_of_the_files(
+    engine: Engine, policies: Path, tmp_path: Path
+) -> None:
+    """The database is read again when it changes; the policies in force are those that were loaded."""
+    (policies / "policies.yaml").write_text("half of a file that somebody is wri")
+    engine._decide(engine.policies)
+    engine.query(token(engine), SQL)
+    kept = tmp_path / "log" / "snapshots" / f"policies-{engine.policies.version}" / "policies.yaml"
+    assert "own_tenant" in kept.read_text()
+    kept.write_text("relation: orders\npublic: true\n")
+    with pytest.raises(AuditFailed) as caught:
+        engine._decide(engine.policies)
+    assert caught.value.code == "audit.snapshot"
+
+
+ROLES = """roles:
+  explorer: {}
+  maker: {read_audit: all}
+  reader: {read_policies: false}
+"""
+
+
+def test_who_may_read_which_records(database: Path, policies: Path, tmp_path: Path) -> None:
+    identity = policies / "identity.yaml"
+    identity.write_text(identity.read_text().replace("roles: [explorer, maker]\n", ROLES))
+    with Engine.open(database, policies=policies, audit=tmp_path / "log", isolation="thread") as engine:
+        everybody, own, blind = (
+            token(engine, tenant, roles=[role])
+            for tenant, role in (("acme", "maker"), ("globex", "explorer"), ("initech", "reader"))
+        )
+        for given in (everybody, own, blind):
+            engine.query(given, "SELECT count(*) FROM orders")
+        assert {r["subject"] for r in engine.audit_records(everybody)} == {"u-acme", "u-globex", "u-initech"}
+        mine = engine.audit_records(own)
+        assert [(r["subject"], r["action"]) for r in mine] == [("u-globex", "query")]
+        assert mine[0]["relations"]["orders"]["policies"] == ["own_tenant", "small_ones"]
+        # Whatever is asked for.
+        assert engine.audit_records(own, Selection(subject="u-acme"))[0]["subject"] == "u-globex"
+        assert engine.audit_records(blind)[0]["relations"] == {"orders": {"kind": "never"}}
+        assert len(engine.audit_records(everybody, latest=2)) == 2
+        with pytest.raises(TokenRejected):
+            engine.audit_records("nonsense")
+    actions = [r["action"] for r in records(tmp_path / "log")]
+    assert actions.count("audit") == 6
+
+
+def test_records_that_go_elsewhere_cannot_be_read(database: Path, policies: Path) -> None:
+    with Engine.open(database, policies=policies, audit=[].append, isolation="thread") as engine:
+        with pytest.raises(AuditFailed) as caught:
+            engine.audit_records(token(engine))
+        assert caught.value.code == "audit.unreadable"

@@ -137,9 +137,11 @@ def test_a_tenth_of_the_rows_is_visible(directory: Path) -> None:
 def test_near_misses_differ_in_literals_and_spaces_only() -> None:
     near = NearMisses("SELECT 1, x FROM t WHERE a = 7 AND b <> 'x' AND c < 0.5 AND d IN (1) LIMIT 3")
     assert near.has_literals
-    assert near() == "SELECT 1, x FROM t WHERE a = 8 AND b <> 'x1' AND c < 0.5 AND d IN (1) LIMIT 3 "
+    assert near() == "SELECT 1, x FROM t WHERE a = 8 AND b <> 'x1' AND c < 0.5 AND d IN (1) LIMIT 3\t"
     assert len({near() for _ in range(100)}) == 100
-    assert not NearMisses("SELECT a FROM t").has_literals
+    spaces = NearMisses("SELECT a FROM t")
+    assert not spaces.has_literals
+    assert len({spaces() for _ in range(100)}) == 100
     assert new_text("SELECT 1") != new_text("SELECT 1")
 
 
@@ -177,13 +179,21 @@ def test_thresholds_are_about_what_is_measured() -> None:
     [
         ("mean", 2.0, 2.0, "holds"),
         ("mean", 1.9, 2.0, "missed"),
+        ("loss", 2.0, 2.0, "holds"),
         ("worst", 4.0, 4.0, "holds"),
         ("worst", 3.9, 4.0, "missed"),
     ],
 )
 def test_thresholds_hold_or_are_missed(statistic: str, at_most: float, found: float, state: str) -> None:
     one = Threshold("x", "rewrite", statistic, at_most, cases="tpch: *", what="guard", floor="parse")  # type: ignore[arg-type]
-    lines = [line(1.0), line(4.0, case="tpch: q2"), line(99.0, case="tpcds: q1"), line(99.0, floor="print")]
+    gain = [line(0.5, case="tpch: q3")] if statistic == "loss" else []
+    lines = [
+        line(1.0),
+        line(8.0 if gain else 4.0, case="tpch: q2"),
+        *gain,
+        line(99.0, case="tpcds: q1"),
+        line(99.0, floor="print"),
+    ]
     (verdict,) = check_thresholds(lines, [one])
     assert verdict.found == pytest.approx(found)
     assert verdict.state == state

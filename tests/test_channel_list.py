@@ -196,8 +196,14 @@ CHANNELS: dict[str, list[str]] = {
 }  # fmt: skip
 
 
+# Refused before anything runs, wherever it would.
+REFUSED_FIRST = ("explain", "storage and catalog", "the query itself", "progress", "sequences")
+
+
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_channel_tells_nothing(sites: Sites, channel: str) -> None:
+    if channel in REFUSED_FIRST and not hasattr(sites.engines[0]._executor, "_instances"):
+        pytest.skip("hardly a query of it reaches a worker")
     told = []
     for sql in CHANNELS[channel]:
         first, second = sites.ask(0, sql), sites.ask(1, sql)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -13,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from rls.engine import Engine
+from rls.engines.base import Fetch
 from rls.engines.limits import Limits
 from rls.engines.workers import WorkersExecutor
 from rls.errors import EngineInvalid, QueryFailed, RlsError
 from rls.identity import mint_token
+from rls.rewrite.guarded import Copy
 from tests.engine_kit import WAREHOUSE, build, ready, write_policies
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="worker processes need Linux")
@@ -172,3 +175,44 @@ def test_files_that_cannot_be_opened_fail_at_once(tmp_path: Path) -> None:
     with pytest.raises(EngineInvalid) as caught:
         WorkersExecutor.open(tmp_path / "missing.duckdb")
     assert caught.value.code == "engine.database_missing"
+
+
+def test_nothing_accumulates_over_a_thousand_queries(database: Path, tmp_path: Path) -> None:
+    """Not in this process and not in the worker: files, threads, memory; in the errors' way neither."""
+    limits = Limits(processes=1, seconds=5, threads=1, memory=400_000_000)
+    executor = WorkersExecutor.open(database, limits=limits, temporary=tmp_path)
+    orders = f'"{executor.catalog.attached}"."main"."orders"'
+    texts = [
+        f"SELECT * FROM {orders} ORDER BY id",
+        f"PIVOT {orders} ON kind USING sum(amount)",
+        f"SELECT CAST(note AS INTEGER) FROM {orders}",
+        "SELECT nope",
+        f"SELECT list(note), count(*) FROM {orders} GROUP BY kind",
+    ]
+    copies = [
+        Copy(f"{i:032x}", "orders", ("(SELECT 1)",), f"(SELECT * FROM {orders})", {}, True, once, "v")
+        for i, once in ((1, False), (2, True))
+    ]
+
+    def run(times: int) -> None:
+        for number in range(times):
+            with contextlib.suppress(RlsError):
+                fetch: Fetch = "arrow" if number % 7 == 0 else "rows"
+                executor.execute(ready(texts[number % len(texts)]), {}, fetch=fetch, copies=copies[: number % 3])
+
+    def used() -> tuple[int, int, int]:
+        (worker,) = executor._workers
+        pid = worker._process.pid
+        files = sum(len(list(Path(f"/proc/{process}/fd").iterdir())) for process in ("self", pid))
+        memory = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+        return pid, files + threading.active_count(), memory
+
+    run(200)
+    pid, files, memory = used()
+    left = sorted(tmp_path.rglob("*"))
+    run(800)
+    assert used()[:2] == (pid, files)
+    assert used()[2] < memory + (16 << 20)
+    assert sorted(tmp_path.rglob("*")) == left
+    executor.close()
+    assert list(tmp_path.iterdir()) == []

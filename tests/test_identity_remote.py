@@ -79,7 +79,7 @@ def test_rotation_under_load_and_faults(tmp_path: Path, server: Server) -> None:
     identity = load_identity(write_identity(tmp_path, KEY_SET.format(url=server.url, more="")))
     key_set = RemoteKeys(
         server.url, ("ES256",), refresh=0.2, stale=30, patience=20, cooldown=0.01,
-        get=lambda url: fetch(url, timeout=0.1, limit=1 << 16),
+        get=lambda url: fetch(url, timeout=0.3, limit=1 << 16),
     )  # fmt: skip
     issuer = replace(identity.issuers[ISSUER], key_set=key_set)
     verifier = Verifier(replace(identity, issuers=MappingProxyType({ISSUER: issuer})))

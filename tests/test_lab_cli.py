@@ -166,3 +166,11 @@ def test_pytest_collects_the_same_suites(tmp_path: Path) -> None:
     assert "who sees what[eve/orders]" in done.stdout
     assert "1 row expected and not visible" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("command", ["test", "matrix", "init", "schema", "why"])
+def test_commands_explain_themselves_and_take_json(rls: Rls, command: str) -> None:
+    code, printed, _ = rls(command, "--help")
+    assert code == 0
+    assert "--json" in printed
+    assert max(map(len, printed.splitlines())) <= 100

@@ -146,7 +146,7 @@ def test_statistics_are_looked_at_where_all_that_is_hidden_is_copied(kit: Kit) -
     engine = kit.engines[0]
     state = engine._state
     principal = engine._verify(kit.token(), state)
-    guarded = engine._guard("SELECT CAST(kind AS INTEGER) FROM orders", principal, state.policies, state.inner)
+    guarded = state.inner_templates.guard("SELECT CAST(kind AS INTEGER) FROM orders", principal)
     assert guarded.hide_statistics
     planned, copies = plan_copies(guarded, state.inner, slices=False)
     assert not planned.hide_statistics

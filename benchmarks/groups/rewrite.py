@@ -8,6 +8,7 @@ of a server that is running.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import duckdb
 import sqlglot
@@ -17,7 +18,7 @@ from benchmarks.cases import Case, choose
 from benchmarks.measure import Measurement, time_in_turn
 from benchmarks.options import Options
 from benchmarks.peers import open_peers
-from benchmarks.settings import SUITES, Setting, guard_as_engine, open_suite
+from benchmarks.settings import SUITES, Setting, guard_as_engine, open_suite, write_unchecked
 from benchmarks.texts import NearMisses, new_text
 from rls.catalog import Catalog
 from rls.engine import Engine
@@ -26,13 +27,14 @@ from rls.rewrite.guard import guard
 __all__ = ["measure_rewrite"]
 
 PARSE, PRINT, SERIALIZE = "sqlglot parse", "sqlglot parse + print", "DuckDB parse to JSON"
-PURE, GUARD = "rls.guard, cold", "guard, cold"
+UNCHECKED, PURE, GUARD = "guard, unchecked", "rls.guard, cold", "guard, cold"
 COLD, NEAR, WARM = "engine, cold", "engine, near miss", "engine, warm"
 
 
 def measure_rewrite(options: Options) -> Iterator[Measurement]:
-    """`rls.guard` is the pure function, `guard` also finds out whether a fence may go, `engine` also verifies the token
-    and records. Raises `WrongAnswer`."""
+    """`guard, unchecked` is what is done before DuckDB is asked anything; `rls.guard` also has it check the text;
+    `guard` also finds out whether a fence may go; `engine` also verifies the token and records. Raises `WrongAnswer`.
+    """
     with open_peers(options) as peers, duckdb.connect() as parser:
         for suite in SUITES:
             with open_suite(suite, options.directory, scale=options.scale) as (setting, engine, catalog, cases):
@@ -45,12 +47,12 @@ def measure_rewrite(options: Options) -> Iterator[Measurement]:
                     options.skipped.extend(f"{peer} refuses {name}" for peer, sample in asked.items() if sample is None)
                     elsewhere = {peer: sample for peer, sample in asked.items() if sample is not None}
                     timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds, elsewhere=elsewhere)
-                    for what in (PRINT, SERIALIZE, PURE, GUARD, COLD, *elsewhere):
+                    for what in (PRINT, SERIALIZE, UNCHECKED, PURE, GUARD, COLD, *elsewhere):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=PARSE)
                     for what in (NEAR, WARM):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=COLD, checked=checked)
-                    for peer in elsewhere:
-                        yield Measurement.of("rewrite", name, timings, what=GUARD, floor=peer)
+                    for what, peer in product((UNCHECKED, GUARD), elsewhere):
+                        yield Measurement.of("rewrite", name, timings, what=what, floor=peer)
 
 
 def check_reuse(name: str, case: Case, engine: Engine, token: str) -> str:
@@ -73,6 +75,7 @@ def _calls(
         PARSE: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb"),
         PRINT: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb").sql("duckdb"),
         SERIALIZE: lambda: parser.execute("SELECT json_serialize_sql($1)", [new_text(sql)]).fetchone(),
+        UNCHECKED: lambda: write_unchecked(new_text(sql), principal, policies, catalog),
         PURE: lambda: guard(new_text(sql), principal, policies, catalog),
         GUARD: lambda: guard_as_engine(new_text(sql), principal, policies, catalog),
         COLD: lambda: engine.guard(token, new_text(sql)),

@@ -1,7 +1,8 @@
 """What an answer costs from token to rows, on the warehouse, beside the same text run bare; answers are checked.
 
 Two floors: `bare` reads every tenant's rows and checks nothing, `copy` is a database of one's own, made beforehand.
-`engine` is the whole way: verify the token, guard, run, record. The text has been sent before, and near misses of it.
+`engine` is the whole way: verify the token, guard, run, record, for a text that was sent before. With `slices` it reads
+copies of the permitted rows, made when they were first asked for.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tests.oracle import Rule, reduce_database
 
 __all__ = ["check_answers", "make_copy", "measure_run"]
 
-BARE, COPY, ENGINE = "bare", "copy", "engine"
+BARE, COPY, ENGINE, SLICES = "bare", "copy", "engine", "engine, slices"
 ONE_THREAD = {"threads": 1}  # CPU time of several threads depends on how the machine schedules them
 
 
@@ -36,15 +37,22 @@ def measure_run(options: Options) -> Iterator[Measurement]:
         closing(duckdb.connect(str(setting.database), read_only=True, config=ONE_THREAD)) as bare,
         closing(duckdb.connect(str(reduced), read_only=True, config=ONE_THREAD)) as copy,
         setting.open() as engine,
+        setting.open(slices=True) as sliced,
     ):
         for case in choose(load_cases("warehouse"), options.wanted):
             checked = check_answers(case, copy, engine, setting.token)
-            timings = time_in_turn(
-                _calls(case.sql, bare, copy, engine, setting.token), rounds=options.rounds, seconds=options.seconds
-            )
+            check_answers(case, copy, sliced, setting.token)
+            calls: dict[str, Callable[[], object]] = {
+                BARE: lambda sql=case.sql: bare.execute(sql).fetchall(),
+                COPY: lambda sql=case.sql: copy.execute(sql).fetchall(),
+                ENGINE: lambda sql=case.sql: engine.query(setting.token, sql),
+                SLICES: lambda sql=case.sql: sliced.query(setting.token, sql),
+            }
+            timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds)
             yield Measurement.of("run", case.name, timings, what=COPY, floor=BARE, checked=checked)
             yield Measurement.of("run", case.name, timings, what=ENGINE, floor=BARE, checked=checked)
             yield Measurement.of("run", case.name, timings, what=ENGINE, floor=COPY, checked=checked)
+            yield Measurement.of("run", case.name, timings, what=SLICES, floor=ENGINE, checked=checked)
 
 
 def check_answers(case: Case, copy: duckdb.DuckDBPyConnection, engine: Engine, token: str) -> str:
@@ -68,16 +76,6 @@ def make_copy(database: Path) -> Path:
         entries = read_case_file("warehouse")["person"]["copy"]
         reduce_database(database, {("main", name): _rule(entry) for name, entry in entries.items()}, target=target)
     return target
-
-
-def _calls(
-    sql: str, bare: duckdb.DuckDBPyConnection, copy: duckdb.DuckDBPyConnection, engine: Engine, token: str
-) -> dict[str, Callable[[], object]]:
-    return {
-        BARE: lambda: bare.execute(sql).fetchall(),
-        COPY: lambda: copy.execute(sql).fetchall(),
-        ENGINE: lambda: engine.query(token, sql),
-    }
 
 
 def _rule(entry: dict[str, Any]) -> Rule:

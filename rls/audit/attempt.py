@@ -75,6 +75,8 @@ class Attempt:
         """What decides in this attempt; `catalog` as its callers name it, `attached` the engine's name for it."""
         self._versions = (policy, catalog.version, engine)
         self._names = (attached, catalog.name)
+        # What was made for another version, if there is one, is nothing now.
+        self._guarded, self._text = None, ""
 
     @property
     def principal(self) -> Principal | None:
@@ -93,9 +95,10 @@ class Attempt:
 
     @guarded.setter
     def guarded(self, guarded: GuardedQuery) -> None:
+        # A PIVOT that was filled in holds values of rows: what it was made of is kept.
+        if self._guarded is None or not self._guarded.pivots:
+            self._text = guarded.sql
         self._guarded = guarded
-        # The first one: a PIVOT that is filled in later holds values of rows.
-        self._text = self._text or guarded.sql
         self._end_phase("guard")
 
     def bind(self, parameters: Mapping[str, object]) -> None:
@@ -138,6 +141,7 @@ class Attempt:
             sql_length=len(self.sql),
             sql_sha256=how.text_hash(self.sql),
             final_sha256=how.text_hash(public_text(self._text, *self._names)) if guarded else "",
+            template_sha256=how.text_hash(guarded.original) if guarded and guarded.near else "",
             relations=relations_of(guarded) if guarded else {},
             fence_reason=guarded.fence_reason if guarded else "",
             statistics_hidden=guarded.hide_statistics if guarded else False,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 __all__ = ["Action", "AuditRecord", "KeptSql", "Outcome"]
 
-Action = Literal["query", "guard", "session"]
+Action = Literal["query", "guard", "session", "audit"]
 Outcome = Literal["allowed", "denied", "refused", "rejected", "limited", "failed"]
 KeptSql = Literal["full", "shape", "none"]
 
@@ -25,7 +25,7 @@ class AuditRecord:
     time            UTC, ISO 8601 with milliseconds
     audit_id        128 bits, hexadecimal; also on the result
     action          `query` (rows were asked for), `guard` (a guarded text was asked for), `session` (a token was given
-                    for several queries to come)
+                    for several queries to come), `audit` (records were asked for)
     outcome         `allowed`; `denied` (it ran, and no policy lets this principal see a row of what it reads);
                     `refused` (the text, not run); `rejected` (the token); `limited` (ended by a limit); `failed` (run
                     and ended otherwise, or a fault here)
@@ -41,6 +41,8 @@ class AuditRecord:
                     can be guessed
     final_sha256    likewise of the guarded text, with the database under the name its callers use, before a PIVOT got
                     values of rows; "" where there was none
+    template_sha256 likewise of the caller's text that the guarded text was made for, where that is an earlier one that
+                    differs in white space, comments and literals only; "" where it was made for this one
     relations       labels of what was read → `kind` of the grant, names of the deciding `policies`, `grant` (a hash of
                     its filter, masks and columns), `barrier` (`fence`, `inline`, or `none` where all rows are shown),
                     `masked` and `denied` columns
@@ -76,6 +78,7 @@ class AuditRecord:
     sql_length: int = 0
     sql_sha256: str = ""
     final_sha256: str = ""
+    template_sha256: str = ""
     relations: dict[str, dict[str, Any]] = field(default_factory=dict)
     fence_reason: str = ""
     statistics_hidden: bool = False

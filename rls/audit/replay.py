@@ -70,6 +70,7 @@ def replay_record(
     attributes: Mapping[str, AttributeValue],
     keyed: KeyedHash | None,
     sql: str | None = None,
+    template: str | None = None,
 ) -> Replay:
     """Derive the decision of a record again, from the policies and the catalog as they were.
 
@@ -77,15 +78,15 @@ def replay_record(
     attributes  of the principal, as they were: a persona's, a token's, or given
     keyed       of the key that hashed them; None where there is none any more
     sql         the caller's text, where the record does not hold it
+    template    the earlier text that the guarded one was made for, where the record's `template_sha256` names one
 
     Raises `AuditFailed`: `audit.replay` for a record without a decision, or attributes or a text that are not the
     recorded ones, `audit.snapshot`; `PolicyInvalid` for a snapshot that this version cannot read.
     """
     from rls.policy.load import load_policies
-    from rls.rewrite.barrier import lower
-    from rls.rewrite.guard import draft
+    from rls.rewrite.templates import Templates
 
-    if not record["subject"] or record["action"] == "session":
+    if not record["subject"] or record["action"] in ("session", "audit"):
         raise AuditFailed("audit.replay", "the record holds no decision on a query", hint="take another record")
     text = _text(record, sql, keyed)
     proven = _check_attributes(record, attributes, keyed)
@@ -103,17 +104,27 @@ def replay_record(
         agent=record["agent"] or None,
         actors=tuple(record["actors"]),
     )
+    # As the engine does it: literals are bound where it runs the text itself.
+    templates = Templates(policies, catalog, bind_literals=record["action"] == "query")
     guarded, code = None, ""
     try:
-        guarded = lower(draft(text, principal, policies, catalog), record["parameter_types"])
+        guarded = templates.guard(text, principal, record["parameter_types"])
     except QueryRefused as error:
         code = error.code
     not_compared = []
+    final = _final_hash(record, guarded, keyed)
+    if guarded is not None and record["template_sha256"]:
+        # It ran in the words of an earlier text; made for this principal, they must give the recorded text.
+        if template is None or _hash(record, template, keyed) != record["template_sha256"]:
+            final = None
+            not_compared.append("the guarded text: the earlier text that it was made for is not there")
+        else:
+            final = _final_hash(record, templates.guard(template, principal), keyed)
     if catalog.version != record["catalog_version"]:
         not_compared.append("the catalog's version: its snapshot was changed")
     if record["sql_kept"] != "full" and keyed is None:
         not_compared.append("the guarded text: its hash is under a key that is not there")
-    found = _differences(record, guarded, code, _final_hash(record, guarded, keyed))
+    found = _differences(record, guarded, code, final)
     return Replay(
         record=record,
         differences=tuple(found),
@@ -127,10 +138,7 @@ def replay_record(
 def _text(record: Record, sql: str | None, keyed: KeyedHash | None) -> str:
     """The caller's text, which must be the recorded one."""
     text = record["sql"] if sql is None else sql
-    if record["sql_kept"] == "full":
-        known: str | None = plain_text(text)
-    else:
-        known = keyed.text(text) if keyed else None
+    known = _hash(record, text, keyed)
     if known == record["sql_sha256"]:
         return str(text)
     if sql is None and record["sql_kept"] == "full" and len(text) == record["sql_length"]:
@@ -160,11 +168,14 @@ def _check_attributes(record: Record, attributes: Mapping[str, AttributeValue], 
 
 def _final_hash(record: Record, guarded: GuardedQuery | None, keyed: KeyedHash | None) -> str | None:
     """The hash of the derived text as the record's is made; None where it cannot be."""
-    if guarded is None:
-        return ""
+    return "" if guarded is None else _hash(record, guarded.sql, keyed)
+
+
+def _hash(record: Record, text: str, keyed: KeyedHash | None) -> str | None:
+    """The hash of a text as the record's are made."""
     if record["sql_kept"] == "full":
-        return plain_text(guarded.sql)
-    return keyed.text(guarded.sql) if keyed else None
+        return plain_text(text)
+    return keyed.text(text) if keyed else None
 
 
 def _differences(record: Record, guarded: GuardedQuery | None, code: str, final: str | None) -> Iterator[Difference]:

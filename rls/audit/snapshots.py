@@ -41,12 +41,18 @@ def keep_snapshots(log: AuditLog, directory: Path, version: str, catalog: Catalo
     folder = snapshots_beside(log.path)
     failure = None
     try:
-        files = snapshot_files(directory)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        target = folder / f"policies-{version}"
+        # What is kept already decides still, whatever became of the files since.
+        kept = target.is_dir()
+        files = snapshot_files(target if kept else directory)
         if any(files.get(name) != text.encode() for name, text in texts.items()):
-            failure = AuditFailed("audit.snapshot", "the policy files were changed while they were read", hint="retry")
+            what = (
+                f"the snapshot `{target}` was changed" if kept else "the policy files were changed while they were read"
+            )
+            failure = AuditFailed("audit.snapshot", what, hint="take it away" if kept else "retry")
         else:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            _keep_directory(folder / f"policies-{version}", files)
+            _keep_directory(target, files)
             described = describe_catalog(catalog)
             _keep_file(folder / f"catalog-{catalog.version}.json", described)
     except OSError as error:

@@ -6,9 +6,10 @@ Owns that there is no engine without a place for records, and that what decides 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rls.audit.attempt import Attempt, Recording
 from rls.audit.keyed import KeyedHash
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rls.audit.record import Action, AuditRecord
+    from rls.audit.select import Selection
     from rls.catalog import Catalog
 
 __all__ = ["Deciding", "Trail", "open_sink"]
@@ -72,17 +74,45 @@ class Trail:
 
     def decide(self, policies: Deciding, catalog: Catalog) -> None:
         """These policies decide from now on. Raises `AuditFailed`: `audit.snapshot`, `audit.write`."""
+        log = self._log
+        if log is not None and policies.directory:
+            keep_snapshots(log, Path(policies.directory), policies.version, catalog, texts=policies.texts)
+
+    def read(self, selection: Selection, *, latest: int, own: bool, policies: bool) -> list[dict[str, Any]]:
+        """The latest records of a log that are selected; without `policies`, nothing of what decided is in them; `own`
+        for a reader who selects its own.
+
+        Raises `AuditFailed` (`audit.unreadable`) where records go to what cannot be read.
+        """
+        from rls.audit.read import read_records
+        from rls.audit.select import select_records
+
+        log = self._log
+        if log is None:
+            raise AuditFailed("audit.unreadable", "records are not kept where they can be read", hint="give a path")
+        found = deque(select_records(read_records(log.path), selection), maxlen=latest)
+        # The hash of a text that perhaps somebody else sent is for those who may see all records.
+        shown = [{**record, "template_sha256": ""} for record in found] if own else list(found)
+        return [record if policies else _without_policies(record) for record in shown]
+
+    @property
+    def _log(self) -> AuditLog | None:
+        """The log that records end in; a sink around a log is none the less that log."""
         sink: object = self._recording.sink
-        # A sink around a log is none the less that log.
         while not isinstance(sink, AuditLog) and isinstance(sink, _Around):
             sink = sink.inner
-        if isinstance(sink, AuditLog) and policies.directory:
-            keep_snapshots(sink, Path(policies.directory), policies.version, catalog, texts=policies.texts)
+        return sink if isinstance(sink, AuditLog) else None
 
     def close(self) -> None:
         """End the log, if it is this trail's own."""
         if self._owned is not None:
             self._owned.close()
+
+
+def _without_policies(record: dict[str, Any]) -> dict[str, Any]:
+    relations = {label: {"kind": how.get("kind", "")} for label, how in record["relations"].items()}
+    hidden = {"detail": "", "fence_reason": "", "final_sha256": "", "statistics_hidden": False}
+    return {**record, "relations": relations, **hidden}
 
 
 def open_sink(audit: AuditTarget, settings: AuditSettings) -> AuditSink:

@@ -74,7 +74,7 @@ def _new_relations(records: Sequence[Record], limits: Thresholds) -> Iterator[Un
     known: dict[str, set[str]] = defaultdict(set)
     for record in records:
         subject = record["subject"]
-        if not subject or record["action"] == "session":
+        if not subject or record["action"] not in ("query", "guard"):
             continue
         read = set(record["relations"])
         new = sorted(read - known[subject])

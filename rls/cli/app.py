@@ -29,6 +29,7 @@ COMMANDS = {
     "prove": ("rls.cli.prove:prove", "Prove statements about all rows and all principals, or show what refutes them."),
     "diff": ("rls.cli.diff:diff", "Compare what personas see under two sets of policies; fails on a widening."),
     "explain": ("rls.cli.explain:explain", "Show what a query becomes for a persona, and why; reads no data."),
+    "why": ("rls.cli.why:why", "Tell why a row is visible or not, or where the rows of a query go."),
     "bench": ("rls.cli.bench:bench", "Measure what guarding costs a query of yours, beside the query as it is."),
     "query": ("rls.cli.query:query", "Run a query as the holder of a token."),
     "schema": ("rls.cli.schema:schema", "JSON Schemas of the YAML files, so that editors complete and check them."),

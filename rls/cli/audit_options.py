@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import read_text
-
 if TYPE_CHECKING:
     from rls.audit.keyed import KeyedHash
     from rls.audit.select import Selection
@@ -134,8 +132,3 @@ def _attribute(text: str, policies: Path | None) -> tuple[str, str]:
     if reading.reasons:
         raise click.UsageError(f"that is no value of the attribute `{name}`")
     return name, keyed.value(name, reading.values[name])
-
-
-def read_material(file: Path) -> bytes:
-    """A key file's bytes."""
-    return read_text(file, "key").encode()

@@ -63,6 +63,7 @@ def replay(
         attributes=given,
         keyed=hash_key_of(policies),
         sql=None if sql is None else read_sql(sql),
+        template=_template(found[0], logs[0]),
     )
     if as_json:
         from rls.cli.as_json import dump_json
@@ -71,6 +72,17 @@ def replay(
     else:
         show(outcome)
     return 0 if outcome.same else FOUND
+
+
+def _template(record: Mapping[str, Any], log: Path) -> str | None:
+    """The text that the record's guarded text was made for, from the record of who sent that one."""
+    from rls.audit.read import read_records
+
+    wanted = record["template_sha256"]
+    if not wanted:
+        return None
+    texts = (r["sql"] for r in read_records(log) if isinstance(r, dict) and r.get("sql_sha256") == wanted)
+    return next(texts, None)
 
 
 def _attributes(

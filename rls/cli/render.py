@@ -260,7 +260,9 @@ def heat(share: float) -> str:
 
 def grid(*columns: str | tuple[str, str], rows: Iterable[Sequence[Text]]) -> Table:
     """Cells close together, for pictures made of text; columns are centred unless given with "left" or "right"."""
+    titled = any(column if isinstance(column, str) else column[0] for column in columns)
     made = Table(box=None, pad_edge=False, header_style="title", padding=(0, 1, 0, 0), collapse_padding=True)
+    made.show_header = titled
     for column in columns:
         name, justify = (column, "center") if isinstance(column, str) else column
         made.add_column(Text(visible(name)), justify=cast(Any, justify), no_wrap=True)

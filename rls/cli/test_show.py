@@ -20,7 +20,6 @@ __all__ = ["policy_lines", "rows_table", "show"]
 
 _MARKS = {"passed": ("✓", "good"), "failed": ("✗", "error"), "error": ("!", "error")}
 _MOST_DETAILS = 25
-_WIDEST_GRID = 12
 _LONGEST = 28
 
 
@@ -47,7 +46,7 @@ def _suite(out: Console, name: str, outcomes: list[Outcome], *, verbose: bool) -
         counts += [", ", (f"{failed:,} failed", "error")]
     seconds = (f"  {sum(o.seconds for o in outcomes):.2f} s", "note")
     out.print(render.styled((name, "name"), "  ", *counts, seconds))
-    grid = _grid([o for o in outcomes if o.case.test == MATRIX])
+    grid = _grid(out, [o for o in outcomes if o.case.test == MATRIX])
     if grid is not None and (failed or verbose):
         out.print(render.indented(grid))
     if verbose:
@@ -58,25 +57,32 @@ def _suite(out: Console, name: str, outcomes: list[Outcome], *, verbose: bool) -
                 out.print(render.styled("  ", (mark, style), f" {title}"), soft_wrap=True)
 
 
-def _grid(outcomes: list[Outcome]) -> Any:
-    """Personas down, relations across; None where it would not fit."""
+def _grid(out: Console, outcomes: list[Outcome]) -> Any:
+    """Personas and relations, the way around that fits the terminal; None where neither does."""
+    from rls.cli.cells import cells
+
+    found = {(o.case.persona, o.case.subject): _mark(o) for o in outcomes}
+    personas = list(dict.fromkeys(o.case.persona for o in outcomes))
     relations = list(dict.fromkeys(o.case.subject for o in outcomes))
-    if not relations or len(relations) > _WIDEST_GRID:
-        return None
-    cells = {(o.case.persona, o.case.subject): o for o in outcomes}
-    rows = []
-    for persona in dict.fromkeys(o.case.persona for o in outcomes):
-        marks = []
-        for relation in relations:
-            outcome = cells.get((persona, relation))
-            if outcome is None:
-                marks.append(render.styled(""))
-            elif outcome.status == "passed" and not outcome.case.listed:
-                marks.append(render.styled(("·", "note")))
-            else:
-                marks.append(render.styled(_MARKS[outcome.status]))
-        rows.append((render.styled((persona, "name")), *marks))
-    return render.table("", *relations, rows=rows)
+    for down, across, turned in ((personas, relations, False), (relations, personas, True)):
+        width = max((cells(name) for name in down), default=0) + sum(cells(name) + 3 for name in across) + 2
+        if across and width <= out.width:
+            blank = render.styled("")
+            rows = [
+                (
+                    render.styled((first, "name")),
+                    *(found.get((second, first) if turned else (first, second), blank) for second in across),
+                )
+                for first in down
+            ]
+            return render.table("", *across, rows=rows)
+    return None
+
+
+def _mark(outcome: Outcome) -> Any:
+    if outcome.status == "passed" and not outcome.case.listed:
+        return render.styled(("·", "note"))
+    return render.styled(_MARKS[outcome.status])
 
 
 def _outcome(out: Console, outcome: Outcome) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 
 from rls.errors import EngineInvalid
 
@@ -71,8 +72,8 @@ class Limits:
         >>> Limits(rows=10, seconds=5).narrowed({"rows": 20, "seconds": 1}).rows
         10
         """
-        found = {name: min(value, getattr(self, name)) for name, value in limits.items()}
-        return replace(self, **found)
+        # Several times per query, and there are few roles.
+        return _narrowed(self, tuple(sorted(limits.items()))) if limits else self
 
     def shared_by(self, processes: int) -> Limits:
         """What one of so many processes may use."""
@@ -83,3 +84,8 @@ class Limits:
             copies=max(1, self.copies // processes),
             concurrent=1,
         )
+
+
+@lru_cache(maxsize=256)
+def _narrowed(limits: Limits, lower: tuple[tuple[str, int | float], ...]) -> Limits:
+    return replace(limits, **{name: min(value, getattr(limits, name)) for name, value in lower})

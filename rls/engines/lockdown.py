@@ -52,6 +52,8 @@ def open_locked(
             connection.execute(f"ATTACH '{location}' AS {quote(attach[1])} (READ_ONLY, TYPE duckdb)")
         if hide_statistics:
             connection.execute(_HIDE_STATISTICS)
+        # Given at connect, it would be shown by `duckdb_settings()` and not be kept to.
+        connection.execute(f"SET max_temp_directory_size = '{spill[1] if spill else 0}B'")
         for statement in (_NO_ACCESS, *([] if spill else [_NO_FILES]), _LOCK):
             connection.execute(statement)
     except BaseException:
@@ -75,7 +77,6 @@ def _settings(
         # Temporary files hold rows of whoever asks: they are written nowhere but in a directory of our own, or not at
         # all. (DuckDB encrypts them only with another library for it, or unsafely and at six times the cost.)
         "temp_directory": str(spill[0]) if spill else "",
-        "max_temp_directory_size": f"{spill[1] if spill else 0}B",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "allow_community_extensions": "false",

@@ -115,8 +115,8 @@ class RemoteKeys:
     def _wait(self, kid: str | None, arrived: float) -> None:
         """Until there is `kid` (without one: an answer that is not old), or an answer asked for after `arrived` lacks
         it, or patience is at its end. A server that has been down for longer than that gets one chance only."""
-        if self._waiting >= MAX_WAITING:
-            # Tokens with made-up key ids hold that many threads and no more.
+        if self._waiting >= MAX_WAITING and self._usable(arrived) is not None:
+            # Tokens with made-up key ids hold that many threads and no more. Without any keys, everybody waits.
             return
         self._waiting += 1
         try:
@@ -125,7 +125,8 @@ class RemoteKeys:
                 if self._age(now) < self.refresh and (kid is None or kid in self._good[0]):
                     return
                 hiccup = self._problem is not None and now - self._failing <= self._patience
-                if self._started >= arrived and not self._busy and not hiccup:
+                stale_will_do = kid is None and self._usable(now) is not None
+                if self._started >= arrived and not self._busy and (stale_will_do or not hiccup):
                     return
                 self._start(now)
                 until = end if self._busy else min(end, self._started + self._cooldown)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rls.lab.suite_model import Cell, Expect
     from rls.policy.rules import Place
 
-__all__ = ["MATRIX", "key_columns", "plan_cases"]
+__all__ = ["MATRIX", "default_key", "key_columns", "plan_cases"]
 
 MATRIX = "who sees what"
 
@@ -106,6 +106,11 @@ def key_columns(suite: Suite, relation: Relation, catalog: Catalog, primary: tup
         found = catalog.find(path)
         if found is not None and found.key == relation.key:
             return tuple(_column(relation, name) for name in columns)
+    return default_key(relation, primary)
+
+
+def default_key(relation: Relation, primary: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns that name a row where nobody says so."""
     if primary:
         return primary
     return (next((c.name for c in relation.columns if fold(c.name) == "id"), relation.columns[0].name),)

@@ -51,8 +51,8 @@ class Expect(Strict):
     rows: Literal["all", "none"] | Annotated[int, Field(ge=0)] | list[Any] | None = None
     ordered: bool = False
     keys: list[Any] | None = None
-    includes: list[Any] | None = None
-    excludes: list[Any] | None = None
+    includes: Annotated[list[Any], Field(min_length=1)] | None = None
+    excludes: Annotated[list[Any], Field(min_length=1)] | None = None
     where: str | None = None
     columns: list[str] | None = None
     values: dict[str, list[Any]] | None = None

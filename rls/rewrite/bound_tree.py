@@ -43,6 +43,7 @@ class Inputs:
 
     rows: int
     columns: Sequence[Column | None] | None = None
+    inside_lambda: bool = False
 
     def column(self, tree: Tree) -> Column | None:
         if self.columns is None:

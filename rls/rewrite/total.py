@@ -39,8 +39,11 @@ _COMPARISONS: Final = {
 }  # fmt: skip
 _CONTAINS: Final = {"contains", "list_contains", "array_contains", "list_has", "array_has"}
 _DIVISIONS: Final = {"%", "mod", "//"}
-_WHOLE_DAYS: Final = {"+", "-", "to_days", "to_weeks", "to_months", "to_years"}
-_TODAY: Final = re.compile(r"\d{4}-\d\d?-\d\d?")
+_SHIFTS: Final = {"+", "-", "to_days", "to_weeks", "to_months", "to_years"}
+_TIMES: Final = {"DATE", "TIMESTAMP"}
+# Dates and times within the years 0 to 9999, and their magnitude in days.
+_NEAR: Final = re.compile(r"\d{4}-\d\d?-\d\d?( \d\d?:\d\d(:\d\d(\.\d+)?)?)?")
+_NEAR_DAYS: Final = 3_700_000
 
 
 def judge(tree: Tree, inputs: Inputs) -> int | None:
@@ -119,7 +122,7 @@ def _is_never(tree: Tree, inputs: Inputs) -> bool:
 
 def _judge_function(tree: Tree, inputs: Inputs) -> int | None:
     children = tree["children"]
-    if tree["type"] in _COMPARISONS and _is_midnight_comparison(children, inputs):
+    if tree["type"] in _COMPARISONS and _is_comparison_of_date(children, inputs):
         return None
     found = [judge(child, inputs) for child in children]
     if tree["type"] == "OPERATOR_CAST":
@@ -127,7 +130,8 @@ def _judge_function(tree: Tree, inputs: Inputs) -> int | None:
     if tree["type"] in _COMPARISONS:
         check_comparison(*map(type_of, children))
         return None
-    _judge_parts(tree, inputs, besides="children")
+    # What is below a function beside its arguments is a lambda: its columns are its own.
+    _judge_parts(tree, Inputs(numbers.MAX_JOINED, inside_lambda=True), besides="children")
     name = tree["qname"]["path"][-1]
     types = [type_of(child) for child in children]
     literals = [literal(child) for child in children]
@@ -158,36 +162,35 @@ def _shifted(name: str, found: Sequence[int | None]) -> int | None:
     return days
 
 
-def _is_midnight_comparison(children: Sequence[Tree], inputs: Inputs) -> bool:
-    """Whether this is a DATE compared with a constant time at midnight, `date + INTERVAL n DAY` say.
+def _is_comparison_of_date(children: Sequence[Tree], inputs: Inputs) -> bool:
+    """Whether this is a DATE compared with a constant, finite time: `day < DATE '1993-07-01' + INTERVAL 3 MONTH`.
 
-    The binder casts the DATE to TIMESTAMP, which raises on far dates; the optimizer makes the constant a DATE again.
+    The binder casts the DATE to TIMESTAMP, which raises on far dates; the optimizer makes the constant a DATE again,
+    but not inside a lambda.
     """
-    if len(children) != 2:
+    if len(children) != 2 or inputs.inside_lambda:
         return False
     for cast, other in (children, reversed(children)):
         if not is_cast(cast) or type_of(cast)["id"] != "TIMESTAMP" or type_of(other)["id"] != "TIMESTAMP":
             continue
         inner = cast["children"][0]
-        if inner["expression_class"] == "BOUND_REF" and type_of(inner)["id"] == "DATE" and _is_midnight(other):
+        if inner["expression_class"] == "BOUND_REF" and type_of(inner)["id"] == "DATE" and _is_constant_time(other):
             judge(other, inputs)
             return True
     return False
 
 
-def _is_midnight(tree: Tree) -> bool:
-    """Whether an expression is made of dates and whole days only, all constant."""
+def _is_constant_time(tree: Tree) -> bool:
+    """Whether an expression is made of constant dates, times and intervals only, none of them infinite."""
     if tree["expression_class"] == "BOUND_CONSTANT":
-        kind, value = type_of(tree)["id"], tree["value"].get("value")
-        return kind in ("DATE", "INTEGER") or (kind == "INTERVAL" and isinstance(value, dict) and not value["micros"])
+        return type_of(tree)["id"] in ("DATE", "INTEGER", "INTERVAL") and not tree["value"].get("is_null")
     if tree["expression_class"] != "BOUND_FUNCTION":
         return False
-    name = tree["qname"]["path"][-1]
     if tree["type"] == "OPERATOR_CAST":
-        child = tree["children"][0]
-        text = child["expression_class"] == "BOUND_CONSTANT" and type_of(child)["id"] == "VARCHAR"
-        return bool(type_of(tree)["id"] == "DATE" and text)
-    return name in _WHOLE_DAYS and all(map(_is_midnight, tree["children"]))
+        text = tree["children"][0]
+        value = text["value"].get("value") if text["expression_class"] == "BOUND_CONSTANT" else None
+        return type_of(tree)["id"] in _TIMES and isinstance(value, str) and _NEAR.fullmatch(value) is not None
+    return tree["qname"]["path"][-1] in _SHIFTS and all(map(_is_constant_time, tree["children"]))
 
 
 def _judge_cast(tree: Tree, found: int | None) -> int | None:
@@ -210,7 +213,7 @@ def _judge_cast(tree: Tree, found: int | None) -> int | None:
         # A constant is converted or not, whatever the rows hold.
         text = child["value"]["value"]
         if _converts(text, _name(target)):
-            return 3_700_000 if target["id"] == "DATE" and _TODAY.fullmatch(text) else _limit(tree)
+            return _NEAR_DAYS if target["id"] in _TIMES and _NEAR.fullmatch(text) else _limit(tree)
         raise MayRaise(f"a constant is no {kind_of(target)}")
     raise MayRaise(f"a cast from {kind_of(source)} to {kind_of(target)} may raise")
 

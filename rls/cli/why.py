@@ -1,0 +1,193 @@
+"""`rls why`: why a row is visible to a persona or not, or why a query has no rows. For who writes policies."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rls.cli.options import json_option, read_sql
+from rls.cli.test import live_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rls.catalog import Relation
+    from rls.lab.why_query import QueryWhy, Step
+    from rls.lab.why_row import NodeWhy, PolicyWhy, RowWhy
+    from rls.lab.world import World
+
+__all__ = ["why"]
+
+_TRUTH = {True: ("TRUE", "good"), False: ("FALSE", "error"), None: ("NULL", "warning")}
+
+
+@click.command()
+@click.argument("path", metavar="DIR|SUITE", type=click.Path(path_type=Path), envvar="RLS_POLICIES")
+@click.argument("sql", required=False)
+@live_option
+@click.option("--as", "persona", required=True, metavar="PERSONA", help="A name from personas.yaml, or of the suite.")
+@click.option("--relation", metavar="NAME", help="The relation of the row; with --key.")
+@click.option("--key", "keys", multiple=True, metavar="VALUE", help="The row's key; `column=value` names the column.")
+@json_option
+def why(
+    *,
+    path: Path,
+    sql: str | None,
+    database: Path | None,
+    persona: str,
+    relation: str | None,
+    keys: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Tell why a row is visible or not, or where the rows of a query go.
+
+    With --relation and --key: what every policy says of that row, down to its conditions and the values in them. With
+    SQL: the rows of each relation, after each policy, and after each of the query's own conditions.
+    """
+    from rls.cli import render
+    from rls.cli.failures import pointing_into, pointing_into_file
+    from rls.cli.matrix import open_world
+    from rls.lab.why_query import why_query
+    from rls.lab.why_row import why_row
+
+    if (sql is None) == (relation is None) or (relation is None) != (not keys):
+        raise click.UsageError("give a query, or --relation NAME with --key VALUE")
+    with ExitStack() as stack, pointing_into_file():
+        world = open_world(stack, path, database)
+        if persona not in world.personas:
+            from rls.yaml_model import suggest
+
+            hint = suggest(persona, world.personas) or f"there are {', '.join(world.personas)}"
+            raise click.UsageError(f"there is no persona `{persona}`; {hint}")
+        found: RowWhy | QueryWhy
+        if relation is not None:
+            found = why_row(world, persona, *_row_of(world, relation, keys))
+        else:
+            text = read_sql(sql or "")
+            with pointing_into(text):
+                found = why_query(world, persona, text)
+    if as_json:
+        from rls.cli.as_json import dump_json
+
+        click.echo(dump_json(found.to_dict()))
+        return
+    from rls.lab.why_row import RowWhy as Row
+
+    out = render.console()
+    if isinstance(found, Row):
+        show_row(out, found)
+    else:
+        show_query(out, found)
+
+
+def _row_of(world: World, name: str, keys: tuple[str, ...]) -> tuple[Relation, list[str], list[Any]]:
+    """The relation, the columns that name the row, and their values."""
+    from rls.policy.load import parse_path
+    from rls.yaml_model import suggest
+
+    path = parse_path(name)
+    relation = None if path is None else world.catalog.find(path)
+    if relation is None or relation.kind != "table":
+        hint = suggest(name, [r.label for r in world.tables()]) or "views have no rows of their own"
+        raise click.UsageError(f"there is no table `{name}`; {hint}")
+    named = [key.partition("=") for key in keys]
+    if all(mark and relation.column(column) is not None for column, mark, _ in named):
+        return relation, [relation.column(column).name for column, _, _ in named], [v for _, _, v in named]  # type: ignore[union-attr]
+    from rls.lab.plan import default_key
+
+    columns = default_key(relation, world.raw.primary_key(relation))
+    if len(columns) != len(keys):
+        raise click.UsageError(f"the rows of `{relation.label}` are named by {', '.join(columns)}: give as many --key")
+    return relation, list(columns), list(keys)
+
+
+def show_row(out: Console, found: RowWhy) -> None:
+    """The truth table of a row."""
+    from rls.cli import render
+    from rls.lab.values import show
+
+    key = ", ".join(f"{name} {show(value)}" for name, value in found.key.items())
+    verdict = ("visible", "good") if found.visible else ("not visible", "error")
+    out.print(
+        render.styled(
+            (found.relation, "name"), f" {key} for ", (found.persona, "name"), ": ", verdict, f", {found.reason}"
+        )
+    )
+    for policy in found.policies:
+        out.print()
+        out.print(_policy_line(policy))
+        if policy.applies:
+            _print_node(out, policy.root, 0)
+    changed = [n for n in found.shown if found.shown[n] != found.values[n]]
+    absent = [n for n in found.values if n not in found.shown] if found.visible else []
+    if changed or absent:
+        out.print()
+        told = [
+            (name, render.styled(f"{show(found.values[name])} is shown as {show(found.shown[name])}"))
+            for name in changed
+        ]
+        told += [(name, render.styled(("absent", "error"))) for name in absent]
+        out.print(render.facts(told))
+
+
+def _policy_line(policy: PolicyWhy) -> Any:
+    from rls.cli import render
+
+    place = (f"  {policy.policy.place.file}:{policy.policy.place.line}", "place")
+    name: tuple[str, str] = (policy.policy.name, "name")
+    kind = f" ({policy.policy.kind}) "
+    if not policy.applies:
+        roles = ", ".join(sorted(policy.policy.roles or ()))
+        return render.styled(name, kind, (f"is for {roles}", "note"), place)
+    if policy.missing:
+        needs = f"is FALSE without user.{', user.'.join(policy.missing)}"
+        return render.styled(name, kind, (needs, "error"), place)
+    word, style = _TRUTH[policy.root.value]
+    return render.styled(name, kind, "is ", (word, style), place)
+
+
+def _print_node(out: Console, node: NodeWhy, depth: int) -> None:
+    from rls.cli import render
+    from rls.lab.values import show
+
+    text = node.text if node.kind == "leaf" else {"and": "all of", "or": "any of", "not": "not"}[node.kind]
+    word, style = ("missing", "error") if node.missing else _TRUTH[node.value]
+    out.print(render.indented(render.styled((f"{word:<8}", style), text), 4 + 2 * depth))
+    values = ", ".join(f"{name} = {show(value)}" for name, value in node.values)
+    if node.missing:
+        values = f"{values}, no user.{', no user.'.join(node.missing)}".lstrip(", ")
+    if values:
+        out.print(render.indented(render.styled((values, "note")), 12 + 2 * depth))
+    for child in node.children:
+        _print_node(out, child, depth + 1)
+
+
+def show_query(out: Console, found: QueryWhy) -> None:
+    """Where the rows go."""
+    from rls.cli import render
+
+    for relation in found.relations:
+        out.print(render.styled((relation.label, "name")))
+        rows: list[tuple[str, int | None]] = [("rows", relation.total)]
+        rows += [(step.what, step.rows) for step in relation.steps]
+        rows.append((f"visible to {found.persona}", relation.visible))
+        out.print(render.indented(_counts(rows)))
+        for reason in relation.reasons if not relation.visible else ():
+            out.print(render.indented(render.styled((reason, "warning"))))
+        out.print()
+    out.print(render.styled(("the query", "name")))
+    steps: tuple[Step, ...] = found.steps
+    out.print(render.indented(_counts([*((s.what, s.rows) for s in steps), ("rows of the answer", found.rows)])))
+
+
+def _counts(rows: list[tuple[str, int | None]]) -> Any:
+    from rls.cli import render
+
+    told = []
+    for what, count in rows:
+        number = "?" if count is None else f"{count:,}"
+        told.append((render.styled((number, "error" if count == 0 else "good")), render.styled(" " + what)))
+    return render.grid(("", "right"), ("", "left"), rows=told)

@@ -1,0 +1,96 @@
+"""A policy's condition, a principal and a relation → the truth of each of its branches, as SQL or for one row.
+
+AND, OR and NOT are branches, what stands between them are leaves. Takes what is bound to the catalog; owns that a leaf
+which needs an attribute that is not there has no truth, and that the texts it evaluates are those of the guards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from rls.catalog import Relation, quote
+from rls.policy.evaluate import evaluate
+from rls.policy.expressions import Branch
+from rls.policy.rules import BoundPolicy
+
+__all__ = ["Leaf", "branches_of", "leaves_of", "truth_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A leaf for one principal: `sql` decides per row, unless `settled` says the same for every row or attributes are
+    `missing`. `columns` are those of the relation that it names."""
+
+    branch: Branch
+    text: str
+    sql: str
+    settled: bool | None
+    missing: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+def leaves_of(bound: BoundPolicy, relation: Relation, known: Mapping[str, object]) -> list[Leaf]:
+    """The leaves of a policy's condition, from left to right. `known` as `known_values` gives it."""
+    found = []
+    for branch in bound.policy.using.root.leaves():
+        verdict = evaluate(branch, bound.holes, known)
+        text = _own_text(bound.policy.using.text, branch)
+        columns = _columns(branch.text(bound.holes), relation)
+        match verdict.kind:
+            case "true" | "false":
+                found.append(Leaf(branch, text, verdict.kind.upper(), verdict.kind == "true", (), columns))
+            case "missing":
+                found.append(Leaf(branch, text, "NULL", None, tuple(sorted(verdict.attributes)), columns))
+            case _:
+                found.append(Leaf(branch, text, verdict.text, None, (), columns))
+    return found
+
+
+def branches_of(branch: Branch) -> Iterator[Branch]:
+    """A branch and all below it, outermost first."""
+    yield branch
+    for child in branch.children:
+        yield from branches_of(child)
+
+
+def truth_of(branch: Branch, leaves: Mapping[int, bool | None]) -> bool | None:
+    """SQL's three-valued logic over the truth of the leaves, by `id` of their branches."""
+    if branch.kind == "leaf":
+        return leaves[id(branch)]
+    values = [truth_of(child, leaves) for child in branch.children]
+    match branch.kind:
+        case "not":
+            return None if values[0] is None else not values[0]
+        case "and":
+            return False if False in values else None if None in values else True
+        case _:
+            return True if True in values else None if None in values else False
+
+
+def connect(branch: Branch, texts: Mapping[int, str]) -> str:
+    """A branch as SQL, from the texts of its leaves by `id`."""
+    kind: Literal["and", "or", "not", "leaf"] = branch.kind
+    match kind:
+        case "leaf":
+            return texts[id(branch)]
+        case "not":
+            return f"(NOT {connect(branch.children[0], texts)})"
+        case _:
+            return "(" + f" {kind.upper()} ".join(connect(child, texts) for child in branch.children) + ")"
+
+
+def _own_text(text: str, branch: Branch) -> str:
+    """What the author wrote, on one line."""
+    own = text[branch.start : branch.end] or text
+    # A call's closing parenthesis and quotes may lie beyond its last operand's place.
+    own += ")" * max(0, own.count("(") - own.count(")"))
+    return " ".join(own.split())
+
+
+def _columns(sql: str, relation: Relation) -> tuple[str, ...]:
+    named = re.findall(re.escape(quote(relation.name)) + r'\."((?:[^"]|"")+)"', sql)
+    names = {name.replace('""', '"') for name in named}
+    return tuple(column.name for column in relation.columns if column.name in names)

@@ -255,7 +255,7 @@ def drivers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Driver, 
     policies = Path(shutil.copytree(GOLDEN / "policies", directory / "policies"))
     now = int(time.time())
     base = {"iss": "https://golden.test", "aud": "rls-golden", "iat": now, "exp": now + 3000}
-    token = sign(base | PERSONAS["eve"]["claims"], (policies / "secret.txt").read_text(encoding="utf-8"))
+    token = sign(base | PERSONAS["ada"]["claims"], (policies / "secret.txt").read_text(encoding="utf-8"))
     with Driver(database, policies, token=token) as sharing, Driver(database, policies, token=token) as plain:
         yield sharing, plain, token
 
@@ -298,7 +298,7 @@ def test_a_shared_template_gives_the_answer_of_the_text_itself(drivers: tuple[Dr
 
 def test_an_error_points_into_the_text_that_was_sent(drivers: tuple[Driver, Driver, str]) -> None:
     sharing, plain, _ = drivers
-    text = "SELECT id FROM orders WHERE status <> {} AND CAST(status AS INTEGER) = 5"
+    text = "SELECT id FROM orders WHERE tenant_id <> {} AND CAST(region AS INTEGER) = 5"
     sharing.ask(text.format("'nothing'"))
     moved = "\n\n   " + text.format("'none'")
     wanted, got = plain.ask(moved), sharing.ask(moved)

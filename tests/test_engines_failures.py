@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import duckdb
 import pytest
 
 from rls.engines.failures import explain_failure, place, read_report, redact
@@ -13,7 +14,7 @@ from tests.engine_kit import ready
 def guarded(original: str, *splices: Splice) -> GuardedQuery:
     from rls.rewrite.splice import apply_splices
 
-    return GuardedQuery(apply_splices(original, splices), {}, original, {}, "", splices)
+    return GuardedQuery(apply_splices(original, splices), {}, original, {}, splices)
 
 
 def test_json_and_plain_reports_are_read_alike() -> None:
@@ -85,3 +86,26 @@ def test_redacted_details_hold_no_values() -> None:
         assert "Zebra" not in found
         assert "it's" not in found
         assert found.partition(":")[0] == text.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "CAST(v AS INTEGER)", "CAST(v AS DATE)", "CAST(v AS STRUCT(a INTEGER))", "CAST(v AS JSON)", "CAST(n AS TINYINT)",
+        "CAST(v AS TIMESTAMPTZ)", "CAST(v AS DECIMAL(9, 2))", "CAST(v AS UUID)", "v::INTEGER[]",
+        "regexp_matches('a', '[' || v)", "regexp_replace('a', '[' || v, 'x')", "string_split_regex('a', '(' || v)",
+        "json_extract('{' || v, '$')", "strptime(v, '%Y')", "format('{' || v || '}', 1)", "error(v)", "error(v || ': ' || n)",
+        "date_part(v, DATE '2020-01-01')", "timezone(v, TIMESTAMP '2020-01-01')", "n * 9223372036854775807",
+        "date_diff(v, DATE '2020-01-01', DATE '2021-01-01')", "make_date(n, n, n)", "(SELECT v FROM t UNION ALL SELECT '')",
+    ],
+)  # fmt: skip
+def test_no_value_of_a_row_is_left_in_a_redacted_detail(expression: str) -> None:
+    with duckdb.connect(config={"errors_as_json": "true"}) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 'Zebra ''quoted'' [Yak' AS v, 4711 AS n")
+        with pytest.raises(duckdb.Error) as caught:
+            connection.execute(f"SELECT {expression} FROM t").fetchall()
+    detail = explain_failure(read_report(str(caught.value)), guarded("SELECT 1")).detail
+    assert detail
+    for word in ("Zebra", "quoted", "Yak", "4711"):
+        assert word not in redact(detail)
+    assert redact(detail).partition(":")[0] == detail.partition(":")[0]

@@ -45,7 +45,7 @@ def test_a_request_arrives_as_it_was_sent(pair: Pair) -> None:
     engine, worker = pair
     copy = Copy("k", "t", ("(SELECT 1)",), "(SELECT 1)", {"rls_t": 1}, strict=True, once=False, version="v")
     splices, values = (Splice(7, 8, "$rls_t"),), {"rls_t": ["a"]}
-    asked = GuardedQuery("SELECT $rls_t", values, "SELECT t", {}, "", splices, catalog_version="c")
+    asked = GuardedQuery("SELECT $rls_t", values, "SELECT t", {}, splices, catalog_version="c")
     request = Request.of(asked, {"x": None}, form="arrow", limits=Limits(rows=5), copies=[copy])
     send_request(engine, request)
     assert receive_request(worker) == request

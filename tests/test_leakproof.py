@@ -22,7 +22,7 @@ CATALOG = Catalog.of(
                     "i": "INTEGER", "s": "SMALLINT", "b": "BIGINT", "h": "HUGEINT", "u": "UTINYINT", "f": "DOUBLE",
                     "d4": "DECIMAL(4,1)", "p": "DECIMAL(15,2)", "d18": "DECIMAL(18,2)", "d38": "DECIMAL(38,2)",
                     "note": "VARCHAR", "j": "JSON", "day": "DATE", "ts": "TIMESTAMP", "zoned": "TIMESTAMPTZ",
-                    "l": "INTEGER[]", "names": "VARCHAR[]", "st": "STRUCT(a INTEGER, b VARCHAR)", "ok": "BOOLEAN",
+                    "l": "INTEGER[]", "names": "VARCHAR[]", "st": "STRUCT(a INTEGER, b VARCHAR)", "ok": "BOOLEAN", "span": "INTERVAL",
                     "blob": "BLOB", "big": "BIGNUM",
                 }.items()
             ),
@@ -92,6 +92,7 @@ MAY_RAISE = [
     "SELECT sum(i) FILTER (WHERE note = 5) FROM t", "SELECT string_agg(note, ',' ORDER BY note::DATE) FROM t",
     "SELECT count(*) FROM t JOIN t x ON t.note = x.i", "SELECT count(*) FROM t JOIN t x ON t.i + 1 = x.i",
     "SELECT json_extract(j, note) FROM t", "SELECT note[i] FROM t", "SELECT CASE WHEN ok THEN i + 1 ELSE i END FROM t",
+    "SELECT 1 FROM t WHERE span IN (SELECT span FROM t)", "SELECT f % i FROM t", "SELECT i % f FROM t",
     "SELECT round(p, -1) FROM t", "SELECT round(p, i) FROM t", "SELECT concat(l, i) FROM t",
     "SELECT sum(v) + 1 FROM (SELECT sum(b) AS v FROM t UNION ALL SELECT h FROM t)",
     "SELECT note FROM t WHERE note ~ note", "SELECT nosuch FROM t", "SELECT list_transform(l, lambda x: x + 1) FROM t",

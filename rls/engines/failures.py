@@ -20,6 +20,7 @@ from rls.rewrite.guarded import GuardedQuery
 __all__ = ["EngineReport", "database_changed", "explain_failure", "place", "read_report", "redact", "timed_out"]
 
 _DETAIL_CHARACTERS = 2_000
+_KIND_CHARACTERS = 40
 _CANDIDATES = "\n\tCandidate functions:"
 
 
@@ -64,6 +65,20 @@ _SPECIAL: Final[tuple[tuple[str, str, str, str | None], ...]] = (
 _BIND: Final[frozenset[str]] = frozenset(
     ("Binder", "Catalog", "Parser", "Syntax", "Not implemented", "Invalid type", "Expression", "Parameter Not Resolved")
 )
+
+# What DuckDB's messages on values are made of, types among them.
+_VOCABULARY: Final = """
+    a access addition allocate an and argument arguments as at attempted be because bigint bit blob block bool
+    boolean by byte can cannot cast casting column conversion convert could data date decimal destination
+    different division double element elements end enough error execution expected expecting expression extract
+    failed field file find float for format formatting found from function gib got greater has have in index
+    infinity input int integer interval into invalid is it json key keys kib length less limit list lists
+    malformed map memory merge mib missing more multiplication must negation negative no not null number of
+    offload one only operation or out overflow parameter parse parsing pattern position positive precision query
+    range recognized regex regular returned row rows scale size source specifier string struct subquery
+    subtraction t than that the this time timestamp timestamptz to too type types uint unexpected unknown
+    unsupported used uuid value values varchar vector was when while with within zero"""
+_WORDS: Final = frozenset(_VOCABULARY.split())
 
 
 def read_report(text: str) -> EngineReport:
@@ -149,15 +164,26 @@ def place(guarded: GuardedQuery, offset: int | None) -> Position | None:
 
 
 def redact(detail: str) -> str:
-    """An engine's text without what may be a value: everything between its first and last quote, and digits.
+    """A detail as the audit record may hold it: what DuckDB said, without what may be a value of a row.
+
+    The caller is told nothing of it, and not even an operator's record gets the whole: such records go to places that
+    rows do not go to, and (private) is promised of them, too. Values mostly stand in quotes, but not always (`missing
+    ]: [what the row held`), so of a run-time error only words that DuckDB's own messages are made of are left.
+    Who must see the value runs the query again: the record has all that it takes.
 
     >>> redact("Conversion: Could not convert string 'it's 5' to INT32")
     "Conversion: Could not convert string '…' to INT#"
+    >>> redact("Invalid Input: missing ]: [secret")
+    'Invalid Input: missing ]: […'
     """
-    first, last = detail.find("'"), detail.rfind("'")
-    if 0 <= first < last:
-        detail = f"{detail[:first]}'…'{detail[last + 1 :]}"
-    first, last = detail.find('"'), detail.rfind('"')
-    if 0 <= first < last:
-        detail = f'{detail[:first]}"…"{detail[last + 1 :]}'
-    return re.sub(r"\d+", "#", detail)
+    kind = detail.partition(":")[0]
+    for quote in "'\"":
+        first, last = detail.find(quote), detail.rfind(quote)
+        if 0 <= first < last:
+            detail = f"{detail[:first]}{quote}…{quote}{detail[last + 1 :]}"
+    detail = re.sub(r"\d+", "#", detail)
+    # About the texts of queries and policies, and not about rows.
+    if kind in _BIND or kind.endswith((".yaml", ".yml")):
+        return detail
+    rest = re.sub(r"[^\W_]+", lambda word: word[0] if word[0].lower() in _WORDS else "…", detail[len(kind) :])
+    return kind[:_KIND_CHARACTERS] + re.sub(r"…[\s…]*…", "…", rest)

@@ -25,7 +25,7 @@ from typing import Any, Final
 from rls.rewrite.functions import SHORT
 from rls.rewrite.magnitude import cast, limit
 
-__all__ = ["COMPARISON", "CastReview", "cast_reviews", "cast_verdict", "compares", "is_total_cast", "kind_of"]
+__all__ = ["COMPARISON", "CastReview", "cast_reviews", "cast_verdict", "compares", "is_total_cast", "joins", "kind_of"]
 
 TABLE: Final = Path(__file__).with_name("casts.tsv")
 COMPARISON: Final = "="
@@ -91,6 +91,18 @@ def compares(type_: Type) -> bool:
             return bool(inner) and all(compares(child) for _, child in inner)
         case _:
             return False
+
+
+def joins(type_: Type) -> bool:
+    """Whether values of a bound type compare without an error as a join's condition, too.
+
+    Mark joins (`IN (SELECT …)`, `<> ANY`, SEMI JOIN) are not implemented for INTERVAL; `< ANY` casts TIMETZ in vain.
+    """
+    return (
+        compares(type_)
+        and kind_of(type_) not in ("INTERVAL", "TIMETZ")
+        and all(joins(child) for _, child in _children(type_))
+    )
 
 
 def kind_of(type_: Type) -> str:

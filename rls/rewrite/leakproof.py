@@ -18,6 +18,7 @@ from rls.catalog import Catalog
 from rls.rewrite import magnitude as numbers
 from rls.rewrite.bound import bound_plan
 from rls.rewrite.bound_tree import Column, Inputs, MayRaise, Tree, expressions_in, largest, mass, plain, type_of
+from rls.rewrite.casts import joins, kind_of
 from rls.rewrite.total import check_comparison, judge
 
 __all__ = ["why_it_may_raise", "why_plan_may_raise"]
@@ -164,6 +165,8 @@ def _judge_join(tree: Tree, children: list[Inputs]) -> Inputs:
         judge(condition["left"], left)
         judge(condition["right"], right)
         check_comparison(type_of(condition["left"]), type_of(condition["right"]))
+        if not joins(type_of(condition["left"])):
+            raise MayRaise(f"a join on {kind_of(type_of(condition['left']))} may raise")
     rest = {key: value for key, value in tree.items() if key != "conditions"}
     _judge_others(rest, Inputs(numbers.MAX_JOINED))
     if tree["left_projection_map"] or tree["right_projection_map"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import resource
 import subprocess
@@ -12,9 +13,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rls.lab.timing import Timing, time_in_turn
+from rls.lab.timing import Timing, time_in_turn, time_once
 
-__all__ = ["Measurement", "Timing", "cpu_with_children", "run_process", "time_in_turn"]
+__all__ = ["Measurement", "Timing", "cpu_with_children", "run_process", "time_in_turn", "time_once"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +93,16 @@ def _children() -> list[int]:
     tasks = Path("/proc/self/task")
     if not tasks.is_dir():
         return []
-    return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+    found: list[int] = []
+    for task in tasks.iterdir():
+        # A thread may end while its directory is read.
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def _cpu_of(pid: int) -> float:
     # Linux's clock of another process's CPU time (clock_getcpuclockid(3)), to the microsecond; /proc counts in 10 ms.
-    return time.clock_gettime(~pid << 3 | 2)
+    with contextlib.suppress(OSError):
+        return time.clock_gettime(~pid << 3 | 2)
+    return 0.0  # it has just ended

@@ -9,7 +9,7 @@ import pytest
 
 from rls.cli import run
 from rls.lab.coverage import Coverage, measure_coverage
-from rls.lab.read_suite import read_suites
+from rls.lab.reader import read_suites
 from rls.lab.report_coverage import advice, html_coverage
 from rls.policy.load import load_policies
 from tests.lab_kit import DATA, ORDERS, SEES, write_shop

@@ -36,7 +36,7 @@ def coverage(*, path: Path, database: Path | None, least: float | None, html: Pa
     from rls.cli import render
     from rls.cli.failures import pointing_into_file
     from rls.lab.coverage import measure_coverage
-    from rls.lab.read_suite import no_suites, read_suites
+    from rls.lab.reader import no_suites, read_suites
     from rls.lab.report_coverage import html_coverage
     from rls.policy.load import load_policies
 

@@ -20,12 +20,12 @@ _HOMES = {
     "measure_coverage": "coverage",
     "open_given": "world",
     "open_live": "world",
-    "read_suite": "read_suite",
-    "read_suites": "read_suite",
+    "read_suite": "reader",
+    "read_suites": "reader",
     "run_directory": "run",
     "run_suites": "run",
-    "why_query": "why_query",
-    "why_row": "why_row",
+    "why_query": "query_steps",
+    "why_row": "row_truth",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list

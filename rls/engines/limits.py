@@ -36,8 +36,8 @@ class Limits:
     nesting*        levels of brackets and CASE in a query (150 at most), and of lists and structs in a result's types
     threads         threads DuckDB runs queries on, for all queries together
     concurrent*     queries that run at once; more wait. A role's is for all its principals together
-    per_principal*  queries of one principal that run at once. Of those who wait, whose last turn is longest ago is next;
-                    with fewer than all places there is always one for somebody else
+    per_principal*  queries of one principal that run at once. Of those who wait, whose last turn is longest ago is
+                    next; with fewer than all places there is always one for somebody else
     processes       worker processes, where queries run in such; each gets its share of `memory`, `temporary_disk` and
                     `copies`, and one query at a time
     """

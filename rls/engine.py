@@ -102,16 +102,19 @@ class Engine:
         temporary: str | os.PathLike[str] | None = None,
         slices: bool = False,
     ) -> Engine:
-        """An engine over a DuckDB file, which is opened read-only.
+        """An engine over a DuckDB file, which is opened read-only, or over a PostgreSQL database.
 
+        path      the file, or `postgresql://[user@]host[:port]/database` (the extra `postgres`) of a role that can read
+                  and nothing else; its password comes from PGPASSWORD, a password file or a service file
         policies  directory of policy files, `identity.yaml` among them
         audit     where records go: a path as `AuditLog` takes it (a file of JSON lines, a directory, an `.sqlite`
                   database), a callable, or an object with `write(record)`; an `audit.yaml` among the policies says how
-        name      what callers call the database, as in `warehouse.main.orders`; default: the file's stem
+        name      what callers call the database, as in `warehouse.main.orders`; default: the file's stem, or the name
+                  on the server
         limits    bounds for every query; default: `Limits()`. Roles may have lower ones
         isolation `process`: queries run in worker processes under limits of the operating system, so that not even a
                   crash of DuckDB reaches this process. `thread`: in this process, under DuckDB's own limits, which
-                  do not contain a hostile query: for those who trust their authors
+                  do not contain a hostile query: for those who trust their authors. A server isolates by itself
         temporary directory for temporary files of queries that need more than memory; default: the system's
         slices    whether copies of permitted rows are kept, up to the limit `copies`, for grants that are asked for
                   again and again; for relations that policies call `strict` there are always such copies
@@ -250,15 +253,10 @@ class Engine:
         outer = inner.attached_as(inner.name)
         self._trail.decide(policies, outer)
         from rls.identity.cache import Verifier
-        from rls.rewrite.templates import Templates
 
+        here = _templates(self._executor, policies, inner, bind_literals=True)
         return _State(
-            policies,
-            inner,
-            outer,
-            Verifier(policies.identity),
-            Templates(policies, inner, bind_literals=True),
-            Templates(policies, outer),
+            policies, inner, outer, Verifier(policies.identity), here, _templates(self._executor, policies, outer)
         )
 
     def _query(
@@ -444,7 +442,28 @@ class Session:
         return self._engine._resume(self._admission, state)
 
 
+def _templates(
+    executor: Executor, policies: PolicySet, catalog: Catalog, *, bind_literals: bool = False
+) -> Templates:
+    """Guarded queries in the executor's SQL."""
+    from rls.rewrite.templates import Templates
+
+    match executor.dialect, executor.target:
+        case "duckdb", None:
+            return Templates(policies, catalog, bind_literals=bind_literals)
+        case "postgres", target if target is not None:
+            from rls.rewrite.port.port import port
+
+            return Templates(policies, catalog, finish=lambda query, types: port(query, types, target))
+        case _:
+            raise EngineInvalid("engine.dialect", "the engine's SQL is not known", hint="use one of this library's")
+
+
 def _open_executor(path: str, isolation: str, **options: Any) -> Executor:
+    if path.startswith(("postgresql://", "postgres://")):
+        from rls.engines.postgres.executor import PostgresExecutor
+
+        return PostgresExecutor.open(path, name=options["name"], limits=options["limits"])
     match isolation:
         case "thread":
             from rls.engines.duckdb import DuckDBExecutor

@@ -1,7 +1,7 @@
 """What an execution engine offers: a `GuardedQuery` goes in, a `Fetched` comes out, or an `RlsError`.
 
 `rls.engine.Engine` is written against this protocol alone, so DuckDB in this process, DuckDB in worker processes and
-Spark are interchangeable. An executor runs only what it is handed: it decides nothing about who may see what.
+PostgreSQL are interchangeable. An executor runs only what it is handed: it decides nothing about who may see what.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from rls.catalog import Catalog, Column
 from rls.engines.limits import Limits
 from rls.rewrite.guarded import Copy, GuardedQuery
+from rls.rewrite.port.target import Target
 
 __all__ = ["Executor", "Fetch", "Fetched"]
 
@@ -38,7 +39,16 @@ class Executor(Protocol):
     """Runs guarded queries over one database.
 
     `version` names the engine for the audit record; `catalog.attached` is the name that guards must use here.
+    `dialect` is the SQL it runs, `target` what a rewrite into another one than DuckDB's must know beside the catalog.
+    An executor refuses what was made for another dialect or another catalog, converts values to those DuckDB would
+    have given, folds errors to this library's, and keeps its own engine's limits.
     """
+
+    @property
+    def dialect(self) -> Literal["duckdb", "postgres"]: ...
+
+    @property
+    def target(self) -> Target | None: ...
 
     @property
     def version(self) -> str: ...

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import duckdb
 
@@ -26,10 +27,12 @@ from rls.engines.instance import Instance
 from rls.engines.limits import Limits
 from rls.engines.shadow import Shadow
 from rls.engines.slices import read_from_copies
+from rls.engines.slots import Slot
 from rls.engines.spill import size_of
 from rls.engines.watchdog import Watch, Watchdog
 from rls.errors import EngineInvalid, QueryFailed, QueryRefused, RlsError
 from rls.rewrite.guarded import Copy, GuardedQuery
+from rls.rewrite.port.target import Target
 
 __all__ = ["DuckDBExecutor"]
 
@@ -50,6 +53,9 @@ class _Job:
 
 class DuckDBExecutor:
     """An `Executor` over one DuckDB file. Thread-safe: every query has its own cursor."""
+
+    dialect: Literal["duckdb"] = "duckdb"
+    target: Target | None = None
 
     def __init__(
         self,
@@ -152,7 +158,7 @@ class DuckDBExecutor:
     def _finish(self, job: _Job) -> Fetched:
         """The answer, or the error: raised here and not where DuckDB's exception was caught, since that one would
         travel along as its context."""
-        with _Slot(self._slots, job.limits.seconds):
+        with Slot(self._slots, job.limits.seconds):
             found = self._run_once(job)
         match found:
             case Fetched():
@@ -234,20 +240,6 @@ class DuckDBExecutor:
         if directory is None or most >= self._limits.temporary_disk or self._limits.concurrent > 1:
             return None
         return lambda: size_of(directory) > most
-
-
-class _Slot:
-    """One of the places for concurrent queries, for as long as a `with` block lasts."""
-
-    def __init__(self, slots: threading.BoundedSemaphore, seconds: float) -> None:
-        self._slots, self._seconds = slots, seconds
-
-    def __enter__(self) -> None:
-        if not self._slots.acquire(timeout=self._seconds):
-            raise QueryFailed("run.busy", "too many queries run at once", hint="send the query again later")
-
-    def __exit__(self, *_: object) -> None:
-        self._slots.release()
 
 
 def _has_expired(watched: Watch) -> bool:

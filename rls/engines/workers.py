@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 from rls.catalog import Catalog, Column
 from rls.engines.base import Fetch, Fetched
@@ -32,6 +33,7 @@ from rls.engines.spill import SpillDirectory
 from rls.engines.wire import Request, WorkerGone, receive_answer, send_request
 from rls.errors import EngineInvalid, QueryFailed, RlsError
 from rls.rewrite.guarded import Copy, GuardedQuery
+from rls.rewrite.port.target import Target
 
 __all__ = ["WorkersExecutor"]
 
@@ -44,6 +46,9 @@ _REPLACE_SECONDS = 5.0
 
 class WorkersExecutor:
     """An `Executor` over one DuckDB file, in `limits.processes` processes. Thread-safe."""
+
+    dialect: Literal["duckdb"] = "duckdb"
+    target: Target | None = None
 
     def __init__(
         self,

@@ -28,7 +28,7 @@ from rls.rewrite.parse import Parsed
 from rls.rewrite.pushed import pushed_conditions
 from rls.rewrite.splice import apply_splices
 
-__all__ = ["lower"]
+__all__ = ["decide", "lower", "typed_parameters"]
 
 MAX_REFERENCES: Final = 200  # guards in one text; each is an empty table of its own to judge it on
 MAX_TEXT: Final = 20_000  # characters of a text without fences
@@ -84,7 +84,7 @@ def lower(query: Draft, parameter_types: Mapping[str, str] | None = None) -> Gua
     parameter_types  DuckDB types of the values that the caller's own parameters will have, by name
     Raises `QueryRefused`.
     """
-    barrier = _decide(query, parameter_types or {})
+    barrier = decide(query, parameter_types or {})
     if barrier.fenced:
         return query.finish(barrier)
     try:
@@ -95,8 +95,10 @@ def lower(query: Draft, parameter_types: Mapping[str, str] | None = None) -> Gua
         return query.finish(FENCED)
 
 
-def _decide(query: Draft, parameter_types: Mapping[str, str]) -> Barrier:
-    """Bind the query on empty tables, one for each reference, that have the stored columns and no policy; the
+def decide(query: Draft, parameter_types: Mapping[str, str], *, keep_fence: bool = False) -> Barrier:
+    """What barrier a query needs on DuckDB; with `keep_fence` there is a fence, and what may stand below it.
+
+    Bind it on empty tables, one for each reference, that have the stored columns and no policy; the
     policies are judged apart, since a query's text is new more often than a policy's."""
     probes: dict[str, Relation] = {}
     names: dict[str, int] = {}
@@ -118,14 +120,14 @@ def _decide(query: Draft, parameter_types: Mapping[str, str]) -> Barrier:
     if not hiding or len(probes) > MAX_REFERENCES:
         return FENCED if hiding else Barrier(fenced=False, hide_statistics=False)
     typed = sorted(
-        (*written.splices, *_typed_parameters(query.parsed, parameter_types)), key=lambda s: (s.start, s.end)
+        (*written.splices, *typed_parameters(query.parsed, parameter_types)), key=lambda s: (s.start, s.end)
     )
     text = apply_splices(query.parsed.text, typed)
     plan = bound_plan(text, query.catalog, probes=probes)
     raising = {n: why for n in hiding if (why := _why_policy_may_raise(written.guards[n], query.catalog)) is not None}
     raises = next(iter(raising.values()), None) or why_plan_may_raise(plan)
     reason = raises or _why_words(query.parsed) or _why_observable(plan)
-    if reason is None:
+    if reason is None and not keep_fence:
         return Barrier(fenced=False, hide_statistics=False)
     pushed: dict[str, tuple[str, ...]] = {}
     if plan is not None:
@@ -142,14 +144,19 @@ def _decide(query: Draft, parameter_types: Mapping[str, str]) -> Barrier:
         for name, number in names.items()
         if pushed.get(name) and number not in raising and written.guards[number].grant.kind == "conditional"
     }
-    return Barrier(fenced=True, hide_statistics=raises is not None, reason=reason, conjuncts=conjuncts)
+    return Barrier(
+        fenced=True,
+        hide_statistics=raises is not None,
+        reason=reason or "the engine is not the one it was judged for",
+        conjuncts=conjuncts,
+    )
 
 
 def _spliced(query: Draft, splices: list[Splice]) -> str:
     return apply_splices(query.parsed.text, sorted(splices, key=lambda s: (s.start, s.end)))
 
 
-def _typed_parameters(parsed: Parsed, types: Mapping[str, str]) -> list[Splice]:
+def typed_parameters(parsed: Parsed, types: Mapping[str, str]) -> list[Splice]:
     """`$name` → `CAST($name AS type)`, where the type is known."""
     known = {fold(name): type_ for name, type_ in types.items()}
     splices = []

@@ -13,9 +13,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from rls.catalog import Catalog, Relation, fold, quote
+from rls.catalog import Catalog, Column, Relation, fold, quote
 
-__all__ = ["PROBE", "bound_plan", "converts", "pushed_plan"]
+__all__ = ["PROBE", "answer_columns", "bound_plan", "converts", "pushed_plan"]
 
 PROBE: Final = "rls_probe"
 """The catalog, on such an instance, of tables that stand for one reference of a query each: `rls_probe.main."#0"`."""
@@ -40,6 +40,11 @@ def bound_plan(text: str, catalog: Catalog, *, probes: Mapping[str, Relation] | 
 def pushed_plan(text: str, catalog: Catalog, *, probes: Mapping[str, Relation]) -> Any:
     """The same after DuckDB has moved filters towards the scans."""
     return _copies.plan(text, catalog, probes, optimize=True)
+
+
+def answer_columns(text: str, catalog: Catalog) -> tuple[Column, ...] | None:
+    """Names and types of the answer to a guarded text, or None where it does not bind."""
+    return _copies.columns(text, catalog)
 
 
 def converts(text: str, type_: str) -> bool:
@@ -70,6 +75,21 @@ class _Copies:
             except (duckdb.Error, ValueError, RecursionError):  # some constants make DuckDB write what is no JSON
                 return None
         return None if result["error"] else result["plans"]
+
+    def columns(self, text: str, catalog: Catalog) -> tuple[Column, ...] | None:
+        import duckdb
+
+        with self._lock:
+            copy = self._copy_of(catalog)
+            try:
+                for relation in _named_in(text, catalog):
+                    copy.have(catalog.source(relation), relation)
+                statements = copy.connection.extract_statements(text)
+                unknown = dict.fromkeys(statements[0].named_parameters) if len(statements) == 1 else {}
+                found = copy.connection.sql(text, params=unknown or None)
+            except (duckdb.Error, RecursionError):
+                return None
+        return tuple(map(Column, found.columns, map(str, found.types)))
 
     def converts(self, text: str, type_: str) -> bool:
         import duckdb

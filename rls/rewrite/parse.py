@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,6 +29,7 @@ __all__ = [
     "clause_end",
     "is_statement",
     "parse",
+    "quietly",
     "refuse_statement",
     "starts_statement",
     "tokenize",
@@ -117,13 +119,11 @@ def parse(text: Any) -> Parsed:
     if first.text.upper() not in _FIRST_WORDS:
         raise refuse_statement(text, first.start, first.text)
     try:
-        _quiet.now = True
-        trees = _DIALECT.parser(error_level=sqlglot.ErrorLevel.IMMEDIATE).parse(_wrap_pivots(tokens), text)
+        with quietly():
+            trees = _DIALECT.parser(error_level=sqlglot.ErrorLevel.IMMEDIATE).parse(_wrap_pivots(tokens), text)
     except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
         # The parser's own slips on hostile text (a missing attribute, a failed index) are syntax errors to the caller.
         raise _syntax(text, error) from None
-    finally:
-        _quiet.now = False
     tree = trees[0] if len(trees) == 1 else None
     if tree is None:
         raise QueryRefused("query.statements", "the query holds more than one statement", hint="send one at a time")
@@ -239,6 +239,16 @@ class _Quiet(threading.local, logging.Filter):
 
 _quiet = _Quiet()
 logging.getLogger("sqlglot").addFilter(_quiet)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep sqlglot from logging in this thread."""
+    _quiet.now = True
+    try:
+        yield
+    finally:
+        _quiet.now = False
 
 
 def _wrap_values(tokens: list[Token]) -> list[Token]:

@@ -12,7 +12,7 @@ object's own: who changes them makes another.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -81,11 +81,18 @@ class Templates:
     """One policy set over one catalog. Safe to share between threads; hits take no lock."""
 
     def __init__(
-        self, policies: Policies, catalog: Catalog, *, bind_literals: bool = False, memory: int = MEMORY
+        self,
+        policies: Policies,
+        catalog: Catalog,
+        *,
+        bind_literals: bool = False,
+        memory: int = MEMORY,
+        finish: Callable[[Draft, Mapping[str, str]], GuardedQuery] = lower,
     ) -> None:
-        """`bind_literals`: literals of the caller's text become bound values where that changes nothing, so that
+        """`finish` makes the guarded query of a draft and its parameters' types, for DuckDB or another engine;
+        `bind_literals`: literals of the caller's text become bound values where that changes nothing, so that
         `guard_alike` finds more; `memory` bounds the templates' text, in bytes."""
-        self._bind_literals = bind_literals
+        self._bind_literals, self._finish = bind_literals, finish
         self._policies, self._catalog, self._memory = policies, catalog, memory
         self._bound: dict[tuple[int, Key], tuple[Principal, GuardedQuery]] = {}
         self._profiles: dict[int, _Profile] = {}
@@ -163,7 +170,7 @@ class Templates:
         query = draft(sql, profile.principal, self._policies, self._catalog, lambda one: self.grant(one, profile)[0])
         if self._bind_literals:
             query.literals = bound_literals(query.parsed, query.found.literals)
-        made = lower(query, dict(types))
+        made = self._finish(query, dict(types))
         if not made.pivots:
             self._keep(asked, query, made, profile)
         return made

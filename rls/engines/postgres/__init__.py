@@ -1,0 +1,1 @@
+"""GuardedQuery → rows, on a PostgreSQL server: connections, its catalog, its values, its errors."""

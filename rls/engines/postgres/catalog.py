@@ -1,0 +1,129 @@
+"""A connection to PostgreSQL → `Catalog`: tables with the columns that DuckDB has a type for.
+
+Left out, so that for callers and policies they do not exist: views (their text is PostgreSQL's), relations that the
+role may not read, columns of types without a counterpart or with a collation that calls different texts equal, and
+names that are one to DuckDB. Owns that what a guard reads is a stored column of a known type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rls.catalog import Catalog, Column, Relation, fold
+from rls.errors import EngineInvalid
+from rls.rewrite.port.target import Target
+
+__all__ = ["Database", "check_role", "read_database"]
+
+MAIN: Final = "public"
+"""The schema that callers reach without naming it: `main`, as everywhere in this library."""
+
+_COLUMNS: Final = """
+SELECT c.oid::bigint, n.nspname::text, c.relname::text, a.attname::text,
+  pg_catalog.format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
+  CASE WHEN t.typtype = 'e' THEN (
+    SELECT pg_catalog.array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e
+    WHERE e.enumtypid = t.oid) END,
+  coalesce(l.collisdeterministic, true)
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+WHERE c.relkind IN ('r', 'p', 'm', 'f') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+  AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+ORDER BY c.oid, a.attnum"""
+_UNICODE: Final = """
+SELECT collname::text FROM pg_catalog.pg_collation
+WHERE collname IN ('pg_c_utf8', 'C.utf8', 'C.UTF-8') AND collencoding IN (-1, 6)
+  AND collnamespace = 'pg_catalog'::regnamespace
+ORDER BY collname DESC LIMIT 1"""
+_ROLE: Final = """
+SELECT r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls
+  OR pg_catalog.pg_has_role('pg_read_server_files', 'MEMBER') OR pg_catalog.pg_has_role('pg_write_server_files', 'MEMBER')
+  OR pg_catalog.pg_has_role('pg_execute_server_program', 'MEMBER')
+  OR EXISTS (
+    SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'm', 'f', 'v') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+      AND pg_catalog.has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')),
+  pg_catalog.current_setting('server_encoding')
+FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"""
+
+_TYPES: Final = {
+    "boolean": "BOOLEAN", "smallint": "SMALLINT", "integer": "INTEGER", "bigint": "BIGINT", "real": "FLOAT",
+    "double precision": "DOUBLE", "text": "VARCHAR", "character varying": "VARCHAR", "date": "DATE", "uuid": "UUID",
+    "timestamp without time zone": "TIMESTAMP", "timestamp with time zone": "TIMESTAMP WITH TIME ZONE",
+}  # fmt: skip
+_DECIMAL: Final = re.compile(r"numeric\((\d+),(\d+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A catalog, and what a rewrite must know beside it."""
+
+    catalog: Catalog
+    target: Target
+
+
+def check_role(connection: Any) -> None:
+    """Raise `EngineInvalid`: `engine.role` for a role that may do more than read, `engine.encoding`."""
+    may_more, encoding = connection.execute(_ROLE).fetchone()
+    if may_more:
+        raise EngineInvalid(
+            "engine.role",
+            "the role of the connection may do more than read",
+            hint="use one that has SELECT on the tables and nothing else",
+        )
+    if encoding != "UTF8":
+        raise EngineInvalid("engine.encoding", "the database's encoding is not UTF8", hint="use another database")
+
+
+def read_database(connection: Any, attached: str, *, name: str) -> Database:
+    """What the connection's role can read, as a database that callers call `name` and guards `attached`."""
+    found: dict[int, tuple[str, str, list[Column | None]]] = {}
+    for oid, schema, table, column, type_, nullable, labels, plain in connection.execute(_COLUMNS).fetchall():
+        columns = found.setdefault(oid, (schema, table, []))[2]
+        known = _type_of(type_, labels) if plain else None
+        columns.append(None if known is None else Column(column, known, nullable))
+    schemas = _schemas([schema for schema, _, _ in found.values()])
+    relations = [
+        Relation((schemas[schema],), table, columns)
+        for schema, table, listed in found.values()
+        if schema in schemas and (columns := _distinct(listed))
+    ]
+    keys = Counter(relation.key for relation in relations)
+    unicode = connection.execute(_UNICODE).fetchone()
+    catalog = Catalog.of(name, (one for one in relations if keys[one.key] == 1), attached=attached)
+    target = Target({fold(ours): theirs for theirs, ours in schemas.items()}, unicode[0] if unicode else "")
+    return Database(catalog, target)
+
+
+def _schemas(names: Sequence[str]) -> dict[str, str]:
+    """Their schemas' names → ours, where that is one to one."""
+    ours = {name: "main" if name == MAIN else name for name in names}
+    counts = Counter(fold(name) for name in ours.values())
+    return {theirs: name for theirs, name in ours.items() if counts[fold(name)] == 1}
+
+
+def _distinct(columns: list[Column | None]) -> tuple[Column, ...]:
+    """The known columns; none where two have one name to DuckDB."""
+    known = tuple(one for one in columns if one is not None)
+    return known if len({fold(one.name) for one in known}) == len(known) else ()
+
+
+def _type_of(type_: str, labels: list[str] | None) -> str | None:
+    """DuckDB's type of a PostgreSQL type; None where it has none.
+
+    >>> _type_of("numeric(9,2)", None), _type_of("character varying(3)", None), _type_of("jsonb", None)
+    ('DECIMAL(9,2)', 'VARCHAR', None)
+    """
+    if labels is not None:
+        listed = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
+        return f"ENUM({listed})" if labels else None
+    if (decimal := _DECIMAL.fullmatch(type_)) and int(decimal[1]) <= 38 and int(decimal[2]) <= int(decimal[1]):
+        return f"DECIMAL({decimal[1]},{decimal[2]})"
+    return _TYPES.get(re.sub(r"^(character varying|timestamp)\(\d+\)", r"\1", type_))

@@ -1,0 +1,1 @@
+"""A guarded DuckDB query → the same query in PostgreSQL's SQL, or a refusal that names what PostgreSQL lacks."""

@@ -1,0 +1,389 @@
+"""An expression of DuckDB's → the same in PostgreSQL's SQL, with its kind; closed world over syntax and kinds.
+
+Takes qualified trees; gives texts that may stand anywhere. Owns that what comes out gives DuckDB's value, or raises:
+text is ordered by its bytes, NULLs and division by zero are DuckDB's, and what is not known to agree is refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlglot import exp
+
+from rls.catalog import fold
+from rls.rewrite.port.kinds import INTEGERS, NUMBERS, TYPES, Lowered, common, convert, not_portable
+from rls.rewrite.port.scopes import Context, Scope
+
+__all__ = ["BYTES", "condition", "expression", "only", "quoted", "type_of", "whole_number"]
+
+BYTES: Final = 'COLLATE "C"'
+MAX_TEXT: Final = 100_000  # characters; some lowerings repeat their operands
+
+_COMPARISONS: Final = {exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
+_ARITHMETIC: Final = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
+_UNITS: Final = ("SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "YEAR")
+_TYPE_NAMES: Final = {
+    exp.DType.BOOLEAN: "BOOLEAN", exp.DType.SMALLINT: "SMALLINT", exp.DType.INT: "INTEGER", exp.DType.BIGINT: "BIGINT",
+    exp.DType.INT128: "HUGEINT", exp.DType.DECIMAL: "DECIMAL", exp.DType.FLOAT: "FLOAT", exp.DType.DOUBLE: "DOUBLE",
+    exp.DType.TEXT: "VARCHAR", exp.DType.VARCHAR: "VARCHAR", exp.DType.DATE: "DATE", exp.DType.TIMESTAMP: "TIMESTAMP",
+    exp.DType.TIMESTAMPNTZ: "TIMESTAMP", exp.DType.UUID: "UUID", exp.DType.TIMESTAMPTZ: "TIMESTAMP WITH TIME ZONE",
+}  # fmt: skip
+# Text literals that both engines read as the same number or truth.
+_FORMS: Final = {
+    **dict.fromkeys(("SMALLINT", "INTEGER", "BIGINT"), re.compile(r"-?\d{1,19}")),
+    "DECIMAL": re.compile(r"-?\d{1,19}(\.\d{1,18})?"),
+    "BOOLEAN": re.compile(r"true|false"),
+}
+# (from, to) of casts that give the same value in both engines, beside those that `convert` makes.
+_EXACT: Final = (*INTEGERS, "DECIMAL")
+_CASTS: Final = frozenset(
+    [(a, b) for a in (*_EXACT, "DOUBLE") for b in INTEGERS]
+    + [(a, "DECIMAL") for a in _EXACT]
+    + [(a, "DOUBLE") for a in (*_EXACT, "FLOAT")]
+    + [(a, "VARCHAR") for a in (*INTEGERS, "BOOLEAN", "DATE", "TIMESTAMP", "UUID", "ENUM")]
+    + [("TIMESTAMP", "DATE")]
+)
+
+
+def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
+    """One expression. Raises `QueryRefused` (`query.not_portable`)."""
+    from rls.rewrite.port.functions import aggregate, function
+
+    def down(child: exp.Expr) -> Lowered:
+        return expression(child, scope, context)
+
+    found: Lowered | None = None
+    match node:
+        case exp.Column():
+            only(node, "this", "table")
+            if not isinstance(node.this, exp.Identifier) or node.args.get("table") is None:
+                raise not_portable(f"`{node.name}`", hint="use a column of a relation, or repeat the expression")
+            return scope.column(node.args["table"].name, node.name)
+        case exp.Paren():
+            only(node, "this")
+            return down(node.this)
+        case exp.Alias():
+            only(node, "this", "alias")
+            return down(node.this)
+        case exp.Literal():
+            found = _literal(node)
+        case exp.Boolean():
+            found = Lowered("true" if node.this else "false", "BOOLEAN")
+        case exp.Null():
+            found = Lowered("NULL", "NULL")
+        case exp.Placeholder():
+            only(node, "this")
+            kind = context.types.get(fold(node.name))
+            if kind is None:
+                raise not_portable(f"the parameter ${node.name} of this type")
+            found = Lowered(f"CAST({context.bind(node.name)} AS {TYPES[kind]})", kind)
+        case exp.Cast() if type(node) is exp.Cast:
+            found = _cast(node, scope, context)
+        case exp.And() | exp.Or():
+            only(node, "this", "expression")
+            word = "AND" if isinstance(node, exp.And) else "OR"
+            parts = [condition(part, scope, context) for part in node.flatten()]
+            found = Lowered("(" + f" {word} ".join(parts) + ")", "BOOLEAN")
+        case exp.Not():
+            only(node, "this")
+            found = Lowered(f"(NOT {condition(node.this, scope, context)})", "BOOLEAN")
+        case exp.Is():
+            only(node, "this", "expression")
+            found = _is(down(node.this), node.expression)
+        case exp.NullSafeEQ() | exp.NullSafeNEQ():
+            only(node, "this", "expression")
+            left, right = _alike([down(node.this), down(node.expression)], "IS DISTINCT FROM")
+            word = "NOT " if isinstance(node, exp.NullSafeEQ) else ""
+            found = Lowered(f"({left.text} IS {word}DISTINCT FROM {right.text})", "BOOLEAN")
+        case exp.Between():
+            only(node, "this", "low", "high")
+            parts = [down(part) for part in (node.this, node.args["low"], node.args["high"])]
+            value, low, high = _ordered(parts, "BETWEEN")
+            found = Lowered(f"({value.text} BETWEEN {low.text} AND {high.text})", "BOOLEAN")
+        case exp.In():
+            found = _in(node, scope, context)
+        case exp.Exists():
+            only(node, "this")
+            found = Lowered(f"(EXISTS ({context.query(node.this, scope)[0]}))", "BOOLEAN")
+        case exp.Subquery():
+            only(node, "this")
+            text, columns = context.query(node.this, scope)
+            if len(columns) != 1:
+                raise not_portable("a sub-query of several columns as a value")
+            found = Lowered(f"({text})", columns[0].kind)
+        case exp.Case():
+            only(node, "this", "ifs", "default")
+            found = _case(node, scope, context)
+        case exp.If():
+            only(node, "this", "true", "false")
+            otherwise = down(node.args["false"]) if node.args.get("false") is not None else Lowered("NULL", "NULL")
+            found = _branches([(condition(node.this, scope, context), down(node.args["true"]))], otherwise)
+        case exp.Neg():
+            only(node, "this")
+            value = _number(down(node.this), "-")
+            found = Lowered(f"(- {value.text})", value.kind)
+        case exp.Like() | exp.ILike():
+            only(node, "this", "expression", "negate")
+            found = _like(node, down(node.this), down(node.expression), context)
+        case exp.Interval():
+            found = _interval(node)
+        case exp.Window() | exp.AggFunc() | exp.Filter():
+            found = aggregate(node, scope, context)
+        case exp.EQ() if isinstance(node.expression, exp.Any):
+            only(node, "this", "expression")
+            query = node.expression.this
+            found = _among(down(node.this), query.this if isinstance(query, exp.Subquery) else query, scope, context)
+        case _ if type(node) in _COMPARISONS:
+            only(node, "this", "expression")
+            sign = _COMPARISONS[type(node)]
+            both = [down(node.this), down(node.expression)]
+            left, right = _alike(both, sign) if sign in ("=", "<>") else _ordered(both, sign)
+            found = Lowered(f"({left.text} {sign} {right.text})", "BOOLEAN")
+        case _ if type(node) in _ARITHMETIC:
+            only(node, "this", "expression")
+            found = _arithmetic(_ARITHMETIC[type(node)], down(node.this), down(node.expression))
+        case exp.Div():
+            only(node, "this", "expression", "typed", "safe")
+            found = _divide(down(node.this), down(node.expression))
+        case exp.IntDiv() | exp.Mod():
+            only(node, "this", "expression")
+            found = _whole(node, down(node.this), down(node.expression))
+        case _:
+            found = function(node, scope, context)
+    if len(found.text) > MAX_TEXT:
+        raise not_portable("an expression that long", hint="name its parts in a sub-query")
+    return found
+
+
+def condition(node: exp.Expr, scope: Scope, context: Context) -> str:
+    """A condition's text."""
+    found = expression(node, scope, context)
+    if found.kind not in ("BOOLEAN", "NULL"):
+        raise not_portable(f"{found.kind} as a condition", hint="compare it with something")
+    return convert(found, "BOOLEAN").text
+
+
+def only(node: exp.Expr, *keys: str) -> None:
+    """Refuse a node that says more than these parts of it do."""
+    for key, value in node.args.items():
+        if key not in keys and value not in (None, False, []):
+            raise not_portable(f"{node.key.upper()} with {key.rstrip('_').replace('_', ' ')}")
+
+
+def quoted(text: str) -> str:
+    """A text literal, for a server with standard_conforming_strings."""
+    if "\0" in text:
+        raise not_portable("a text with a NUL character")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def whole_number(node: Any, construct: str, *, least: int = 0) -> int:
+    """The value of a literal that must be a whole number of at least so much."""
+    if isinstance(node, exp.Literal) and not node.is_string and node.this.isdigit() and least <= int(node.this) < 2**31:
+        return int(node.this)
+    raise not_portable(construct, hint="use a positive whole number there")
+
+
+def type_of(node: exp.DataType) -> tuple[str, str]:
+    """Kind and PostgreSQL type of a type in a cast."""
+    if node.this == exp.DType.ARRAY and len(node.expressions) == 1 and not node.args.get("values"):
+        kind = f"{type_of(node.expressions[0])[0]}[]"
+        if kind in TYPES:
+            return kind, TYPES[kind]
+    kind = _TYPE_NAMES.get(node.this, "")
+    if kind == "DECIMAL" and len(node.expressions) in (0, 2):
+        width, scale = [int(part.name) for part in node.expressions] or (18, 3)
+        return kind, f"numeric({width},{scale})"
+    if not kind or node.expressions:
+        raise not_portable(f"the type {node.sql('duckdb')}")
+    return kind, TYPES[kind]
+
+
+def _literal(node: exp.Literal) -> Lowered:
+    text = str(node.this)
+    if node.is_string:
+        return Lowered(f"CAST({quoted(text)} AS text)", "VARCHAR", literal=text)
+    if text.isdigit():
+        if int(text) >= 2**63:
+            raise not_portable("a whole number of more than 64 bits")
+        return Lowered(text, "INTEGER" if int(text) < 2**31 else "BIGINT")
+    if text.replace(".", "", 1).isdigit():
+        return Lowered(f"CAST({text} AS numeric)", "DECIMAL")
+    return Lowered(f"CAST({float(text)!r} AS double precision)", "DOUBLE")
+
+
+def _cast(node: exp.Cast, scope: Scope, context: Context) -> Lowered:
+    only(node, "this", "to")
+    kind, type_ = type_of(node.args["to"])
+    if isinstance(node.this, exp.Placeholder):
+        only(node.this, "this")
+        return Lowered(f"CAST({context.bind(node.this.name)} AS {type_})", kind)
+    value = expression(node.this, scope, context)
+    if value.literal is not None and (form := _FORMS.get(kind)) is not None and form.fullmatch(value.literal):
+        return Lowered(f"CAST({value.text} AS {type_})", kind)
+    if value.kind == kind and kind != "DECIMAL":
+        return Lowered(value.text, kind)
+    if (value.kind, kind) in _CASTS or value.kind == "NULL":
+        return Lowered(f"CAST({value.text} AS {type_})", kind)
+    return convert(value, kind)
+
+
+def _alike(values: Iterable[Lowered], construct: str) -> list[Lowered]:
+    """Values as DuckDB converts them to be compared with each other."""
+    found = list(values)
+    kinds = {one.kind for one in found if one.literal is None}
+    # `placed_at > '2024-01-01'`: a text literal takes the type of what it is compared with.
+    for kind in ("DATE", "TIMESTAMP"):
+        if kinds == {kind}:
+            return [convert(one, kind) for one in found]
+    kind = common(one.kind for one in found) or ""
+    if kind == "ENUM":
+        kind = "VARCHAR"
+    if kind == "NULL":
+        kind = "VARCHAR"  # DuckDB compares two bare NULLs as numbers; the answer is NULL either way
+    if kind in ("", "INTERVAL") or kind.endswith("[]"):
+        raise not_portable(f"{construct} between these types", hint="cast one to the type of the other")
+    return [convert(one, kind) for one in found]
+
+
+def _ordered(values: list[Lowered], construct: str) -> list[Lowered]:
+    """The same for comparisons that ask which is first: texts by their bytes."""
+    if any(one.kind == "ENUM" for one in values):
+        raise not_portable("the order of ENUM values", hint="cast them to VARCHAR")
+    first, *rest = _alike(values, construct)
+    if first.kind == "VARCHAR":
+        first = Lowered(f"({first.text} {BYTES})", "VARCHAR")
+    return [first, *rest]
+
+
+def _is(value: Lowered, what: exp.Expr) -> Lowered:
+    match what:
+        case exp.Null():
+            return Lowered(f"({value.text} IS NULL)", "BOOLEAN")
+        case exp.Boolean() if value.kind == "BOOLEAN":
+            return Lowered(f"({value.text} IS {'true' if what.this else 'false'})", "BOOLEAN")
+        case _:
+            raise not_portable("IS with anything but NULL, TRUE or FALSE")
+
+
+def _in(node: exp.In, scope: Scope, context: Context) -> Lowered:
+    from rls.rewrite.port.functions import listed
+
+    only(node, "this", "expressions", "query", "field")
+    value = expression(node.this, scope, context)
+    if node.args.get("field") is not None:
+        return listed(expression(node.args["field"], scope, context), value)
+    query = node.args.get("query")
+    if query is None:
+        first, *rest = _alike([value, *(expression(one, scope, context) for one in node.expressions)], "IN")
+        return Lowered(f"({first.text} IN ({', '.join(one.text for one in rest)}))", "BOOLEAN")
+    only(query, "this")
+    return _among(value, query.this, scope, context)
+
+
+def _among(value: Lowered, query: exp.Expr, scope: Scope, context: Context) -> Lowered:
+    """Whether a value is among the rows of a sub-query."""
+    text, columns = context.query(query, scope)
+    if len(columns) != 1 or value.literal is not None:
+        raise not_portable("IN with a sub-query like this", hint="compare one column with one column")
+    kind = common((value.kind, columns[0].kind))
+    if kind in (None, "ENUM") or not (columns[0].kind == kind or {columns[0].kind, kind} <= set(NUMBERS)):
+        raise not_portable("IN between these types", hint="cast one to the type of the other")
+    return Lowered(f"({convert(value, kind or '').text} IN ({text}))", "BOOLEAN")
+
+
+def _case(node: exp.Case, scope: Scope, context: Context) -> Lowered:
+    branches = []
+    for branch in node.args["ifs"]:
+        only(branch, "this", "true")
+        test: exp.Expr = branch.this
+        if node.this is not None:
+            test = exp.EQ(this=node.this.copy(), expression=test.copy())
+        branches.append((condition(test, scope, context), expression(branch.args["true"], scope, context)))
+    default = node.args.get("default")
+    return _branches(branches, expression(default, scope, context) if default is not None else Lowered("NULL", "NULL"))
+
+
+def _branches(branches: list[tuple[str, Lowered]], otherwise: Lowered) -> Lowered:
+    kind = common([value.kind for _, value in branches] + [otherwise.kind])
+    if kind is None:
+        raise not_portable("CASE between these types", hint="cast one to the type of the other")
+    if kind == "NULL":
+        return Lowered("NULL", "NULL")
+    tests = " ".join(f"WHEN {test} THEN {convert(value, kind).text}" for test, value in branches)
+    return Lowered(f"(CASE {tests} ELSE {convert(otherwise, kind).text} END)", kind)
+
+
+def _like(node: exp.Expr, value: Lowered, pattern: Lowered, context: Context) -> Lowered:
+    if common((value.kind, pattern.kind)) != "VARCHAR":
+        raise not_portable("LIKE on what is not text", hint="cast it to VARCHAR")
+    word = "LIKE"
+    text = convert(value, "VARCHAR").text
+    if isinstance(node, exp.ILike):
+        word, text = "ILIKE", f"({text} {_unicode(context)})"
+    word = f"NOT {word}" if node.args.get("negate") else word
+    # DuckDB knows no escape unless one is given; with PostgreSQL's, a backslash at the end of a pattern raises on rows
+    # that match up to there.
+    return Lowered(f"({text} {word} {convert(pattern, 'VARCHAR').text} ESCAPE '')", "BOOLEAN")
+
+
+def _unicode(context: Context) -> str:
+    if not context.unicode:
+        raise not_portable("upper and lower case", hint="ask the operator for a server with the collation C.utf8")
+    return f'COLLATE "{context.unicode}"'
+
+
+def _interval(node: exp.Interval) -> Lowered:
+    only(node, "this", "unit")
+    unit = node.args.get("unit")
+    word = unit.name.upper().removesuffix("S") if isinstance(unit, exp.Var) else ""
+    count = node.this.unnest() if isinstance(node.this, exp.Paren) else node.this
+    if word not in _UNITS or not isinstance(count, exp.Literal) or not str(count.this).isdigit():
+        raise not_portable("an INTERVAL like this", hint="write INTERVAL 1 DAY, with a positive whole number")
+    return Lowered(f"CAST('{int(count.this)} {word.lower()}' AS interval)", "INTERVAL")
+
+
+def _arithmetic(sign: str, left: Lowered, right: Lowered) -> Lowered:
+    match left.kind, sign, right.kind:
+        case "DATE" | "TIMESTAMP", "+" | "-", "INTERVAL":
+            return Lowered(f"({convert(left, 'TIMESTAMP').text} {sign} {right.text})", "TIMESTAMP")
+        case "DATE", "+" | "-", "INTEGER" | "SMALLINT":
+            return Lowered(f"({left.text} {sign} {right.text})", "DATE")
+        case "DATE", "-", "DATE":
+            return Lowered(f"CAST(({left.text} - {right.text}) AS bigint)", "BIGINT")
+    kind = common((left.kind, right.kind))
+    if kind not in NUMBERS or {left.kind, right.kind} == {"HUGEINT", "DECIMAL"}:
+        raise not_portable(f"{sign} between these types", hint="cast one to the type of the other")
+    return Lowered(f"({convert(left, kind).text} {sign} {convert(right, kind).text})", kind)
+
+
+def _number(value: Lowered, construct: str) -> Lowered:
+    if value.kind not in NUMBERS:
+        raise not_portable(f"{construct} on what is not a number")
+    return value
+
+
+def _divide(left: Lowered, right: Lowered) -> Lowered:
+    """DuckDB divides as floating-point numbers, where a division by zero is infinity or not a number."""
+    above, below = (convert(_number(one, "/"), "DOUBLE").text for one in (left, right))
+    if right.text.isdigit() and int(right.text):
+        return Lowered(f"({above} / {below})", "DOUBLE")
+    nan, infinite = (f"CAST('{word}' AS double precision)" for word in ("NaN", "Infinity"))
+    by_zero = (
+        f"CASE WHEN {above} = {nan} OR {above} = 0 THEN {nan} WHEN {above} > 0 THEN {infinite} "
+        f"WHEN {above} < 0 THEN - {infinite} END"
+    )
+    return Lowered(f"(CASE WHEN {below} = 0 THEN {by_zero} ELSE {above} / {below} END)", "DOUBLE")
+
+
+def _whole(node: exp.Expr, left: Lowered, right: Lowered) -> Lowered:
+    """`//` and `%`."""
+    kind = common((left.kind, right.kind))
+    divides = isinstance(node, exp.IntDiv)
+    if kind not in (*INTEGERS[:3], *(() if divides else ("HUGEINT", "DECIMAL"))):
+        raise not_portable(f"{'//' if divides else '%'} on these types", hint="cast to BIGINT")
+    return Lowered(f"({convert(left, kind).text} {'/' if divides else '%'} {convert(right, kind).text})", kind)
+
+

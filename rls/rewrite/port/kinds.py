@@ -1,0 +1,109 @@
+"""DuckDB's types that PostgreSQL has as well, as kinds: what a lowered expression is, and what fits together.
+
+Owns that two values meet only where both engines agree on what happens: everything else has no common kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from rls.errors import QueryRefused
+
+__all__ = ["INTEGERS", "NUMBERS", "TYPES", "Lowered", "common", "convert", "kind_of", "not_portable"]
+
+TYPES: Final = {
+    "BOOLEAN": "boolean",
+    "SMALLINT": "smallint",
+    "INTEGER": "integer",
+    "BIGINT": "bigint",
+    "HUGEINT": "numeric",
+    "DECIMAL": "numeric",
+    "FLOAT": "real",
+    "DOUBLE": "double precision",
+    "VARCHAR": "text",
+    "ENUM": "text",  # once it is shown; stored, it is the enum
+    "DATE": "date",
+    "TIMESTAMP": "timestamp",
+    "TIMESTAMP WITH TIME ZONE": "timestamptz",
+    "INTERVAL": "interval",
+    "UUID": "uuid",
+    "VARCHAR[]": "text[]",
+    "BIGINT[]": "bigint[]",
+    "DATE[]": "date[]",
+    "DOUBLE[]": "double precision[]",
+    "BOOLEAN[]": "boolean[]",
+}
+"""Kind → the PostgreSQL type that a lowered expression of that kind has. Lists are attributes' only."""
+
+INTEGERS: Final = ("SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
+NUMBERS: Final = (*INTEGERS, "DECIMAL", "DOUBLE")
+
+# Texts that both engines read as the same day or time.
+_DAY: Final = re.compile(r"[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])|[12]\d{3}-(0[13-9]|1[0-2])-(29|30)")
+_TIME: Final = re.compile(rf"({_DAY.pattern})([ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{{1,6}})?)?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """An expression in PostgreSQL's SQL, which may stand anywhere, and its kind (`NULL` for a bare NULL).
+
+    `literal` is the value of a text literal, which may become a day or a time; `plain` says that it is a column of a
+    sub-query, whose collation is settled.
+    """
+
+    text: str
+    kind: str
+    literal: str | None = None
+    plain: bool = False
+
+
+def not_portable(construct: str, *, hint: str = "write it in another way") -> QueryRefused:
+    """The refusal of what PostgreSQL lacks, or does in another way."""
+    return QueryRefused("query.not_portable", f"PostgreSQL cannot run {construct[:80]} as DuckDB does", hint=hint)
+
+
+def kind_of(type_: str) -> str | None:
+    """The kind of a DuckDB type's text; None where there is none.
+
+    >>> kind_of("DECIMAL(9,2)"), kind_of("ENUM('a', 'b')"), kind_of("STRUCT(a INTEGER)")
+    ('DECIMAL', 'ENUM', None)
+    """
+    if type_.startswith("ENUM("):
+        return None if type_.endswith("]") else "ENUM"
+    name = re.sub(r"^DECIMAL\(\d+,\s*\d+\)$", "DECIMAL", type_)
+    return name if name in TYPES and not name.endswith("[]") else None
+
+
+def common(kinds: Iterable[str]) -> str | None:
+    """The kind in which such values are compared or united, as DuckDB chooses it; None where it has none here."""
+    found = set(kinds) - {"NULL"}
+    if len(found) <= 1:
+        return found.pop() if found else "NULL"
+    if found <= set(NUMBERS):
+        return max(found, key=NUMBERS.index)
+    if found == {"DATE", "TIMESTAMP"}:
+        return "TIMESTAMP"
+    if found == {"VARCHAR", "ENUM"}:
+        return "VARCHAR"
+    if found == {"FLOAT", "DOUBLE"}:
+        return "DOUBLE"
+    return None
+
+
+def convert(value: Lowered, kind: str) -> Lowered:
+    """A value in a kind that `common` found for it and others. Raises `QueryRefused` (`query.not_portable`)."""
+    match value.kind, kind:
+        case have, want if have == want:
+            return value
+        case "NULL", _ if kind in TYPES:
+            return Lowered(f"CAST(NULL AS {TYPES[kind]})", kind)
+        case _ if common((value.kind, kind)) == kind:
+            return Lowered(f"CAST({value.text} AS {TYPES[kind]})", kind)
+        case "VARCHAR", "DATE" if value.literal is not None and _DAY.fullmatch(value.literal):
+            return Lowered(f"CAST({value.text} AS date)", kind)
+        case "VARCHAR", "TIMESTAMP" if value.literal is not None and _TIME.fullmatch(value.literal):
+            return Lowered(f"CAST({value.text} AS timestamp)", kind)
+    raise not_portable(f"{value.kind} where {kind} is needed", hint="cast it to the type that is needed")

@@ -1,0 +1,86 @@
+"""A guarded DuckDB text → a tree in which every name is resolved: stars and ALL clauses written out, columns qualified.
+
+sqlglot resolves, and DuckDB judges: both texts must bind to the same plan on empty tables, so what sqlglot resolves in
+another way than DuckDB (or prints in another way than it was written) is refused. Owns that the tree means the text.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.qualify import qualify
+
+from rls.catalog import Catalog
+from rls.errors import QueryRefused
+from rls.rewrite.bound import bound_plan
+from rls.rewrite.parse import quietly
+from rls.rewrite.port.expand import finish, prepare
+
+__all__ = ["normalise", "same_plan"]
+
+# Of a plan: what names things for people, or says where they stood in the text.
+_SPELLING: Final = frozenset(("alias", "query_location", "query_location_length"))
+# DuckDB has several names for one function, and sqlglot may write another than it read.
+_SYNONYMS: Final = {
+    "array_contains": "list_contains", "list_has": "list_contains", "array_has": "list_contains", "substr": "substring",
+    "ceiling": "ceil", "len": "length", "mean": "avg", "ucase": "upper", "lcase": "lower", "pow": "power",
+    "**": "power", "^": "power", "datetrunc": "date_trunc", "datepart": "date_part", "datediff": "date_diff",
+    "position": "strpos", "instr": "strpos", "listagg": "string_agg", "group_concat": "string_agg",
+}  # fmt: skip
+_PARTS: Final = frozenset(("date_trunc", "date_part", "date_diff"))
+
+
+def normalise(text: str, catalog: Catalog) -> exp.Expr:
+    """The qualified tree. Raises `QueryRefused` (`query.not_portable`)."""
+    refused = QueryRefused(
+        "query.not_portable",
+        "not all names in the query could be resolved for another engine than DuckDB",
+        hint="list columns instead of stars, and give every relation an alias",
+    )
+    schema: dict[str, Any] = {}
+    for relation in catalog.relations.values():
+        place = schema.setdefault(catalog.attached, {}).setdefault(".".join(relation.schema), {})
+        place[relation.name] = {column.name: column.type for column in relation.columns}
+    tree: exp.Expr | None = None
+    again = ""
+    try:
+        with quietly():
+            read = prepare(sqlglot.parse_one(text, read="duckdb"))
+            tree = finish(qualify(read, schema=schema, dialect="duckdb", validate_qualify_columns=False))
+            again = tree.sql("duckdb")
+    except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
+        tree = None
+    if tree is None or not same_plan(text, again, catalog):
+        raise refused
+    return tree
+
+
+def same_plan(one: str, other: str, catalog: Catalog) -> bool:
+    """Whether two texts bind, and to the same plan but for names."""
+    plans = [bound_plan(text, catalog) for text in (one, other)]
+    return plans[0] is not None and plans[1] is not None and _meaning(plans[0]) == _meaning(plans[1])
+
+
+def _meaning(tree: Any) -> Any:
+    if isinstance(tree, list):
+        return [_meaning(one) for one in tree]
+    if not isinstance(tree, dict):
+        return tree
+    found = {key: _meaning(value) for key, value in tree.items() if key not in _SPELLING}
+    # `NOT x IS NULL` is how sqlglot writes `x IS NOT NULL`.
+    if found.get("type") == "OPERATOR_NOT" and len(found["children"]) == 1:
+        inner = found["children"][0]
+        if isinstance(inner, dict) and inner.get("type") == "OPERATOR_IS_NULL":
+            return {**inner, "type": "OPERATOR_IS_NOT_NULL"}
+    if found.get("expression_class") in ("BOUND_FUNCTION", "BOUND_AGGREGATE"):
+        *schema, name = found["qname"]["path"]
+        found["qname"] = {**found["qname"], "path": [*schema, _SYNONYMS.get(name, name)]}
+    # It writes the parts of dates in capitals.
+    if found.get("expression_class") == "BOUND_FUNCTION" and found["qname"]["path"][-1] in _PARTS:
+        first = found["children"][0]
+        if isinstance(first, dict) and isinstance(value := (first.get("value") or {}).get("value"), str):
+            found["children"][0] = {**first, "value": {**first["value"], "value": value.lower()}}
+    return found

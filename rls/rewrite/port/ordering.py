@@ -1,0 +1,54 @@
+"""ORDER BY clauses and window frames → PostgreSQL's: directions and NULLs spelled out, texts ordered by their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlglot import exp
+
+from rls.rewrite.port.expressions import BYTES, only, whole_number
+from rls.rewrite.port.kinds import Lowered, not_portable
+
+__all__ = ["frame", "ordering"]
+
+_SIDES: Final = ("PRECEDING", "FOLLOWING")
+
+
+def ordering(order: exp.Expr, lower: Callable[[Any], Lowered]) -> str:
+    """`ORDER BY …`; `lower` gives each key. A key of kind "" is the number of a column of the result."""
+    keys = []
+    for key in order.expressions:
+        if not isinstance(key, exp.Ordered):
+            raise not_portable("ORDER BY like this")
+        only(key, "this", "desc", "nulls_first")
+        found = lower(key.this)
+        if found.kind in ("INTERVAL", "NULL", "UUID") or found.literal is not None:
+            raise not_portable(f"ORDER BY {found.kind}", hint="order by a column")
+        text = f"({found.text} {BYTES})" if found.kind == "VARCHAR" else found.text
+        nulls = "FIRST" if key.args.get("nulls_first") else "LAST"
+        keys.append(f"{text} {'DESC' if key.args.get('desc') else 'ASC'} NULLS {nulls}")
+    return "ORDER BY " + ", ".join(keys)
+
+
+def frame(spec: exp.Expr) -> str:
+    """`ROWS BETWEEN … AND …`."""
+    only(spec, "kind", "start", "start_side", "end", "end_side")
+    kind = str(spec.args.get("kind")).upper()
+    if kind not in ("ROWS", "RANGE"):
+        raise not_portable(f"a window frame of {kind}")
+    start = _bound(spec.args.get("start"), spec.args.get("start_side"), kind)
+    end = spec.args.get("end")
+    last = "CURRENT ROW" if end is None else _bound(end, spec.args.get("end_side"), kind)
+    return f"{kind} BETWEEN {start} AND {last}"
+
+
+def _bound(value: Any, side: Any, kind: str) -> str:
+    if value == "CURRENT ROW":
+        return "CURRENT ROW"
+    word = str(side).upper()
+    if word in _SIDES and value == "UNBOUNDED":
+        return f"UNBOUNDED {word}"
+    if word in _SIDES and kind == "ROWS":
+        return f"{whole_number(value, 'a window frame like this')} {word}"
+    raise not_portable("a window frame like this", hint="use ROWS with whole numbers")

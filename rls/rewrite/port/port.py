@@ -1,0 +1,93 @@
+"""A drafted DuckDB query → a guarded query for PostgreSQL.
+
+guard (in DuckDB's SQL, verified by DuckDB's parser) → normalise → lower → check in PostgreSQL's SQL. Whatever DuckDB
+would refuse is refused by the first step. Owns invariants (fenced) and (faithful) for PostgreSQL: every guard of a
+conditional grant holds a fence, and the answer has the names and types that DuckDB's would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sqlglot import exp
+
+from rls.catalog import Column, fold
+from rls.rewrite.barrier import decide, typed_parameters
+from rls.rewrite.bound import answer_columns
+from rls.rewrite.copies import refuse_strict
+from rls.rewrite.guard import Draft
+from rls.rewrite.guard_text import guard_text
+from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.parse import parse
+from rls.rewrite.port.check import check
+from rls.rewrite.port.expressions import type_of
+from rls.rewrite.port.kinds import INTEGERS, TYPES, kind_of, not_portable
+from rls.rewrite.port.normalise import normalise
+from rls.rewrite.port.scopes import Columns, Context
+from rls.rewrite.port.statements import lower_query
+from rls.rewrite.port.target import Target
+from rls.rewrite.splice import apply_splices
+
+__all__ = ["port"]
+
+
+def port(query: Draft, parameter_types: Mapping[str, str], target: Target) -> GuardedQuery:
+    """The guarded query in PostgreSQL's SQL, with `$1`, `$2`, … for `binds`, and the `columns` that it must answer with.
+
+    parameter_types  DuckDB types of the values of the caller's own parameters, by name
+    Raises `QueryRefused`: what DuckDB's guarded query raises, and `query.not_portable` with the construct's name.
+    """
+    # As on DuckDB, the caller's harmless conditions are copied below the fence; the fence itself always stays, since
+    # it was judged by what may raise in DuckDB.
+    made = query.finish(replace(decide(query, parameter_types, keep_fence=True), fenced=True))
+    refuse_strict(made)
+    if made.pivots:
+        raise not_portable("PIVOT without a list of values", hint="list them with IN (…)")
+    catalog = query.catalog
+    parsed = parse(made.sql)
+    typed = apply_splices(made.sql, typed_parameters(parsed, parameter_types))
+    columns = answer_columns(typed, catalog)
+    if columns is None:
+        # Nothing to run; the executor finds DuckDB's own words for what is wrong.
+        return made
+    tree = normalise(typed, catalog)
+    context = Context(
+        catalog, target.schemas, target.unicode, {}, _types(tree), lambda node, scope: lower_query(node, scope, context)
+    )
+    text, found = lower_query(tree, None, context)
+    text = _as_expected(text, found, columns)
+    guards = []
+    for one in made.guards:
+        alone = guard_text(one, source=catalog.source(one.relation))[1:-1]
+        guards.append(lower_query(normalise(alone, catalog), None, context)[0])
+    check(text, guards)
+    return replace(
+        made,
+        sql=text,
+        splices=(),
+        dialect="postgres",
+        hide_statistics=False,
+        columns=columns,
+        binds=tuple(context.binds),
+        check=None,
+    )
+
+
+def _types(tree: exp.Expr) -> dict[str, str]:
+    """The kinds of parameters that are cast somewhere in a text."""
+    casts = (node for node in tree.find_all(exp.Cast) if isinstance(node.this, exp.Placeholder))
+    return {fold(node.this.name): type_of(node.args["to"])[0] for node in casts}
+
+
+def _as_expected(text: str, found: Columns, columns: tuple[Column, ...]) -> str:
+    """The text, refused where the kinds of its columns are not those of DuckDB's answer; whole numbers are widened."""
+    if len(found) != len(columns):
+        raise not_portable("a query whose columns could not be listed")
+    for have, want in zip(found, columns, strict=True):
+        kind = kind_of(want.type)
+        if have.kind != kind and not (have.kind in INTEGERS and kind in INTEGERS):
+            raise not_portable(f"a result of type {want.type}", hint=f"cast `{want.name[:40]}` to another type")
+        if kind not in TYPES:
+            raise not_portable(f"a result of type {want.type}")
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import resource
 import subprocess
@@ -12,16 +13,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rls.lab.timing import Timing, time_in_turn
+from rls.lab.timing import Timing, time_in_turn, time_once
 
-__all__ = ["Measurement", "Timing", "cpu_with_children", "run_process", "time_in_turn"]
+__all__ = ["Measurement", "Timing", "cpu_with_children", "run_process", "time_in_turn", "time_once"]
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """One line of the report: what was measured, beside its floor in the same rounds.
 
-    Times are milliseconds per call: `cpu` and `floor_cpu` the fastest sample's, `median`, `p95`, `p99` of all samples'
+    Times are milliseconds per call: `cpu` and `floor_cpu` those compared (mostly the fastest sample's), `median`, `p95`, `p99` of all samples'
     CPU, `wall` the median by the clock on the wall. `size` is the place in a series (characters, rows, threads).
     `checked` says what was compared before the time counted.
     """
@@ -50,11 +51,16 @@ class Measurement:
         floor: str,
         size: float | None = None,
         checked: str = "",
+        share: float = 0.0,
     ) -> Measurement:
-        """The line for `what` beside `floor`, both among timings of the same rounds."""
+        """The line for `what` beside `floor`, both among timings of the same rounds.
+
+        `share` says which samples are compared: 0, the fastest, where samples differ by noise only; 0.5, the medians,
+        where they differ by nature, as those of a cache that may be hit or not.
+        """
         one = timings[what]
-        tail = (one.least, one.at(0.5), one.at(0.95), one.at(0.99), one.wall[(len(one.wall) - 1) // 2])
-        return cls(group, case, what, *tail, floor, timings[floor].least, size, checked)
+        tail = (one.at(share), one.at(0.5), one.at(0.95), one.at(0.99), one.wall[(len(one.wall) - 1) // 2])
+        return cls(group, case, what, *tail, floor, timings[floor].at(share), size, checked)
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> Measurement:
@@ -92,9 +98,16 @@ def _children() -> list[int]:
     tasks = Path("/proc/self/task")
     if not tasks.is_dir():
         return []
-    return [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+    found: list[int] = []
+    for task in tasks.iterdir():
+        # A thread may end while its directory is read.
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def _cpu_of(pid: int) -> float:
     # Linux's clock of another process's CPU time (clock_getcpuclockid(3)), to the microsecond; /proc counts in 10 ms.
-    return time.clock_gettime(~pid << 3 | 2)
+    with contextlib.suppress(OSError):
+        return time.clock_gettime(~pid << 3 | 2)
+    return 0.0  # it has just ended

@@ -63,6 +63,7 @@ class Explanation:
             "relations": {
                 label: {
                     "kind": grant.kind,
+                    "strict": grant.strict,
                     "filter": grant.predicate,
                     "policies": list(grant.policies),
                     "reasons": list(grant.reasons),

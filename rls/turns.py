@@ -19,6 +19,8 @@ from rls.rewrite.guarded import GuardedQuery
 
 __all__ = ["Turn", "Turns"]
 
+_GRACE_SECONDS = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -46,13 +48,14 @@ class Turns:
 
     @contextlib.contextmanager
     def take(self, principal: Principal, may: Capabilities) -> Iterator[Turn]:
-        """Wait for a turn as long as a query of this principal may run. Raises `QueryFailed` (`run.busy`)."""
+        """Wait for a turn, at most a little longer than any query may run. Raises `QueryFailed` (`run.busy`)."""
         limits = self._executor.limits.narrowed(may.limits)
         with self._admission.enter(
             (principal.issuer, principal.subject),
             most_of_his=limits.per_principal,
             role=may.shared,
             most_of_role=limits.concurrent,
-            seconds=limits.seconds,
+            # By then whoever has a turn now has ended.
+            seconds=self._executor.limits.seconds + _GRACE_SECONDS,
         ):
             yield Turn(self._executor, limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -293,3 +294,31 @@ def test_slices_of_other_relations_change_no_answer(tmp_path: Path) -> None:
             assert answer(sliced, token, sql) == answer(plain, token, sql)
         assert sum(len(found.keys()) for found in slices(sliced)) >= 2
         assert sum(len(found.keys()) for found in slices(plain)) == 0
+
+
+def test_queries_that_come_together_share_one_making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rls.engines.slices import Slices
+
+    made: list[str] = []
+    whole = Slices._make
+
+    def count(self: Slices, copy: Any, table: Any, cursor: Any) -> Any:
+        made.append(copy.key)
+        return whole(self, copy, table, cursor)
+
+    monkeypatch.setattr(Slices, "_make", count)
+    kit = Kit(tmp_path)
+    found: list[object] = []
+    token = kit.token("globex", "maker")
+    threads = [
+        threading.Thread(target=lambda: found.append(answer(kit.engines[1], token, "SELECT count(*) AS n FROM orders")))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [(("n",), ("BIGINT",), [(30_000,)])] * 8
+    assert len(made) == 1
+    for engine in kit.engines:
+        engine.close()

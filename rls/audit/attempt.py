@@ -31,7 +31,10 @@ __all__ = ["Attempt", "Recording", "grant_hash", "public_text", "relations_of"]
 # Who has no valid token fills no disk.
 _TEXT_OF_STRANGERS = 1_000
 _WARNINGS = 10
-LIMITS = frozenset(("run.timeout", "run.memory", "run.rows", "run.columns", "run.busy"))
+LIMITS = frozenset(
+    f"run.{limit}"
+    for limit in ("busy", "columns", "copies", "list_items", "memory", "nesting", "rows", "temporary_disk", "timeout")
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def matrix(*, path: Path, database: Path | None, persona: str, relation: str, ht
 
 def open_world(stack: ExitStack, path: Path, database: Path | None) -> World:
     """The rows of a suite, if `path` is one that gives rows, else those of the database."""
-    from rls.lab.read_suite import directory_personas, read_suite
+    from rls.lab.reader import directory_personas, read_suite
     from rls.lab.run import Worlds
     from rls.lab.world import open_live
     from rls.policy.load import load_policies

@@ -21,8 +21,10 @@ __all__ = ["explaining_engine", "open_catalog"]
 def open_catalog(database: Path) -> Catalog:
     """The catalog of a database file, under the name its users call it; opened as the engine opens it, then closed."""
     from rls.engines.duckdb import DuckDBExecutor
+    from rls.engines.limits import Limits
 
-    executor = DuckDBExecutor.open(database)
+    # Nothing is run, so nothing is written either.
+    executor = DuckDBExecutor.open(database, limits=Limits(temporary_disk=0))
     try:
         # The name for people: nothing is run, so the engine's unguessable one is not needed.
         return executor.catalog.attached_as(executor.catalog.name)
@@ -37,8 +39,10 @@ def explaining_engine(database: Path, policies: PolicySet) -> Iterator[Engine]:
     from rls.audit.sinks import CallableSink
     from rls.engine import Engine
     from rls.engines.duckdb import DuckDBExecutor
+    from rls.engines.limits import Limits
 
-    executor = DuckDBExecutor.open(database)
+    # Nothing is run, so nothing is written either.
+    executor = DuckDBExecutor.open(database, limits=Limits(temporary_disk=0))
     try:
         yield Engine(executor, policies, CallableSink(_no_record))
     finally:

@@ -99,7 +99,7 @@ def _run(
 ) -> Run:
     from rls.cli import render
     from rls.cli.failures import pointing_into_file
-    from rls.lab.read_suite import no_suites
+    from rls.lab.reader import no_suites
     from rls.lab.run import run_directory
 
     with pointing_into_file(), render.progress(render.console(stderr=quiet), "testing") as on_step:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rls.catalog import Relation
-    from rls.lab.why_query import QueryWhy, Step
-    from rls.lab.why_row import NodeWhy, PolicyWhy, RowWhy
+    from rls.lab.query_steps import QueryWhy, Step
+    from rls.lab.row_truth import NodeWhy, PolicyWhy, RowWhy
     from rls.lab.world import World
 
 __all__ = ["why"]
@@ -50,8 +50,8 @@ def why(
     from rls.cli import render
     from rls.cli.failures import pointing_into, pointing_into_file
     from rls.cli.matrix import open_world
-    from rls.lab.why_query import why_query
-    from rls.lab.why_row import why_row
+    from rls.lab.query_steps import why_query
+    from rls.lab.row_truth import why_row
 
     if (sql is None) == (relation is None) or (relation is None) != (not keys):
         raise click.UsageError("give a query, or --relation NAME with --key VALUE")
@@ -74,7 +74,7 @@ def why(
 
         click.echo(dump_json(found.to_dict()))
         return
-    from rls.lab.why_row import RowWhy as Row
+    from rls.lab.row_truth import RowWhy as Row
 
     out = render.console()
     if isinstance(found, Row):

@@ -20,7 +20,8 @@ class Limits:
     """Bounds, all of them finite: there is no value that means "without limit". Roles may have lower ones of those
     that are marked with *.
 
-    seconds*        run time of one query, fetching included; also how long a query waits for its turn
+    seconds*        run time of one query, fetching included; a query waits a little longer than the engine's for its
+                    turn
     rows*           rows of one result; a result with more is refused, never cut
     columns*        columns of one result, and values that a PIVOT may turn into columns
     memory*         bytes DuckDB may use for all queries of the engine together (it does not count everything; worker
@@ -35,7 +36,8 @@ class Limits:
     nesting*        levels of brackets and CASE in a query (150 at most), and of lists and structs in a result's types
     threads         threads DuckDB runs queries on, for all queries together
     concurrent*     queries that run at once; more wait. A role's is for all its principals together
-    per_principal*  queries of one principal that run at once
+    per_principal*  queries of one principal that run at once. Of those who wait, whose last turn is longest ago is
+                    next; with fewer than all places there is always one for somebody else
     processes       worker processes, where queries run in such; each gets its share of `memory`, `temporary_disk` and
                     `copies`, and one query at a time
     """

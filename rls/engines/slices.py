@@ -23,6 +23,8 @@ __all__ = ["Slices", "read_from_copies"]
 
 _POLL_SECONDS = 0.02
 _REMEMBERED_KEYS = 1_000
+# Copies without rows take no memory that is counted.
+_MOST_TABLES = 1_000
 _USED = "SELECT sum(memory_usage_bytes + temporary_storage_bytes) FROM duckdb_memory() WHERE tag = 'IN_MEMORY_TABLE'"
 
 
@@ -149,7 +151,7 @@ class Slices:
 
     def _fits(self) -> bool:
         """Drop what was used least recently until the rest fits; False where what is in use does not."""
-        while self.used() > self._limit:
+        while len(self._tables) > _MOST_TABLES or self.used() > self._limit:
             with self._changed:
                 idle = next((key for key, table in self._tables.items() if table.ready and not table.users), None)
             if idle is None:

@@ -159,17 +159,21 @@ class AttributeEntry(Strict):
 
 
 Count = Annotated[int, Field(ge=1, le=1 << 50)]
-Bytes = Annotated[int, Field(ge=1 << 20, le=1 << 50), BeforeValidator(_read_bytes)]
+Bytes = Annotated[int, Field(ge=1 << 20, le=1 << 50), BeforeValidator(_read_bytes, json_schema_input_type=int | str)]
 
 
 class RoleLimitsEntry(Strict):
     """A role's own limits, by the names of the engine's (`rls.engines.limits.Limits`), which stay the upper bound."""
 
-    seconds: Annotated[float, Field(gt=0, le=DAY), BeforeValidator(_read_number)] | None = None
+    seconds: (
+        Annotated[float, Field(gt=0, le=DAY), BeforeValidator(_read_number, json_schema_input_type=float)] | None
+    ) = None
     rows: Count | None = None
     columns: Count | None = None
     memory: Bytes | None = None
-    temporary_disk: Annotated[int, Field(ge=0, le=1 << 50), BeforeValidator(_read_bytes)] | None = None
+    temporary_disk: (
+        Annotated[int, Field(ge=0, le=1 << 50), BeforeValidator(_read_bytes, json_schema_input_type=int | str)] | None
+    ) = None
     text: Count | None = None
     parameters: Count | None = None
     list_items: Count | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "Case": "suite",
+    "Coverage": "coverage",
     "Filters": "run",
     "Matrix": "matrix",
     "Outcome": "suite",
@@ -15,12 +16,16 @@ _HOMES = {
     "World": "world",
     "compute_matrix": "matrix",
     "json_schema": "schemas",
+    "make_start": "start.make",
+    "measure_coverage": "coverage",
     "open_given": "world",
     "open_live": "world",
-    "read_suite": "read_suite",
-    "read_suites": "read_suite",
+    "read_suite": "reader",
+    "read_suites": "reader",
     "run_directory": "run",
     "run_suites": "run",
+    "why_query": "query_steps",
+    "why_row": "row_truth",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 - the table above is the list

@@ -7,7 +7,6 @@ and how many rows there were.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from rls.identity.principal import Principal
 from rls.identity.verify import verify_token
 from rls.lab.principals import token_for
 from rls.lab.raw import RawFailed, open_bare
-from rls.lab.timing import Timing, time_in_turn
+from rls.lab.timing import Timing, time_in_turn, time_once
 from rls.lab.world import World, open_live
 from rls.policy.policy_set import PolicySet
 
@@ -116,7 +115,4 @@ def measure_query(
 def _cold(world: World, sql: str) -> tuple[float, float]:
     """The first guard of an engine that was just made: it has seen no text."""
     session = world.with_policies(world.policies).session(PERSONA)
-    began, started = time.process_time(), time.perf_counter()
-    session.guard(sql)
-    ended, stopped = time.process_time(), time.perf_counter()
-    return (ended - began) * 1000, (stopped - started) * 1000
+    return time_once(lambda: session.guard(sql))

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from rls.catalog import Relation, quote
 from rls.policy.evaluate import evaluate
 from rls.policy.expressions import Branch
 from rls.policy.rules import BoundPolicy
 
-__all__ = ["Leaf", "branches_of", "leaves_of", "truth_of"]
+__all__ = ["Leaf", "branches_of", "leaves_of", "own_text", "truth_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ def leaves_of(bound: BoundPolicy, relation: Relation, known: Mapping[str, object
     found = []
     for branch in bound.policy.using.root.leaves():
         verdict = evaluate(branch, bound.holes, known)
-        text = _own_text(bound.policy.using.text, branch)
+        text = own_text(bound.policy.using.text, branch)
         columns = _columns(branch.text(bound.holes), relation)
         match verdict.kind:
             case "true" | "false":
@@ -70,19 +69,7 @@ def truth_of(branch: Branch, leaves: Mapping[int, bool | None]) -> bool | None:
             return True if True in values else None if None in values else False
 
 
-def connect(branch: Branch, texts: Mapping[int, str]) -> str:
-    """A branch as SQL, from the texts of its leaves by `id`."""
-    kind: Literal["and", "or", "not", "leaf"] = branch.kind
-    match kind:
-        case "leaf":
-            return texts[id(branch)]
-        case "not":
-            return f"(NOT {connect(branch.children[0], texts)})"
-        case _:
-            return "(" + f" {kind.upper()} ".join(connect(child, texts) for child in branch.children) + ")"
-
-
-def _own_text(text: str, branch: Branch) -> str:
+def own_text(text: str, branch: Branch) -> str:
     """What the author wrote, on one line."""
     own = text[branch.start : branch.end] or text
     # A call's closing parenthesis and quotes may lie beyond its last operand's place.

@@ -66,7 +66,7 @@ class SuiteFile(pytest.File):
 
     def collect(self) -> Iterator[CaseItem]:
         """An item per case, cells of the matrix included."""
-        from rls.lab.read_suite import read_suite
+        from rls.lab.reader import read_suite
 
         policies, personas, worlds = self._open()
         suite = read_suite(self.path, policies.identity, personas)
@@ -77,7 +77,7 @@ class SuiteFile(pytest.File):
             yield item
 
     def _open(self) -> _Opened:
-        from rls.lab.read_suite import directory_personas
+        from rls.lab.reader import directory_personas
         from rls.lab.run import Worlds
         from rls.policy.load import load_policies
 

@@ -20,7 +20,7 @@ from rls.errors import PolicyInvalid
 from rls.identity.principal import Principal
 from rls.lab.judge import CaseError, judge
 from rls.lab.plan import key_columns, plan_cases
-from rls.lab.read_suite import read_suites
+from rls.lab.reader import read_suites
 from rls.lab.suite import Case, Failure, Outcome, Suite
 from rls.lab.world import World, open_given, open_live
 from rls.policy.load import load_policies

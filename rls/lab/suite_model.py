@@ -1,6 +1,6 @@
 """The shape of suite files (`*.test.yaml`), as strict models: unknown keys and wrong types are refused.
 
-What an expectation means together with policies, personas and a catalog is `read_suite`'s and `judge`'s to say.
+What an expectation means together with policies, personas and a catalog is `reader`'s and `judge`'s to say.
 """
 
 from __future__ import annotations

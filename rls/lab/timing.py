@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
-__all__ = ["Timing", "time_in_turn"]
+__all__ = ["Timing", "time_in_turn", "time_once"]
 
 # A call that is quicker than this is made several times for one sample, since reading the clocks costs about 1 µs.
 _SAMPLE_MS = 0.3
@@ -73,6 +73,11 @@ def time_in_turn(
     finally:
         gc.enable()
     return {name: Timing(*(tuple(sorted(times)) for times in zip(*samples[name], strict=True))) for name in names}
+
+
+def time_once(call: Callable[[], object]) -> tuple[float, float]:
+    """(CPU, wall) milliseconds of one call, without a warm-up."""
+    return _sample(call, 1, time.process_time)
 
 
 def _sample(call: Callable[[], object], times: int, clock: Callable[[], float]) -> tuple[float, float]:

@@ -35,6 +35,11 @@ _OTHERS: Final = {
 _SETS: Final = {"LOGICAL_UNION", "LOGICAL_EXCEPT", "LOGICAL_INTERSECT"}
 _JOINS: Final = {"LOGICAL_COMPARISON_JOIN", "LOGICAL_DELIM_JOIN"}
 _BOTH_SIDES: Final = {"INNER", "LEFT", "RIGHT", "OUTER", "FULL", "SINGLE"}
+# Fields of nodes that list names, places and types: most of what a scan consists of.
+_WITHOUT_EXPRESSIONS: Final = {
+    "children", "returned_types", "names", "column_indexes", "projection_ids", "qname", "expr_types", "chunk_types",
+    "bound_columns",
+}  # fmt: skip
 _BIGINT: Final = {"id": "BIGINT", "type_info": None}
 _BOOLEAN: Final = {"id": "BOOLEAN", "type_info": None}
 
@@ -114,7 +119,7 @@ def _judge_node(tree: Tree, ctes: dict[int, Inputs]) -> Inputs:
 def _judge_others(tree: Tree, inputs: Inputs) -> None:
     """Every expression of a node, its children apart."""
     for key, value in tree.items():
-        if key != "children" and isinstance(value, dict | list):
+        if key not in _WITHOUT_EXPRESSIONS and isinstance(value, dict | list):
             for part in expressions_in(value):
                 judge(part, inputs)
 

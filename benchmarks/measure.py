@@ -22,9 +22,9 @@ __all__ = ["Measurement", "Timing", "cpu_with_children", "run_process", "time_in
 class Measurement:
     """One line of the report: what was measured, beside its floor in the same rounds.
 
-    Times are milliseconds per call: `cpu` and `floor_cpu` those compared (mostly the fastest sample's), `median`, `p95`, `p99` of all samples'
-    CPU, `wall` the median by the clock on the wall. `size` is the place in a series (characters, rows, threads).
-    `checked` says what was compared before the time counted.
+    Times are milliseconds per call: `cpu` and `floor_cpu` are those compared (mostly the fastest sample's), `median`,
+    `p95`, `p99` of all samples' CPU, `wall` the median by the clock on the wall. `size` is the place in a series
+    (characters, rows, threads). `checked` says what was compared before the time counted.
     """
 
     group: str

@@ -168,7 +168,7 @@ def test_pytest_collects_the_same_suites(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout
 
 
-@pytest.mark.parametrize("command", ["test", "matrix", "init", "schema", "why", "coverage"])
+@pytest.mark.parametrize("command", ["test", "matrix", "init", "schema", "why", "coverage", "mutate"])
 def test_commands_explain_themselves_and_take_json(rls: Rls, command: str) -> None:
     code, printed, _ = rls(command, "--help")
     assert code == 0

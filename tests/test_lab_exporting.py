@@ -73,6 +73,16 @@ def test_texts_are_ordered_by_code_points(tmp_path: Path) -> None:
     assert '("orders"."region") COLLATE "C" > \'m\'' in policy(export(tmp_path, "using: region > 'm'"), "p0")
 
 
+def test_a_literal_beside_a_date_is_no_text(tmp_path: Path) -> None:
+    assert "COLLATE" not in policy(export(tmp_path, "using: ordered > '2024-01-01'"), "p0")
+
+
+def test_what_needs_no_attribute_beside_what_does(tmp_path: Path) -> None:
+    text = policy(export(tmp_path, "using: true OR (tenant_id = user.tenant AND amount > 1)"), "p0")
+    assert "()" not in text
+    assert "((TRUE)) IS TRUE" in text
+
+
 def test_every_table_is_closed(tmp_path: Path) -> None:
     made = export(tmp_path, "using: 'true'")
     tables = [r for r in SHOP.relations.values() if r.kind == "table"]

@@ -164,7 +164,7 @@ class _Branches:
 
     def _present(self, branch: Branch) -> str:
         tests = [f"{self._translator.attribute(name)} IS NOT NULL" for name in sorted(branch.attributes)]
-        return "(" + " AND ".join(tests) + ")"
+        return "(" + " AND ".join(tests or ["TRUE"]) + ")"
 
     def _leaf(self, branch: Branch) -> str:
         try:
@@ -196,15 +196,13 @@ class _Branches:
 
     def _text_order(self, node: Any) -> Any:
         """Texts are ordered by code points, as DuckDB orders them, whatever the column's collation."""
-        if isinstance(node, _ORDER) and any(map(self._is_text, node.iter_expressions())):
-            node.set(
-                "this", exp.Collate(this=exp.Paren(this=node.this), expression=exp.to_identifier("C", quoted=True))
-            )
+        if isinstance(node, _ORDER) and any(map(self._is_text, node.walk())):
+            by_code_point = exp.to_identifier("C", quoted=True)
+            node.set("this", exp.Collate(this=exp.Paren(this=node.this), expression=by_code_point))
         return node
 
     def _is_text(self, node: Any) -> bool:
-        if isinstance(node, exp.Literal):
-            return bool(node.is_string)
+        """A literal beside a date is a date; so columns and attributes say what is compared."""
         if isinstance(node, exp.Column):
             column = self._relation.column(node.name)
             return column is None or column.type == "VARCHAR" or column.type.startswith("ENUM(")

@@ -22,9 +22,9 @@ __all__ = ["Measurement", "Timing", "cpu_with_children", "run_process", "time_in
 class Measurement:
     """One line of the report: what was measured, beside its floor in the same rounds.
 
-    Times are milliseconds per call: `cpu` and `floor_cpu` the fastest sample's, `median`, `p95`, `p99` of all samples'
-    CPU, `wall` the median by the clock on the wall. `size` is the place in a series (characters, rows, threads).
-    `checked` says what was compared before the time counted.
+    Times are milliseconds per call: `cpu` and `floor_cpu` are those compared (mostly the fastest sample's), `median`,
+    `p95`, `p99` of all samples' CPU, `wall` the median by the clock on the wall. `size` is the place in a series
+    (characters, rows, threads). `checked` says what was compared before the time counted.
     """
 
     group: str
@@ -51,11 +51,16 @@ class Measurement:
         floor: str,
         size: float | None = None,
         checked: str = "",
+        share: float = 0.0,
     ) -> Measurement:
-        """The line for `what` beside `floor`, both among timings of the same rounds."""
+        """The line for `what` beside `floor`, both among timings of the same rounds.
+
+        `share` says which samples are compared: 0, the fastest, where samples differ by noise only; 0.5, the medians,
+        where they differ by nature, as those of a cache that may be hit or not.
+        """
         one = timings[what]
-        tail = (one.least, one.at(0.5), one.at(0.95), one.at(0.99), one.wall[(len(one.wall) - 1) // 2])
-        return cls(group, case, what, *tail, floor, timings[floor].least, size, checked)
+        tail = (one.at(share), one.at(0.5), one.at(0.95), one.at(0.99), one.wall[(len(one.wall) - 1) // 2])
+        return cls(group, case, what, *tail, floor, timings[floor].at(share), size, checked)
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> Measurement:

@@ -9,7 +9,9 @@ import io
 from collections.abc import Sequence
 
 import matplotlib as mpl
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.measure import Measurement
 
@@ -32,6 +34,7 @@ def draw_series(title: str, found: Sequence[Measurement], *, unit: str, values: 
             points = sorted({m.size or 0: m.floor_cpu for m in found if m.floor == floor}.items())
             axes.plot(*zip(*points, strict=True), linestyle="--", color="#888888", label=floor)
     axes.set(xscale="log", yscale="log", title=title, xlabel=unit, ylabel="milliseconds")
+    _plain_numbers(axes.xaxis, axes.yaxis)
     axes.grid(visible=True, which="major", alpha=0.3)
     axes.legend(frameon=False)
     return _svg(figure)
@@ -49,8 +52,17 @@ def draw_ratios(title: str, found: Sequence[Measurement], *, floor: str) -> str:
     axes.axvline(1, color="#888888", linestyle="--", linewidth=1)
     axes.set_yticks([-number for number in range(len(kinds))], [", ".join(filter(None, kind)) for kind in kinds])
     axes.set(xscale="log", title=title, xlabel=f"times “{floor}”")
+    _plain_numbers(axes.xaxis)
     axes.grid(visible=True, axis="x", which="major", alpha=0.3)
     return _svg(figure)
+
+
+def _plain_numbers(*axes: Axis) -> None:
+    """1,000 and not a power of ten; between them 2 and 5, where there is room."""
+    for axis in axes:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value / 1e6:g} M"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _svg(figure: Figure) -> str:

@@ -34,7 +34,7 @@ LIBRARIES = {
         "rls.lab.leaks.copies",
         "rls.lab.raw",
     ),
-    "sqlglot": ("rls.rewrite", "rls.lab.leaks"),
+    "sqlglot": ("rls.rewrite", "rls.lab.leaks", "rls.lab.importing", "rls.lab.exporting"),
     "jwt": ("rls.identity",),
     "joserfc": ("rls.identity.decrypt",),
     "cryptography": ("rls.identity", "rls.audit.signing"),

@@ -50,7 +50,9 @@ def measure_rewrite(options: Options) -> Iterator[Measurement]:
                     for what in (PRINT, SERIALIZE, UNCHECKED, PURE, GUARD, COLD, *elsewhere):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=PARSE)
                     for what in (NEAR, WARM):
-                        yield Measurement.of("rewrite", name, timings, what=what, floor=COLD, checked=checked)
+                        yield Measurement.of(
+                            "rewrite", name, timings, what=what, floor=COLD, checked=checked, share=0.5
+                        )
                     for what, peer in product((UNCHECKED, GUARD), elsewhere):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=peer)
 

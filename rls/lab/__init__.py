@@ -18,6 +18,7 @@ _HOMES = {
     "json_schema": "schemas",
     "make_start": "start.make",
     "measure_coverage": "coverage",
+    "make_mutants": "mutants",
     "open_given": "world",
     "open_live": "world",
     "read_suite": "reader",

@@ -26,12 +26,13 @@ class EngineParseError(Exception):
         self.kind, self.position = kind, position
 
 
-def _connection() -> Any:
-    con = getattr(_local, "connection", None)
-    if con is None:
+class _Parser:
+    """One empty instance and its two prepared texts; nothing is optimized, since nothing is run."""
+
+    def __init__(self) -> None:
         import duckdb
 
-        con = duckdb.connect(
+        self.connection = duckdb.connect(
             ":memory:",
             config={
                 "threads": 1,
@@ -39,11 +40,21 @@ def _connection() -> Any:
                 "autoload_known_extensions": "false",
                 "python_enable_replacements": "false",
                 "enable_external_access": "false",
-                "lock_configuration": "true",
             },
         )
-        _local.connection = con
-    return con
+        self.connection.execute("PRAGMA disable_optimizer")
+        self.connection.execute("SET lock_configuration = true")
+        self.to_tree, self.to_text = (
+            self.connection.extract_statements(f"SELECT {call}")[0]
+            for call in ("json_serialize_sql($1::VARCHAR)", "json_deserialize_sql(json_serialize_sql($1::VARCHAR))")
+        )
+
+
+def _parser() -> _Parser:
+    found: _Parser | None = getattr(_local, "parser", None)
+    if found is None:
+        found = _local.parser = _Parser()
+    return found
 
 
 def serialize(text: str) -> list[Tree]:
@@ -54,11 +65,12 @@ def serialize(text: str) -> list[Tree]:
     import duckdb
 
     try:
-        row = _connection().execute("SELECT json_serialize_sql($1::VARCHAR)", [text]).fetchone()
+        parser = _parser()
+        row = parser.connection.execute(parser.to_tree, [text]).fetchone()
     except duckdb.Error as error:
         raise EngineParseError(type(error).__name__, str(error), None) from None
     try:
-        result = json.loads(row[0])
+        result = json.loads(row[0] if row else "")
     except RecursionError:
         raise EngineParseError("nesting", "the statement is nested too deeply", None) from None
     if result["error"]:
@@ -99,22 +111,23 @@ def describe_expression(expression: str, *, windows: str = "") -> str:
 
     text = f"SELECT {expression} FROM rls {windows}"
     try:
-        row = _connection().execute("SELECT json_deserialize_sql(json_serialize_sql($1::VARCHAR))", [text]).fetchone()
+        parser = _parser()
+        row = parser.connection.execute(parser.to_text, [text]).fetchone()
     except duckdb.Error as error:
         raise EngineParseError(type(error).__name__, str(error), None) from None
-    return str(row[0])[len("SELECT ") : -len(" FROM rls")]
+    return str(row[0] if row else "")[len("SELECT ") : -len(" FROM rls")]
 
 
 def list_functions() -> list[tuple[str, str | None, str | None]]:
     """Every function of the running DuckDB, per variant: name, stability (None where it has none), a macro's text."""
-    found = _connection().execute("SELECT function_name, stability, macro_definition FROM duckdb_functions()")
+    found = _parser().connection.execute("SELECT function_name, stability, macro_definition FROM duckdb_functions()")
     return list(found.fetchall())
 
 
 @atexit.register
 def _close() -> None:
     # An open connection at the interpreter's end makes DuckDB's bindings print what they think is leaked.
-    connection = getattr(_local, "connection", None)
-    if connection is not None:
-        connection.close()
-        del _local.connection
+    parser = getattr(_local, "parser", None)
+    if parser is not None:
+        parser.connection.close()
+        del _local.parser

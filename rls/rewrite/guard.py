@@ -115,6 +115,7 @@ class Draft:
     asked: dict[tuple[str, ...], Relation] = field(default_factory=dict)  # whose grants decided the text
     literals: tuple[BoundLiteral, ...] = ()  # of the caller's text that are bound instead
     views: dict[tuple[str, ...], tuple[Parsed, Resolution, Catalog]] = field(default_factory=dict)
+    others: dict[int, list[Splice]] = field(default_factory=dict)  # by text: those that no guard's form changes
 
     def write(self, form: Form, *, literal: Callable[[BoundLiteral], str] | None = None) -> Written:
         """The text in one form of guards, and of bound literals (None: they stay). Raises `QueryRefused`."""
@@ -206,13 +207,11 @@ class Draft:
             splices.append(self._guard_splice(parsed, reference, catalog, written, depth))
             if depth == 0:
                 written.guards_at[reference.start] = written.guards[before:]
-        splices += [Splice(c.start, c.end, quote(c.reference.alias)) for c in found.columns]
         splices += self._attribute_splices(parsed, found, written, depth)
-        places: list[tuple[int, exp.Expr, str | None]] = [(r.start, r.node, None) for r in found.references]
-        places += [(c.start, c.node, c.reference.name if c.whole_row else None) for c in found.columns]
-        places += [(a.start, a.node, a.name) for a in found.attributes]
-        splices += name_items(parsed, places)
-        splices += sample_splices(parsed)
+        others = self.others.get(id(parsed))
+        if others is None:
+            others = self.others[id(parsed)] = _other_splices(parsed, found)
+        splices += others
         # A name inserted at the end of an item comes after a replacement that ends there.
         splices.sort(key=lambda s: (s.start, s.end))
         for earlier, later in pairwise(splices):
@@ -290,6 +289,17 @@ class Draft:
             written.attributes.add(name)
             splices.append(Splice(use.start, use.end, self.policies.attribute_parameter(name)))
         return splices
+
+
+def _other_splices(parsed: Parsed, found: Resolution) -> list[Splice]:
+    """Qualified columns, names of items, samples: what is replaced beside guards and attributes."""
+    splices = [Splice(c.start, c.end, quote(c.reference.alias)) for c in found.columns]
+    places: list[tuple[int, exp.Expr, str | None]] = [(r.start, r.node, None) for r in found.references]
+    places += [(c.start, c.node, c.reference.name if c.whole_row else None) for c in found.columns]
+    places += [(a.start, a.node, a.name) for a in found.attributes]
+    splices += name_items(parsed, places)
+    splices += sample_splices(parsed)
+    return splices
 
 
 def attribute_values(principal: Principal) -> dict[str, object]:

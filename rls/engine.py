@@ -442,9 +442,7 @@ class Session:
         return self._engine._resume(self._admission, state)
 
 
-def _templates(
-    executor: Executor, policies: PolicySet, catalog: Catalog, *, bind_literals: bool = False
-) -> Templates:
+def _templates(executor: Executor, policies: PolicySet, catalog: Catalog, *, bind_literals: bool = False) -> Templates:
     """Guarded queries in the executor's SQL."""
     from rls.rewrite.templates import Templates
 

@@ -119,9 +119,7 @@ def decide(query: Draft, parameter_types: Mapping[str, str], *, keep_fence: bool
     hiding = [number for number, one in enumerate(written.guards) if one.grant.kind != "always"]
     if not hiding or len(probes) > MAX_REFERENCES:
         return FENCED if hiding else Barrier(fenced=False, hide_statistics=False)
-    typed = sorted(
-        (*written.splices, *typed_parameters(query.parsed, parameter_types)), key=lambda s: (s.start, s.end)
-    )
+    typed = sorted((*written.splices, *typed_parameters(query.parsed, parameter_types)), key=lambda s: (s.start, s.end))
     text = apply_splices(query.parsed.text, typed)
     plan = bound_plan(text, query.catalog, probes=probes)
     raising = {n: why for n in hiding if (why := _why_policy_may_raise(written.guards[n], query.catalog)) is not None}

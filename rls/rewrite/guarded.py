@@ -99,8 +99,8 @@ class GuardedQuery:
     words for people; "" where they hold none, since nothing in the query could tell of a hidden row.
     `guards` lists every guard in the text. `near`: it was made for another text with the same tokens but for bound
     literals; `original`, `splices` and all positions are that text's.
-    `dialect`: the engine whose SQL it is. For another one than DuckDB, `binds` are the names of the parameters that stand
-    as `$1`, `$2`, … in `sql`, and `columns` the names and types (DuckDB's) that the answer must have.
+    `dialect`: the engine whose SQL it is. For another one than DuckDB, `binds` are the names of the parameters that
+    stand as `$1`, `$2`, … in `sql`, and `columns` the names and types (DuckDB's) that the answer must have.
     `pivots` is empty unless the text has a PIVOT whose columns come from data: then `sql` holds placeholders until
     `with_pivot_values` has filled them; `check` verifies such a filled text.
     """

@@ -44,7 +44,8 @@ WHERE collname IN ('pg_c_utf8', 'C.utf8', 'C.UTF-8') AND collencoding IN (-1, 6)
 ORDER BY collname DESC LIMIT 1"""
 _ROLE: Final = """
 SELECT r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls
-  OR pg_catalog.pg_has_role('pg_read_server_files', 'MEMBER') OR pg_catalog.pg_has_role('pg_write_server_files', 'MEMBER')
+  OR pg_catalog.pg_has_role('pg_read_server_files', 'MEMBER')
+  OR pg_catalog.pg_has_role('pg_write_server_files', 'MEMBER')
   OR pg_catalog.pg_has_role('pg_execute_server_program', 'MEMBER')
   OR EXISTS (
     SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -56,6 +57,8 @@ FROM pg_catalog.pg_roles r WHERE r.rolname = current_user"""
 _TYPES: Final = {
     "boolean": "BOOLEAN", "smallint": "SMALLINT", "integer": "INTEGER", "bigint": "BIGINT", "real": "FLOAT",
     "double precision": "DOUBLE", "text": "VARCHAR", "character varying": "VARCHAR", "date": "DATE", "uuid": "UUID",
+    # No expression may use these: they are here for policies to name.
+    "json": "JSON", "jsonb": "JSON", "bytea": "BLOB", "time without time zone": "TIME",
     "timestamp without time zone": "TIMESTAMP", "timestamp with time zone": "TIMESTAMP WITH TIME ZONE",
 }  # fmt: skip
 _DECIMAL: Final = re.compile(r"numeric\((\d+),(\d+)\)")
@@ -91,9 +94,9 @@ def read_database(connection: Any, attached: str, *, name: str) -> Database:
         columns.append(None if known is None else Column(column, known, nullable))
     schemas = _schemas([schema for schema, _, _ in found.values()])
     relations = [
-        Relation((schemas[schema],), table, columns)
+        Relation((schemas[schema],), table, shown)
         for schema, table, listed in found.values()
-        if schema in schemas and (columns := _distinct(listed))
+        if schema in schemas and (shown := _distinct(listed))
     ]
     keys = Counter(relation.key for relation in relations)
     unicode = connection.execute(_UNICODE).fetchone()

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from rls.errors import EngineInvalid
 
-__all__ = ["Connections", "Connection", "driver"]
+__all__ = ["Connection", "Connections", "driver"]
 
 Connection = Any  # psycopg.Connection, where it is installed
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from rls.catalog import Catalog, Column, fold, shown_type
 from rls.engines.base import Fetch, Fetched
@@ -40,7 +40,7 @@ _CHUNK_ROWS = 5_000
 class PostgresExecutor:
     """An `Executor` over one PostgreSQL database. Thread-safe: every query has its own connection."""
 
-    dialect = "postgres"
+    dialect: Literal["postgres"] = "postgres"
 
     def __init__(self, connections: Connections, *, name: str | None, limits: Limits) -> None:
         self._connections, self._name, self._limits = connections, name, limits
@@ -50,7 +50,8 @@ class PostgresExecutor:
         self._shadow = Shadow()
         with connections.take() as connection:
             check_role(connection)
-            self._version = f"postgresql {connection.info.server_version // 10_000}.{connection.info.server_version % 10_000}"
+            number = connection.info.server_version
+            self._version = f"postgresql {number // 10_000}.{number % 10_000}"
             self._title = name or connection.info.dbname
             self._database = self._read(connection)
 
@@ -163,7 +164,9 @@ class PostgresExecutor:
             return None
         relation, denied = places[first].relation, {fold(name) for name in places[first].grant.denied}
         return tuple(
-            replace(column, type=shown_type(column.type)) for column in relation.columns if fold(column.name) not in denied
+            replace(column, type=shown_type(column.type))
+            for column in relation.columns
+            if fold(column.name) not in denied
         )
 
     def _run(self, guarded: GuardedQuery, values: list[object], limits: Limits) -> Fetched | RlsError:
@@ -189,9 +192,7 @@ class PostgresExecutor:
         return failure
 
 
-def _fetch(
-    psycopg: Any, connection: Any, guarded: GuardedQuery, values: list[object], limits: Limits
-) -> Fetched:
+def _fetch(psycopg: Any, connection: Any, guarded: GuardedQuery, values: list[object], limits: Limits) -> Fetched:
     names = tuple(column.name for column in guarded.columns)
     types = tuple(column.type for column in guarded.columns)
     check_types(types, limits)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rls.engines.limits import Limits
 from rls.engines.failures import timed_out
+from rls.engines.limits import Limits
 from rls.errors import QueryFailed
 
 __all__ = ["explain_failure", "is_stale"]

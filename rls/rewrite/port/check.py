@@ -27,7 +27,8 @@ _NODES: Final = (
     exp.Paren, exp.And, exp.Or, exp.Not, exp.Is, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Between, exp.In, exp.Exists,
     exp.Any, exp.Case, exp.If, exp.Neg, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Add, exp.Sub, exp.Mul,
     exp.Div, exp.Mod, exp.DPipe, exp.Like, exp.ILike, exp.Escape, exp.Cast, exp.DataType, exp.DataTypeParam,
-    exp.Rollup, exp.Cube, exp.GroupingSets, exp.Interval, exp.Var, exp.Collate, exp.Parameter, exp.Window, exp.WindowSpec, exp.Filter,
+    exp.Rollup, exp.Cube, exp.GroupingSets, exp.Interval, exp.Var, exp.Collate, exp.Parameter, exp.Window,
+    exp.WindowSpec, exp.Filter,
 )  # fmt: skip
 # Node classes of functions whose name in PostgreSQL is another than sqlglot's.
 _CALLED: Final = {

@@ -1,7 +1,7 @@
 """An expression of DuckDB's → the same in PostgreSQL's SQL, with its kind; closed world over syntax and kinds.
 
 Takes qualified trees; gives texts that may stand anywhere. Owns that what comes out gives DuckDB's value, or raises:
-text is ordered by its bytes, NULLs and division by zero are DuckDB's, and what is not known to agree is refused by name.
+text is ordered by its bytes, NULLs and division by zero are DuckDB's, and what is not known to agree is refused.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             only(node, "this", "table")
             if not isinstance(node.this, exp.Identifier) or node.args.get("table") is None:
                 raise not_portable(f"`{node.name}`", hint="use a column of a relation, or repeat the expression")
-            return scope.column(node.args["table"].name, node.name)
+            found = scope.column(node.args["table"].name, node.name)
+            if found.kind not in TYPES:
+                raise not_portable(f"a column of type {found.kind}", hint="leave it out")
+            return found
         case exp.Paren():
             only(node, "this")
             return down(node.this)
@@ -99,8 +102,7 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             found = Lowered(f"({left.text} IS {word}DISTINCT FROM {right.text})", "BOOLEAN")
         case exp.Between():
             only(node, "this", "low", "high")
-            parts = [down(part) for part in (node.this, node.args["low"], node.args["high"])]
-            value, low, high = _ordered(parts, "BETWEEN")
+            value, low, high = _ordered([down(node.this), down(node.args["low"]), down(node.args["high"])], "BETWEEN")
             found = Lowered(f"({value.text} BETWEEN {low.text} AND {high.text})", "BOOLEAN")
         case exp.In():
             found = _in(node, scope, context)
@@ -354,7 +356,7 @@ def _arithmetic(sign: str, left: Lowered, right: Lowered) -> Lowered:
         case "DATE", "-", "DATE":
             return Lowered(f"CAST(({left.text} - {right.text}) AS bigint)", "BIGINT")
     kind = common((left.kind, right.kind))
-    if kind not in NUMBERS or {left.kind, right.kind} == {"HUGEINT", "DECIMAL"}:
+    if kind is None or kind not in NUMBERS or {left.kind, right.kind} == {"HUGEINT", "DECIMAL"}:
         raise not_portable(f"{sign} between these types", hint="cast one to the type of the other")
     return Lowered(f"({convert(left, kind).text} {sign} {convert(right, kind).text})", kind)
 
@@ -382,8 +384,6 @@ def _whole(node: exp.Expr, left: Lowered, right: Lowered) -> Lowered:
     """`//` and `%`."""
     kind = common((left.kind, right.kind))
     divides = isinstance(node, exp.IntDiv)
-    if kind not in (*INTEGERS[:3], *(() if divides else ("HUGEINT", "DECIMAL"))):
+    if kind is None or kind not in (*INTEGERS[:3], *(() if divides else ("HUGEINT", "DECIMAL"))):
         raise not_portable(f"{'//' if divides else '%'} on these types", hint="cast to BIGINT")
     return Lowered(f"({convert(left, kind).text} {'/' if divides else '%'} {convert(right, kind).text})", kind)
-
-

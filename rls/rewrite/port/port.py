@@ -33,7 +33,7 @@ __all__ = ["port"]
 
 
 def port(query: Draft, parameter_types: Mapping[str, str], target: Target) -> GuardedQuery:
-    """The guarded query in PostgreSQL's SQL, with `$1`, `$2`, … for `binds`, and the `columns` that it must answer with.
+    """The guarded query in PostgreSQL's SQL, with `$1`, `$2`, … for `binds`, and the `columns` that it must give.
 
     parameter_types  DuckDB types of the values of the caller's own parameters, by name
     Raises `QueryRefused`: what DuckDB's guarded query raises, and `query.not_portable` with the construct's name.

@@ -1,4 +1,4 @@
-"""What a lowering knows while it goes down a tree: the sources of each query, the values it binds, what is stored where.
+"""What a lowering knows while it goes down a tree: the sources of each query, the values it binds, what is stored.
 
 Owns that a name means one column of one source that a guard or a sub-query shows, or is refused.
 """

@@ -73,9 +73,7 @@ def _with(node: exp.Expr, scope: Scope, context: Context) -> str:
     return f"WITH {'RECURSIVE ' if with_.args.get('recursive') else ''}{', '.join(parts)} "
 
 
-def _recursive(
-    union: exp.Union, name: str, renamed: list[str], scope: Scope, context: Context
-) -> tuple[str, Columns]:
+def _recursive(union: exp.Union, name: str, renamed: list[str], scope: Scope, context: Context) -> tuple[str, Columns]:
     """The anchor's types are those of the whole, in both engines."""
     only(union, "this", "expression", "distinct")
     text, columns = lower_query(union.this, scope, context)
@@ -179,20 +177,23 @@ def _settled(kind: str) -> str:
     return "shown" if kind == "VARCHAR" else kind
 
 
-def _items(
-    node: exp.Select, scope: Scope, context: Context, want: list[str] | None
-) -> tuple[list[Lowered], Columns]:
+def _items(node: exp.Select, scope: Scope, context: Context, want: list[str] | None) -> tuple[list[Lowered], Columns]:
     items: list[Lowered] = []
     columns: list[Column] = []
     for number, item in enumerate(node.expressions):
         if isinstance(item, exp.Star) or item.is_star:
             raise not_portable("a star that could not be written out", hint="list the columns")
-        value = expression(item, scope, context)
+        inner = item.unalias()
+        if isinstance(inner, exp.Column) and inner.args.get("table") is not None:
+            # Also of a type that no expression may use.
+            value = scope.column(inner.args["table"].name, inner.name)
+        else:
+            value = expression(item, scope, context)
         if want is not None:
             if len(want) != len(node.expressions):
                 raise not_portable("a set operation of different widths")
             value = convert(value, want[number])
-        if value.kind not in TYPES and value.kind != "NULL":
+        if value.kind not in TYPES and (node.args.get("distinct") or not isinstance(inner, exp.Column | exp.Null)):
             raise not_portable(f"a column of type {value.kind}")
         text = value.text if value.kind != "VARCHAR" or value.plain else f"({value.text} {BYTES})"
         items.append(Lowered(text, value.kind))
@@ -286,13 +287,8 @@ def _base(node: exp.Table, catalog: Catalog, context: Context) -> tuple[str, Col
     schema = context.schemas.get(relation.key[0])
     if schema is None:
         raise not_portable(f"the relation `{node.name}`")
-    columns = []
-    for one in relation.columns:
-        kind = kind_of(one.type)
-        if kind is None:
-            raise not_portable(f"a column of type {one.type}")
-        columns.append(Column(one.name, kind, stored=True))
-    return f"{name_of(schema)}.{name_of(relation.name)}", tuple(columns)
+    columns = tuple(Column(one.name, kind_of(one.type) or one.type, stored=True) for one in relation.columns)
+    return f"{name_of(schema)}.{name_of(relation.name)}", columns
 
 
 def _group(node: exp.Select, scope: Scope, context: Context) -> str:
@@ -345,7 +341,7 @@ def _set_operation(
     if len(columns) != len(others):
         raise not_portable("a set operation of different widths")
     kinds = [common((a.kind, b.kind)) for a, b in zip(columns, others, strict=True)]
-    if None in kinds or "INTERVAL" in kinds:
+    if not all(kind in TYPES and kind != "INTERVAL" for kind in kinds):
         raise not_portable("a set operation over these types", hint="cast columns to the same types")
     if [one.kind for one in columns] != kinds or [one.kind for one in others] != kinds:
         agreed = [kind or "" for kind in kinds]

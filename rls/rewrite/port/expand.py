@@ -11,6 +11,8 @@ from rls.catalog import fold
 
 __all__ = ["finish", "prepare"]
 
+_USING = "rls_using"
+
 
 def prepare(tree: exp.Expr) -> exp.Expr:
     """Before names are resolved: joins stand where a SELECT has them, windows are written out."""
@@ -22,12 +24,17 @@ def prepare(tree: exp.Expr) -> exp.Expr:
             select.set("joins", [*first.args["joins"], *(select.args.get("joins") or [])])
             first.set("joins", None)
         _write_windows(select)
+        joins = [join for join in select.args.get("joins") or [] if join.args.get("using")]
+        if not any(join.side.upper() in ("RIGHT", "FULL") for join in joins):
+            select.meta[_USING] = {fold(name.name) for join in joins for name in join.args["using"]}
     return tree
 
 
 def finish(tree: exp.Expr) -> exp.Expr:
     """After names are resolved: ALL clauses are written out, and sort keys that are expressions name no aliases."""
     for select in tree.find_all(exp.Select):
+        for both in list(select.find_all(exp.Coalesce)):
+            _take_left(both, select.meta.get(_USING) or set())
         group, order = select.args.get("group"), select.args.get("order")
         if group is not None and group.args.get("all"):
             keys = [item.unalias().copy() for item in select.expressions if item.find(exp.AggFunc) is None]
@@ -52,6 +59,13 @@ def _write_windows(select: exp.Select) -> None:
             window.set(key, [one.copy() for one in value] if isinstance(value, list) else value and value.copy())
         window.set("alias", None)
     select.set("windows", None)
+
+
+def _take_left(both: exp.Coalesce, names: set[str]) -> None:
+    """A column that a JOIN shares by USING is its left side's, unless that side may be missing."""
+    parts = [both.this, *both.expressions]
+    if len(parts) == 2 and all(isinstance(one, exp.Column) and fold(one.name) in names for one in parts):
+        both.replace(parts[0])
 
 
 def _write_order(select: exp.Select, order: exp.Expr) -> None:

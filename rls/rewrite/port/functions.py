@@ -209,6 +209,8 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
         if len(inner.expressions) != 1:
             raise not_portable("DISTINCT over several columns in an aggregate")
         inner, distinct = inner.expressions[0], "DISTINCT "
+        if " OVER (" in tail:
+            raise not_portable("DISTINCT in a window function", hint="count in a sub-query")
     match call:
         case exp.Count():
             only(call, "this", "big_int")

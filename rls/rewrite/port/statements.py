@@ -238,7 +238,8 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
         case exp.Subquery() if isinstance(node.this, exp.Table | exp.Subquery) and not name:
             # A join in parentheses.
             only(node, "this")
-            return f"({_source(node.this, scope, context)}{_joins(node.this, scope, context)})"
+            first, joins = _source(node.this, scope, context), _joins(node.this, scope, context)
+            return f"({first}{joins})" if joins else first
         case exp.Table():
             only(node, "this", "db", "catalog", "alias", *_INSIDE)
             if not isinstance(node.this, exp.Identifier):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,15 @@ class Cluster:
 
     directory: Path
     binaries: Path
-    as_user: tuple[str, ...]
+    as_user: tuple[str, ...] = ()
 
     def url(self, database: str = "postgres", *, user: str = "owner") -> str:
         return f"postgresql://{user}@/{database}?host={self.directory}"
 
     def stop(self) -> None:
+        """End the server; its directory goes with it."""
         self.run("pg_ctl", "-D", str(self.directory / "data"), "-m", "immediate", "stop")
+        shutil.rmtree(self.directory)
 
     def restart(self) -> None:
         self.run("pg_ctl", "-D", str(self.directory / "data"), "-m", "fast", "-w", "restart")
@@ -57,21 +59,19 @@ def server_binaries() -> Path | None:
     return next((place for place in places if (place / "initdb").exists() and (place / "postgres").exists()), None)
 
 
-def start(make_directory: Callable[[], Path]) -> Cluster:
+def start() -> Cluster:
     """A new cluster. Skips the test where there is no server."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'rls[postgres]'")
     binaries = server_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL server binaries: apt-get install postgresql")
-    directory, as_user = make_directory(), ()
+    # Not pytest's directory: another user must reach it, and a socket's path is short.
+    directory, as_user = Path(tempfile.mkdtemp(prefix="rls-pg-")), ()
     if os.geteuid() == 0:
         # The server refuses to run as root.
         name = "postgres" if _exists("postgres") else "nobody"
         as_user = ("setpriv", f"--reuid={name}", f"--regid={_group(name)}", "--clear-groups")
         shutil.chown(directory, name)
-        for parent in directory.parents:
-            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                parent.chmod(parent.stat().st_mode | 0o011)
     cluster = Cluster(directory, binaries, as_user)
     data = str(directory / "data")
     # Another order of texts than bytes, where the system has one: C.UTF-8 would hide what is wrong about it.

@@ -49,6 +49,7 @@ LIBRARIES = {
     ),
     "ruamel": ("rls.yaml_source",),
     "opentelemetry": ("rls.audit.telemetry",),
+    "psycopg": ("rls.engines.postgres.connections",),
     "pyarrow": ("rls.engines",),
     "pandas": ("rls.result",),
     "pytest": ("rls.lab.pytest_plugin",),
@@ -67,7 +68,14 @@ LAYERS = {
         "rls.identity.principal",
         "rls.policy.grant",
     ),
-    "rls.engines": ("rls.engines", "rls.errors", "rls.catalog", "rls.rewrite.guarded", "rls.rewrite.splice"),
+    "rls.engines": (
+        "rls.engines",
+        "rls.errors",
+        "rls.catalog",
+        "rls.rewrite.guarded",
+        "rls.rewrite.splice",
+        "rls.rewrite.port.target",
+    ),
     "rls.audit": (
         "rls.audit",
         "rls.errors",
@@ -91,6 +99,7 @@ VALUES = {
     "rls.identity.principal": (),
     "rls.policy.grant": (),
     "rls.rewrite.guarded": ("rls.catalog", "rls.policy.grant"),
+    "rls.rewrite.port.target": (),
     "rls.audit.record": (),
 }
 
@@ -190,7 +199,7 @@ def test_there_is_one_way_in() -> None:
     ]
     assert found == []
     # The catalog of a file is read by opening it; nothing is run.
-    runners = ("rls.engines.duckdb", "rls.engines.workers")
+    runners = ("rls.engines.duckdb", "rls.engines.workers", "rls.engines.postgres.executor")
     openers = {
         module
         for module, path in MODULES.items()

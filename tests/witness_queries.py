@@ -1,0 +1,95 @@
+"""Queries of the fixture warehouse for more than one engine.
+
+`EVERYWHERE` are SQL that DuckDB and PostgreSQL read alike, over columns that nobody has masked: they run under native
+row security as well. `GUARDED` are DuckDB's SQL. `NOT_PORTABLE` are refused, with the word that names the construct.
+"""
+
+EVERYWHERE = [
+    "SELECT count(*) FROM orders",
+    "SELECT id, region, amount, ordered_at, shipped_on FROM orders",
+    "SELECT region, count(*) AS n, sum(amount) AS s, max(ordered_at) AS m FROM orders GROUP BY region",
+    "SELECT o.id, l.line_no, l.quantity FROM orders o JOIN order_lines l ON l.order_id = o.id WHERE l.quantity > 2",
+    "SELECT c.id, count(o.id) AS n FROM customers c LEFT JOIN orders o ON o.customer_id = c.id GROUP BY c.id",
+    "SELECT id, name FROM customers WHERE region IN ('EMEA', 'AMER') OR region IS NULL",
+    "SELECT id, name, department FROM employees",
+    "SELECT e.id, m.id AS boss FROM employees e LEFT JOIN employees m ON m.id = e.manager_id",
+    "SELECT user_id, customer_id FROM account_managers",
+    "SELECT event_date, count(*) AS n, sum(revenue) AS r FROM events WHERE is_mobile GROUP BY event_date",
+    "SELECT id, account, amount, classification FROM finance.ledger",
+    "SELECT id, supplier, amount FROM finance.orders WHERE amount > 100",
+    'SELECT region, department, sum("Target €") AS t FROM "2024 Targets" GROUP BY region, department',
+    "SELECT id, name FROM tenants",
+    "SELECT id FROM customers EXCEPT SELECT customer_id FROM orders",
+    "SELECT region FROM orders UNION SELECT region FROM customers",
+    "SELECT id FROM orders WHERE amount > (SELECT avg(amount) FROM orders)",
+    "SELECT c.id FROM customers c WHERE EXISTS (SELECT 1 FROM orders o WHERE o.customer_id = c.id AND o.amount > 500)",
+    "SELECT id FROM customers WHERE id NOT IN (SELECT customer_id FROM orders WHERE customer_id IS NOT NULL)",
+    "SELECT id, rank() OVER (PARTITION BY region ORDER BY amount DESC, id) AS r FROM orders",
+    "WITH big AS (SELECT * FROM orders WHERE amount > 300) SELECT customer_id, count(*) AS n FROM big GROUP BY customer_id",
+    "SELECT region, id FROM (SELECT region, id FROM orders WHERE id % 2 = 0) AS even WHERE region <> 'EMEA'",
+]
+
+GUARDED = [
+    "SELECT * FROM account_managers ORDER BY ALL",
+    "SELECT id, email, region FROM customers ORDER BY email, id",
+    "SELECT customer_email, amount, status FROM orders ORDER BY id",
+    "SELECT status, count(*) n FROM orders GROUP BY ALL ORDER BY n DESC, status",
+    "SELECT * EXCLUDE (email, salary) REPLACE (upper(name) AS name) FROM employees ORDER BY id",
+    "FROM orders o JOIN customers c ON o.customer_id = c.id SELECT c.name, o.id ORDER BY o.id",
+    "SELECT name, salary FROM employees WHERE salary > 50000 ORDER BY name, salary",
+    "SELECT c.name, count(o.id) AS n, sum(o.amount) AS total FROM customers c LEFT JOIN orders o ON o.customer_id = c.id "
+    "GROUP BY c.name ORDER BY total DESC, c.name LIMIT 20",
+    "WITH monthly AS (SELECT date_trunc('month', ordered_at) AS m, sum(amount) AS s FROM orders GROUP BY 1) "
+    "SELECT m, s, sum(s) OVER (ORDER BY m) AS running, lag(s) OVER (ORDER BY m) AS before FROM monthly ORDER BY m",
+    'SELECT p.category, sum(l."Line Total") AS total, sum(l.quantity * l.unit_price * (1 - l.discount)) AS computed '
+    "FROM order_lines l JOIN products p ON p.id = l.product_id GROUP BY p.category HAVING count(*) > 3 ORDER BY total DESC",
+    "SELECT event_date, type, count(*) AS n, avg(score) AS s, avg(duration_ms) AS d FROM events GROUP BY ALL ORDER BY 1, 2",
+    "SELECT device, round(avg(score), 3) AS s, round(sum(revenue), 1) AS r FROM events GROUP BY device ORDER BY device",
+    "SELECT id, amount, row_number() OVER (PARTITION BY region ORDER BY amount DESC, id) AS r FROM orders QUALIFY r <= 3 "
+    "ORDER BY region, r",
+    "SELECT upper(name) AS u, lower(name) AS l, length(name) AS n FROM customers ORDER BY u, n",
+    "SELECT DISTINCT region FROM orders ORDER BY region DESC",
+    "SELECT id FROM orders WHERE ordered_at >= '2024-06-01' AND amount BETWEEN 100 AND 500.5 ORDER BY id",
+    "SELECT extract('year' FROM ordered_at) AS y, quarter(ordered_at) AS q, count(*) FROM orders GROUP BY ALL ORDER BY ALL",
+    "SELECT id, amount / 3 AS third, amount % 7 AS rest, id // 10 AS tens, amount / 0 AS inf FROM orders ORDER BY id",
+    "SELECT customer_id, count(*) AS n FROM orders JOIN account_managers USING (customer_id) GROUP BY customer_id ORDER BY 1",
+    "SELECT CASE WHEN amount > 1000 THEN 'large' WHEN amount > 100 THEN 'medium' ELSE 'small' END AS size, count(*) "
+    "FROM orders GROUP BY 1 ORDER BY 1",
+    "SELECT name FROM customers WHERE name ILIKE '%A%' OR name LIKE '%\\%' ORDER BY name",
+    "SELECT sum(revenue) FILTER (WHERE is_mobile) AS mobile, count(DISTINCT user_id) AS users FROM events",
+    "SELECT id, (SELECT max(amount) FROM orders) - amount AS gap FROM orders ORDER BY id",
+    "SELECT user.tenant AS t, count(*) FROM orders WHERE region IN user.regions",
+    "SELECT region, string_agg(name, ', ' ORDER BY name, id) AS names FROM customers GROUP BY region ORDER BY region",
+    "SELECT number, shipped_on - CAST(ordered_at AS DATE) AS days FROM orders ORDER BY number",
+    "SELECT date_diff('day', ordered_at, shipped_on) AS d, count(*) FROM orders GROUP BY d ORDER BY d",
+    "SELECT coalesce(region, 'none') AS r, min(ordered_at), max(shipped_on) FROM orders GROUP BY r ORDER BY r",
+    "SELECT region, status, count(*) AS n FROM orders GROUP BY ROLLUP (region, status) ORDER BY ALL",
+    "SELECT region, amount, sum(amount) OVER w AS s, rank() OVER w AS r FROM orders "
+    "WINDOW w AS (PARTITION BY region ORDER BY amount, id) ORDER BY region, s, r, amount",
+    "SELECT CAST(amount AS INTEGER) AS i, CAST(id AS VARCHAR) || '-' || number AS s FROM orders ORDER BY s",
+    "SELECT split_part(email, '@', 2) AS host, md5(name) AS h, left(name, 2) AS l FROM customers ORDER BY h, id",
+    "WITH RECURSIVE below(id, depth) AS (SELECT id, 0 FROM employees WHERE user_id = 'acme-1' UNION ALL "
+    "SELECT e.id, b.depth + 1 FROM employees e JOIN below b ON e.manager_id = b.id) "
+    "SELECT depth, count(*) FROM below GROUP BY depth ORDER BY depth",
+    "SELECT (SELECT count(*) FROM orders) AS COUNT, 1 AS one, NULL IS NULL",
+    "SELECT v.n, count(o.id) FROM (VALUES (1, 'one'), (2, 'two')) v(k, n) LEFT JOIN orders o ON o.id % 3 = v.k "
+    "GROUP BY v.n ORDER BY v.n",
+]
+
+NOT_PORTABLE = [
+    ("SELECT median(amount) FROM orders", "MEDIAN"),
+    ("SELECT * FROM orders ASOF JOIN events ON orders.ordered_at >= events.occurred_at", "JOIN with method"),
+    ("SELECT DISTINCT ON (region) region, id FROM orders ORDER BY region, id", "DISTINCT with on"),
+    ("SELECT [id] FROM orders", "ARRAY"),
+    ("SELECT TRY_CAST(number AS INTEGER) FROM orders", "TRY CAST"),
+    ("SELECT CAST(number AS INTEGER) FROM orders", "VARCHAR where INTEGER"),
+    ("SUMMARIZE orders", "SUMMARIZE"),
+    ("PIVOT orders ON status USING count(*)", "PIVOT"),
+    ("SELECT settings FROM tenants", "JSON"),
+    ("SELECT orders FROM orders", "TABLECOLUMN"),
+    ("SELECT o.id FROM orders o, generate_series(1, 3) g(n) WHERE o.id = g.n", "table function"),
+    ("SELECT strftime(ordered_at, '%Y') FROM orders", "TIME TO STR"),
+    ("SELECT id FROM orders USING SAMPLE 10%", "sample"),
+    ("SELECT regexp_matches(number, 'a') FROM orders", "REGEXP"),
+    ("SELECT name FROM customers ORDER BY name COLLATE NOCASE", "not all names"),
+]

@@ -35,10 +35,11 @@ class Driver:
 
     def __init__(
         self,
-        database: Path,
+        database: Path | str,
         policies: Path,
         *,
         token: str,
+        audit: Path | None = None,
         name: str | None = None,
         limits: Any = None,
         isolation: Isolation = "thread",
@@ -46,7 +47,7 @@ class Driver:
         from rls.engine import Engine
 
         self._token = token
-        audit = database.parent / "audit.jsonl"
+        audit = audit or Path(database).parent / "audit.jsonl"
         self._engine = Engine.open(
             database, policies=policies, audit=audit, name=name, limits=limits, isolation=isolation
         )

@@ -1,6 +1,6 @@
 """A PostgreSQL cluster of our own for tests: made in a temporary directory, on a socket, gone afterwards.
 
-`start` skips with a reason where no server binary is installed; `load` copies a DuckDB database into it, type by type,
+`start` skips with a reason where no server binary is installed; `load_database` copies a DuckDB database into it, type by type,
 and gives a role that can read and nothing else.
 """
 
@@ -21,8 +21,9 @@ from tests.oracle import quoted
 
 READER = "reader"
 _TYPES = {
-    "TINYINT": "smallint", "FLOAT": "real", "DOUBLE": "double precision", "VARCHAR": "text",
-    "TIMESTAMP WITH TIME ZONE": "timestamptz", "BLOB": "bytea", "JSON": "jsonb",
+    "BOOLEAN": "boolean", "TINYINT": "smallint", "SMALLINT": "smallint", "INTEGER": "integer", "BIGINT": "bigint",
+    "FLOAT": "real", "DOUBLE": "double precision", "VARCHAR": "text", "DATE": "date", "TIME": "time", "UUID": "uuid",
+    "TIMESTAMP": "timestamp", "TIMESTAMP WITH TIME ZONE": "timestamptz", "BLOB": "bytea", "JSON": "jsonb",
 }  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def _group(user: str) -> str:
     return subprocess.run(["id", "-gn", user], capture_output=True, check=True, text=True).stdout.strip()
 
 
-def load(cluster: Cluster, source: Path, *, database: str, types: dict[str, str] | None = None) -> None:
+def load_database(cluster: Cluster, source: Path, *, database: str, types: dict[str, str] | None = None) -> None:
     """Copy the tables of a DuckDB file; columns of types that PostgreSQL lacks are left out. `types` says otherwise."""
     import psycopg
 
@@ -135,7 +136,7 @@ def _tables(warehouse: duckdb.DuckDBPyConnection) -> list[tuple[tuple[str, str],
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for schema, table, column, type_ in warehouse.execute(
         "SELECT c.schema_name, c.table_name, c.column_name, c.data_type FROM duckdb_columns() c JOIN duckdb_tables() t "
-        "USING (table_oid) WHERE c.database_name = current_database() AND NOT c.internal ORDER BY table_oid, column_index"
+        "USING (table_oid) JOIN duckdb_schemas() s ON s.oid = t.schema_oid AND s.parent_schema_oid IS NULL WHERE c.database_name = current_database() AND NOT c.internal ORDER BY table_oid, column_index"
     ).fetchall():
         found.setdefault((schema, table), []).append((column, type_))
     return list(found.items())
@@ -150,6 +151,4 @@ def _type(type_: str, enums: dict[str, str], connection: Any, types: dict[str, s
             enums[type_] = f"labels_{len(enums) + 1}"
             connection.execute(f"CREATE TYPE {enums[type_]} AS {type_}")
         return enums[type_]
-    if any(word in type_ for word in ("STRUCT(", "MAP(", "[", "UNION(", "HUGEINT")):
-        return ""
-    return _TYPES.get(type_, type_.lower().replace("decimal", "numeric"))
+    return type_.replace("DECIMAL", "numeric") if type_.startswith("DECIMAL(") else _TYPES.get(type_, "")

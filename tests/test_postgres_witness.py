@@ -19,7 +19,7 @@ from rls.identity.personas import load_personas
 from rls.identity.principal import Principal
 from rls.lab.exporting.postgres import export_postgres, settings_of
 from rls.policy.load import load_policies
-from tests.postgres_kit import READER, Cluster, load, start
+from tests.postgres_kit import READER, Cluster, load_database, start
 from tests.witness_queries import EVERYWHERE, GUARDED, NOT_PORTABLE
 
 PERSONAS = ("alice", "bob", "lena", "gina", "hugo", "ines", "soren", "sandy", "nora", "root", "otto")
@@ -32,7 +32,7 @@ class Site:
         self.cluster = cluster
         file = directory / "warehouse.duckdb"
         warehouse.build(file, 0.002)
-        load(cluster, file, database="warehouse")
+        load_database(cluster, file, database="warehouse")
         policies = warehouse.POLICIES
         self.duckdb = rls.Engine.open(file, policies=policies, audit=lambda _: None, isolation="thread")
         self.records: list[dict[str, Any]] = []

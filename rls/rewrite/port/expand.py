@@ -37,7 +37,8 @@ def finish(tree: exp.Expr) -> exp.Expr:
             _take_left(both, select.meta.get(_USING) or set())
         group, order = select.args.get("group"), select.args.get("order")
         if group is not None and group.args.get("all"):
-            keys = [item.unalias().copy() for item in select.expressions if item.find(exp.AggFunc) is None]
+            items = [item.unalias() for item in select.expressions]
+            keys = [item.copy() for item in items if item.find(exp.AggFunc) is None and item.find(exp.Column)]
             select.set("group", exp.Group(expressions=keys) if keys else None)
         if order is not None:
             _write_order(select, order)

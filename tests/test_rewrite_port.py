@@ -1,0 +1,203 @@
+"""DuckDB's guarded SQL → PostgreSQL's, without a server: what is written, what is refused, what no check lets through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from rls.catalog import Catalog, Column, Relation
+from rls.errors import QueryRefused
+from rls.identity.capabilities import Capabilities
+from rls.identity.principal import Principal
+from rls.policy.grant import Grant
+from rls.rewrite.guard import draft
+from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.port.check import check
+from rls.rewrite.port.normalise import normalise, same_plan
+from rls.rewrite.port.port import port
+from rls.rewrite.port.target import Target
+
+ORDERS = Relation(
+    ("main",),
+    "Orders",
+    (
+        Column("id", "INTEGER"),
+        Column("Tenant", "VARCHAR"),
+        Column("amount", "DECIMAL(9,2)"),
+        Column("rate", "DOUBLE"),
+        Column("placed", "TIMESTAMP"),
+        Column("extra", "JSON"),
+        Column("state", "ENUM('open', 'done')"),
+    ),
+)
+PLACES = Relation(("main",), "places", (Column("id", "INTEGER"), Column("name", "VARCHAR")))
+CATALOG = Catalog.of("shop", [ORDERS, PLACES], attached="rls_0")
+TARGET = Target({"main": "public"}, "C.utf8")
+GUARD = (
+    'SELECT "orders"."id" AS "id", ("orders"."Tenant" COLLATE "C") AS "tenant", "orders"."amount" AS "amount", '
+    '"orders"."rate" AS "rate", "orders"."placed" AS "placed", "orders"."extra" AS "extra", (CAST("orders"."state" AS text) '
+    'COLLATE "C") AS "state" FROM "public"."Orders" AS "orders" WHERE ("orders"."Tenant" = CAST($1 AS text)) OFFSET 0'
+)
+
+
+class Policies:
+    """One row filter for orders; places are public."""
+
+    version, readable = "v", frozenset(("tenant",))
+
+    def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant | None:
+        if relation is PLACES:
+            return Grant("places", "always")
+        predicate = '("Orders"."Tenant" = CAST($rls_tenant AS VARCHAR))'
+        return Grant("Orders", "conditional", predicate, {"rls_tenant": "acme"})
+
+    def attribute_parameter(self, name: str) -> str:
+        return f"CAST($rls_{name} AS VARCHAR)"
+
+    def capabilities(self, principal: Principal) -> Capabilities:
+        return Capabilities()
+
+
+def ported(sql: str, types: Mapping[str, str] | None = None, target: Target = TARGET) -> GuardedQuery:
+    principal = Principal(subject="eve", attributes={"tenant": "acme"})
+    return port(draft(sql, principal, Policies(), CATALOG), types or {}, target)
+
+
+def test_a_guard_is_written_with_its_fence_and_bytewise_texts() -> None:
+    made = ported("SELECT id FROM orders")
+    assert made.sql == f'SELECT "orders"."id" AS "id" FROM ({GUARD}) AS "orders"'
+    assert (made.dialect, made.binds, made.columns) == ("postgres", ("rls_tenant",), (Column("id", "INTEGER"),))
+
+
+def test_names_are_the_callers_whatever_they_become() -> None:
+    assert [one.name for one in ported("SELECT COUNT(*), 1 + 1, ID FROM places GROUP BY ALL").columns] == [
+        "count_star()", "(1 + 1)", "id",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sql", "text"),
+    [
+        ("SELECT id / 2 FROM places", '(CAST("places"."id" AS double precision) / CAST(2 AS double precision))'),
+        ("SELECT name FROM places ORDER BY name DESC", "ORDER BY 1 DESC NULLS LAST"),
+        ("SELECT id FROM places WHERE name < 'b'", '(("places"."name" COLLATE "C") < CAST(\'b\' AS text))'),
+        ("SELECT id FROM places WHERE name LIKE 'a\\'", "LIKE CAST('a\\' AS text) ESCAPE '')"),
+        ("SELECT upper(name) FROM places", '(upper("places"."name" COLLATE "C.utf8") COLLATE "C")'),
+        ("SELECT sum(id) FROM places", 'CAST(sum("places"."id") AS numeric)'),
+        ("SELECT id FROM orders WHERE placed > '2024-01-31'", "CAST(CAST('2024-01-31' AS text) AS timestamp)"),
+        ("SELECT id FROM places WHERE name = $n", 'CAST($1 AS text)'),
+        ("SELECT id FROM places QUALIFY row_number() OVER (ORDER BY id) = 1", "WHERE q.kept"),
+        ("SELECT 'it''s' AS a", "CAST('it''s' AS text)"),
+    ],
+)  # fmt: skip
+def test_what_differs_between_the_engines_is_spelled_out(sql: str, text: str) -> None:
+    assert text in ported(sql, {"n": "VARCHAR"}).sql
+
+
+@pytest.mark.parametrize(
+    ("sql", "construct"),
+    [
+        ("SELECT extra FROM orders", "JSON"),
+        ("SELECT CAST(name AS INTEGER) FROM places", "VARCHAR where INTEGER"),
+        ("SELECT CAST('2023-02-29' AS DATE)", "VARCHAR where DATE"),
+        ("SELECT TRY_CAST(name AS INTEGER) FROM places", "TRY CAST"),
+        ("SELECT id FROM places WHERE name SIMILAR TO 'a'", "SIMILARTO"),
+        ("SELECT md5(id::VARCHAR), sha256(name) FROM places", "SHA2"),
+        ("SELECT id FROM places WHERE id IN (1, 'x')", "IN between"),
+        ("SELECT state FROM orders WHERE state < 'open' AND amount > 'x'", "between these types"),
+        ("SELECT trim(name) FROM places", "TRIM"),
+        ("SELECT current_date", "CURRENT DATE"),
+        ("SELECT random()", "RAND"),
+        (f"SELECT id AS {'n' * 64} FROM places", "63 bytes"),
+        ("SELECT [id] FROM places", "ARRAY"),
+        ("SELECT id FROM places SEMI JOIN orders USING (id)", "SEMI JOIN"),
+        ("SELECT p.id FROM places p, LATERAL (SELECT p.id + 1 AS n) t", "LATERAL"),
+        ("SELECT substring(name, -1) FROM places", "substring"),
+        ("SELECT id FROM places WHERE name = $unknown", "parameter"),
+    ],
+)
+def test_what_is_not_known_to_agree_is_refused_by_name(sql: str, construct: str) -> None:
+    with pytest.raises(QueryRefused) as refused:
+        ported(sql)
+    assert refused.value.code == "query.not_portable"
+    assert construct in str(refused.value)
+
+
+def test_without_a_unicode_collation_letters_have_no_case() -> None:
+    for sql in ("SELECT upper(name) FROM places", "SELECT id FROM places WHERE name ILIKE 'a'"):
+        with pytest.raises(QueryRefused, match=r"case|upper"):
+            ported(sql, target=Target({"main": "public"}, ""))
+
+
+def test_a_text_that_does_not_bind_is_handed_on_for_duckdbs_words() -> None:
+    assert ported("SELECT nmae FROM places").dialect == "duckdb"
+
+
+def test_a_tree_that_means_something_else_is_refused() -> None:
+    table = '"rls_0"."main"."places"'
+    assert same_plan(
+        f"SELECT id FROM {table} WHERE id IS NOT NULL", f"SELECT id FROM {table} WHERE NOT id IS NULL", CATALOG
+    )
+    for other in (
+        "SELECT name FROM {0}",
+        "SELECT id FROM {0} LIMIT 1",
+        "SELECT id FROM {0} WHERE id > 0",
+        "SELECT nix FROM {0}",
+    ):
+        assert not same_plan(f"SELECT id FROM {table}", other.format(table), CATALOG)
+    # sqlglot reads and writes it, as something else.
+    with pytest.raises(QueryRefused):
+        normalise(f"SELECT name FROM {table} ORDER BY name COLLATE NOCASE", CATALOG)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'SELECT id FROM "public"."Orders" AS "orders"',
+        'SELECT id FROM "Orders"',
+        "SELECT rolname FROM pg_catalog.pg_roles",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SELECT pg_catalog.current_setting('a')",
+        "SELECT set_config('row_security', 'off', false)",
+        "SELECT CAST('pg_class' AS regclass)",
+        "SELECT CAST('<a/>' AS xml)",
+        "SELECT query_to_xml('SELECT 1', true, true, '')",
+        "SELECT 1; SELECT 2",
+        "DELETE FROM places",
+        "WITH x AS (DELETE FROM places RETURNING id) SELECT id FROM x",
+        "SELECT id INTO t FROM x",
+        "SELECT x.id FROM (SELECT 1 AS id) AS x FOR UPDATE",
+        "SELECT 'a' COLLATE \"und-x-icu\"",
+        "SELECT generate_series(1, 1000000000)",
+        "SELECT * FROM generate_series(1, 3) AS g",
+        "SELECT current_user",
+        "TABLE places",
+        "SELECT 'a' ~ 'b'",
+        "SELECT lo_import('/etc/passwd')",
+        "EXPLAIN SELECT 1",
+        "VALUES (1)",
+        f'SELECT "o"."id" FROM ({GUARD.replace("OFFSET 0", "")}) AS "o"',
+        f'SELECT "o"."id" FROM ({GUARD.replace("CAST($1 AS text)", "CAST($2 AS text)")}) AS "o"',
+        f'SELECT "o"."id" FROM ({GUARD.replace(" OFFSET 0", " OR true OFFSET 0")}) AS "o"',
+        f'SELECT "o"."id" FROM ({GUARD.replace("AS " + chr(34) + "rate" + chr(34), "AS " + chr(34) + "r" + chr(34) + ", ctid")}) AS "o"',
+    ],
+)
+def test_nothing_but_guards_and_reviewed_functions_passes(text: str) -> None:
+    with pytest.raises(QueryRefused) as refused:
+        check(text, [GUARD])
+    assert refused.value.code == "query.unguarded"
+
+
+def test_guards_pass_under_any_names() -> None:
+    check(f'SELECT "o"."id" FROM ({GUARD}) AS "o"', [GUARD])
+    check(f'WITH "x" AS (SELECT 1 AS "id") SELECT "x"."id" FROM "x" AS "x", ({GUARD}) AS "o"', [GUARD])
+    check(
+        f'SELECT "o"."id" FROM ({GUARD.replace("AS " + chr(34) + "id" + chr(34), "AS " + chr(34) + "a" + chr(34))}) AS "o"',
+        [GUARD],
+    )
+
+
+def test_a_common_table_expression_is_none_outside_of_its_query() -> None:
+    with pytest.raises(QueryRefused):
+        check('SELECT 1 FROM (WITH "x" AS (SELECT 1) SELECT 1 FROM "x") AS "a", "x"', [])

@@ -34,10 +34,12 @@ __all__ = ["Judged", "judge_corpus"]
 
 @dataclass(frozen=True)
 class Judged:
-    """One guarded query: why it may raise (None: it cannot), and the CPU seconds of binding and of judging."""
+    """One guarded query: why it may raise (None: it cannot), why before a row filter, and the CPU seconds of binding and
+    of judging."""
 
     id: str
     reason: str | None
+    early: str | None
     bind: float
     judge: float
 
@@ -61,13 +63,15 @@ def judge_corpus(root: Path, corpus: str, *, kind: str, seed: str) -> Iterator[J
                 try:
                     text = driver.guard(record["sql"], token=token).sql
                 except RlsError as error:
-                    yield Judged(record["id"], f"refused: {error.code}", 0, 0)
+                    yield Judged(record["id"], f"refused: {error.code}", f"refused: {error.code}", 0, 0)
                     continue
                 started = time.process_time()
                 bound = bound_plan(text, catalog)
                 between = time.process_time()
                 reason = leakproof.why_plan_may_raise(bound)
-                yield Judged(record["id"], reason, between - started, time.process_time() - between)
+                judged = time.process_time() - between
+                early = leakproof.why_plan_may_raise_early(bound)
+                yield Judged(record["id"], reason, early, between - started, judged)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,15 +89,16 @@ def main(arguments: list[str] | None = None) -> int:
     for corpus in options.corpora or DATABASES:
         judged = list(judge_corpus(root, corpus, kind=options.kind, seed=options.seed))
         total = sum(one.reason is None for one in judged)
+        late = sum(one.early is None for one in judged)
         cost = 1000 / len(judged)
         print(
-            f"{corpus}: {total} of {len(judged)} total; CPU per query: bind {cost * sum(o.bind for o in judged):.2f} ms, "
+            f"{corpus}: {total} of {len(judged)} total, {late} but for the answer; CPU per query: bind {cost * sum(o.bind for o in judged):.2f} ms, "
             f"judge {cost * sum(o.judge for o in judged):.2f} ms"
         )
         for reason, count in Counter(one.reason for one in judged if one.reason).most_common():
             print(f"  {count:>3}  {reason}")
         for one in judged if options.each else ():
-            print(f"  {one.id}: {one.reason or 'total'}")
+            print(f"  {one.id}: {one.reason or 'total'}" + (f"; early: {one.early}" if one.early else ""))
     return 0
 
 

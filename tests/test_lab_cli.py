@@ -159,7 +159,9 @@ def test_pytest_collects_the_same_suites(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "other.test.yaml").write_text("no: suite")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "rls.lab.pytest_plugin", "-p", "no:cacheprovider", "."],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        # Where rls is installed, pytest would load the plugin a second time.
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 failed, 5 passed" in done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import fixtures
-from rls.lab.run import run_directory
+from rls.lab.run import Filters, run_directory
 
 
 @pytest.fixture(scope="module")
@@ -46,4 +46,8 @@ def test_the_worked_examples_notice_a_change(tmp_path: Path, database: Path, fil
     text = (folder / file).read_text(encoding="utf-8")
     assert old in text
     (folder / file).write_text(text.replace(old, new, 1), encoding="utf-8")
-    assert run_directory(folder, database=database).failed
+    # The small suite with its own rows notices all but what is about other tables.
+    if file == "products.yaml":
+        assert run_directory(folder, database=database, filters=Filters(relation="products")).failed
+    else:
+        assert run_directory(folder, only=[folder / "orders.test.yaml"]).failed

@@ -92,5 +92,7 @@ def _survivor(out: Console, fate: Fate) -> None:
     if fate.difference:
         out.print(render.indented(render.styled((fate.difference, "warning"))))
     if fate.skeleton:
-        out.print(render.indented(render.styled((fate.skeleton, "note")), 4), soft_wrap=True)
+        # Whole lines, to be copied into a suite.
+        told = "".join(f"    {line}\n" for line in fate.skeleton.splitlines())
+        out.print(render.styled((told, "note")), soft_wrap=True, end="")
     out.print()

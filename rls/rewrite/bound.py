@@ -75,9 +75,8 @@ class _Copies:
         import duckdb
 
         with self._lock:
-            if not self._open:
-                return False
-            connection = next(iter(self._open.values())).connection
+            opened = next(iter(self._open.values()), None)
+            connection = opened.connection if opened is not None else duckdb.connect(":memory:")
             try:
                 row = connection.execute(f"SELECT TRY_CAST($1::VARCHAR AS {type_}) IS NOT NULL", [text]).fetchone()
             except duckdb.Error:

@@ -10,7 +10,7 @@ follow columns from node to node only where DuckDB's order of columns is known.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,9 +19,10 @@ from rls.rewrite import magnitude as numbers
 from rls.rewrite.bound import bound_plan
 from rls.rewrite.bound_tree import Column, Inputs, MayRaise, Tree, expressions_in, largest, mass, plain, type_of
 from rls.rewrite.casts import joins, kind_of
+from rls.rewrite.late import without_late
 from rls.rewrite.total import check_comparison, judge
 
-__all__ = ["why_it_may_raise", "why_plan_may_raise"]
+__all__ = ["why_it_may_raise", "why_plan_may_raise", "why_plan_may_raise_early"]
 
 _MAX_KNOWN: Final = 4096  # texts whose verdict is remembered
 _known: dict[tuple[str, str], str | None] = {}
@@ -63,10 +64,23 @@ def why_it_may_raise(text: str, catalog: Catalog) -> str | None:
 
 def why_plan_may_raise(plan: Any) -> str | None:
     """The same for a bound plan as `bound_plan` gives it."""
+    return _why(plan, lambda found: found)
+
+
+def why_plan_may_raise_early(plan: Any) -> str | None:
+    """The same for what DuckDB may evaluate before a row filter: see `late` for what it does not.
+
+    None means that a row filter needs no fence for the sake of errors; where `why_plan_may_raise` has a reason all the
+    same, stored extremes have to be hidden.
+    """
+    return _why(plan, without_late)
+
+
+def _why(plan: Any, part: Callable[[Any], Any]) -> str | None:
     if plan is None:
         return "it does not bind"
     try:
-        for tree in plan:
+        for tree in part(plan):
             _judge_node(tree, {})
     except MayRaise as reason:
         return str(reason)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from typing import Any
 
 import z3
@@ -19,8 +17,8 @@ from rls.catalog import Relation, fold
 from rls.identity.declared import Identity
 from rls.lab.prove.encode import Encoder, Scene
 from rls.lab.prove.terms import FALSE, TRUE, Term, constant, element_type, free_term, sort_of, text_value
+from rls.lab.settling import settles
 from rls.policy.attributes import BUILT_IN, Attribute
-from rls.policy.evaluate import evaluate
 from rls.policy.expressions import Branch, Expression
 from rls.policy.rules import Bound, BoundPolicy, Policy
 from rls.policy.scopes import Hole, Scope
@@ -191,7 +189,7 @@ def _leaf(branch: Branch, encoder: Encoder, asker: Asker, holes: int) -> _Verdic
         return _Verdict(true, false, FALSE, true, false)
     term = encoder.condition(branch.tree)
     present = z3.And(*(asker.present[name] for name in sorted(branch.attributes)))
-    if not _settles(branch, asker, holes):
+    if not settles(branch, {name: asker.values[name].type for name in branch.attributes}, holes=holes):
         return _Verdict(FALSE, FALSE, z3.Not(present), term.true, term.false)
     return _Verdict(z3.And(present, term.true), z3.And(present, term.false), z3.Not(present), term.true, term.false)
 
@@ -204,18 +202,3 @@ def _presence_test(branch: Branch) -> tuple[str, str] | None:
         return None
     name = attribute_name(tree["children"][0])
     return None if name is None else (name, tree["type"])
-
-
-def _settles(branch: Branch, asker: Asker, holes: int) -> bool:
-    """Whether `evaluate` answers this leaf from attributes alone; that depends on their types, so samples will do."""
-    samples = {name: _sample(asker.values[name].type) for name in branch.attributes}
-    return evaluate(branch, ("",) * holes, samples).kind in ("true", "false")
-
-
-def _sample(type_: str) -> object:
-    if type_.endswith("[]"):
-        return [_sample(element_type(type_))]
-    if type_.startswith("DECIMAL"):
-        return Decimal("1.5")
-    samples: dict[str, object] = {"VARCHAR": "x", "BIGINT": 1, "BOOLEAN": True, "DATE": date(2000, 1, 1)}
-    return samples.get(type_)

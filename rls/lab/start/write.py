@@ -115,7 +115,7 @@ def _compare(column: str, plan: Plan) -> str:
 
 def _table(table: TablePlan, plan: Plan) -> str:
     label, count = table.relation.label, len(table.relation.columns)
-    head = f"{label}: {count} columns."
+    head = f"{label}: {count} column{'' if count == 1 else 's'}."
     roles = f"[{', '.join(ROLES)}]"
     match table.decision:
         case "wall":

@@ -1,0 +1,61 @@
+"""`rls export`: policies → PostgreSQL's row policies, or a document of who sees what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rls.cli.options import database_option
+
+__all__ = ["export"]
+
+FOUND = 1
+
+
+@click.command("export")
+@click.argument("format", metavar="FORMAT", type=click.Choice(["postgres", "markdown", "html"]))
+@click.argument("policies", metavar="DIR", type=click.Path(path_type=Path), envvar="RLS_POLICIES")
+@database_option
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write here, not to stdout.")
+def export(*, format: str, policies: Path, database: Path, out: Path | None) -> int:
+    """Write policies for PostgreSQL, or a document of who sees what.
+
+    \b
+      postgres  CREATE POLICY statements; who asks is said by settings of the
+                session: rls.subject, rls.roles, rls.<attribute>
+      markdown  who sees which rows and columns of every table, in words
+      html      the same as one page
+
+    The database gives the catalog; no row of it is read. What PostgreSQL would answer differently is a comment in the
+    script and a remark here, never widens, and makes the exit code 1.
+    """
+    from rls.cli import render
+    from rls.cli.failures import pointing_into_file
+    from rls.cli.opening import open_catalog
+    from rls.policy.load import load_policies
+
+    lost: list[tuple[str, str]] = []
+    with pointing_into_file():
+        rules = load_policies(policies, keys="none")
+        catalog = open_catalog(database)
+        match format:
+            case "postgres":
+                from rls.lab.exporting.postgres import export_postgres
+
+                made = export_postgres(rules, catalog)
+                text, lost = made.sql, made.lost
+            case _:
+                from rls.lab.exporting.document import describe_policies, html_document, markdown_document
+
+                described = describe_policies(rules, catalog)
+                text = markdown_document(described) if format == "markdown" else html_document(described)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+    note = render.console(stderr=True)
+    for where, why in lost:
+        note.print(render.styled(("lost", "error"), " ", (where, "name"), f": {why}"))
+    return FOUND if lost else 0

@@ -179,7 +179,11 @@ class Engine:
         state = self._refreshed()
         principal = who if isinstance(who, Principal) else self._verify(who, state)
         self._check_text(sql, principal, state.policies)
-        found = explain_guarded(state.outer_templates.guard(sql, principal))
+        from rls.rewrite.barrier import lower
+        from rls.rewrite.guard import draft
+
+        # As the engine would run it, with names that callers know.
+        found = explain_guarded(lower(draft(sql, principal, state.policies, state.outer), for_engine=True))
         shown = principal.assurance == "persona" or state.policies.capabilities(principal).read_policies
         return found if shown else found.without_policies()
 
@@ -257,7 +261,7 @@ class Engine:
             inner,
             outer,
             Verifier(policies.identity),
-            Templates(policies, inner, bind_literals=True),
+            Templates(policies, inner, for_engine=True),
             Templates(policies, outer),
         )
 

@@ -109,9 +109,9 @@ queries = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(principals, queries), min_size=1, max_size=12))
 def test_shapes_never_share_and_nothing_depends_on_who_came_before(asked: list[tuple[Principal, str]]) -> None:
-    templates = Templates(Shapes(), small.CATALOG, bind_literals=True)
+    templates = Templates(Shapes(), small.CATALOG, for_engine=True)
     for principal, sql in asked:
-        fresh = Templates(Shapes(), small.CATALOG, bind_literals=True)
+        fresh = Templates(Shapes(), small.CATALOG, for_engine=True)
         try:
             expected: object = fresh.guard(sql, principal)
         except QueryRefused as error:
@@ -136,11 +136,11 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
 
 
 def test_many_threads_get_the_same_answers() -> None:
-    templates = Templates(Shapes(), small.CATALOG, bind_literals=True, memory=30 * module.OVERHEAD)
+    templates = Templates(Shapes(), small.CATALOG, for_engine=True, memory=30 * module.OVERHEAD)
     people = [Principal(f"conditional {p} {m} - -", attributes={"tenant": t}) for p in "ab" for m in "-x" for t in "ab"]
     texts = [f"SELECT id, tenant FROM orders WHERE id = {n % 7} AND amount > {n}.5" for n in range(25)]
     expected = {
-        (i, sql): Templates(Shapes(), small.CATALOG, bind_literals=True).guard(sql, who).parameters
+        (i, sql): Templates(Shapes(), small.CATALOG, for_engine=True).guard(sql, who).parameters
         for i, who in enumerate(people)
         for sql in texts
     }
@@ -195,7 +195,7 @@ def test_which_literals_are_bound(sql: str, bound: list[str]) -> None:
 
 
 def test_near_texts_share_a_template() -> None:
-    templates = Templates(small.Policies(), small.CATALOG, bind_literals=True)
+    templates = Templates(small.Policies(), small.CATALOG, for_engine=True)
     templates.guard_alike("SELECT id FROM orders WHERE id = 7 AND tenant IN ('x', 'z')", small.PRINCIPAL)
     with mock.patch.object(module, "draft", side_effect=AssertionError("parsed again")):
         found = templates.guard_alike(
@@ -221,7 +221,7 @@ def test_near_texts_share_a_template() -> None:
     ],
 )
 def test_texts_that_are_not_near_are_guarded_for_themselves(other: str) -> None:
-    templates = Templates(small.Policies(), small.CATALOG, bind_literals=True)
+    templates = Templates(small.Policies(), small.CATALOG, for_engine=True)
     templates.guard_alike("SELECT id FROM orders WHERE id = 7 AND tenant = 'x' LIMIT 5", small.PRINCIPAL)
     assert not templates.guard_alike(other, small.PRINCIPAL).near
 

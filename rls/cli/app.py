@@ -31,7 +31,10 @@ COMMANDS = {
     "prove": ("rls.cli.prove:prove", "Prove statements about all rows and all principals, or show what refutes them."),
     "diff": ("rls.cli.diff:diff", "Compare what personas see under two sets of policies; fails on a widening."),
     "leaks": ("rls.cli.leaks:leaks", "Change hidden rows in copies of a database; show what then changes for whom."),
-    "import": ("rls.cli.importing:import_command", "Turn row rules of PostgreSQL, Superset, Cube or Toucan into policies."),
+    "import": (
+        "rls.cli.importing:import_command",
+        "Turn row rules of PostgreSQL, Superset, Cube or Toucan into policies.",
+    ),
     "export": ("rls.cli.exporting:export", "Write policies for PostgreSQL, or a document of who sees what."),
     "explain": ("rls.cli.explain:explain", "Show what a query becomes for a persona, and why; reads no data."),
     "why": ("rls.cli.why:why", "Tell why a row is visible or not, or where the rows of a query go."),

@@ -2,9 +2,9 @@
 
 A fence (`OFFSET 0` in a guard) keeps every expression of the caller above the row filter. It costs pushdown, so it is
 left out where nothing could be observed below the filter: where DuckDB's bound plan, with the types at hand, holds
-nothing that may raise, nothing whose answer depends on the order of rows, and nothing that takes more than a small
-fixed effort per row (an expression that a hidden row could make run out of time or memory tells as much as an error).
-Owns invariant (fenced) together with `verify`. All is allowed by name; what is not known is fenced.
+nothing that may raise (but for the answer's own expressions: see `late`), nothing whose answer depends on the order of
+rows, and nothing that takes more than a small fixed effort per row (an expression that a hidden row could make run out
+of time or memory tells as much as an error). Owns invariant (fenced) together with `verify`. All is allowed by name; what is not known is fenced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rls.rewrite.bound import PROBE, bound_plan, pushed_plan
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
-from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise
+from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise, why_plan_may_raise_early
 from rls.rewrite.parse import Parsed
 from rls.rewrite.pushed import pushed_conditions
 from rls.rewrite.splice import apply_splices
@@ -79,13 +79,16 @@ _STOPS: Final = {
 }  # fmt: skip
 
 
-def lower(query: Draft, parameter_types: Mapping[str, str] | None = None) -> GuardedQuery:
+def lower(query: Draft, parameter_types: Mapping[str, str] | None = None, *, for_engine: bool = False) -> GuardedQuery:
     """The guarded query with as little of a barrier as is safe, verified.
 
     parameter_types  DuckDB types of the values that the caller's own parameters will have, by name
+    for_engine       the text runs on this library's engine, whose optimizer moves nothing but filters where statistics
+                     are hidden: then what may raise in the answer alone needs no fence
     Raises `QueryRefused`.
     """
-    barrier = _decide(query, parameter_types or {})
+    types = parameter_types or {}
+    barrier = _decide(query, types, for_engine=for_engine, fenced=False)
     if barrier.fenced:
         return query.finish(barrier)
     try:
@@ -93,10 +96,10 @@ def lower(query: Draft, parameter_types: Mapping[str, str] | None = None) -> Gua
     except QueryRefused:
         # What DuckDB's binder made harmless may look otherwise to the verifier, who sees the text alone; and what is
         # refused for another reason is refused again.
-        return query.finish(FENCED)
+        return query.finish(_decide(query, types, for_engine=for_engine, fenced=True))
 
 
-def _decide(query: Draft, parameter_types: Mapping[str, str]) -> Barrier:
+def _decide(query: Draft, parameter_types: Mapping[str, str], *, for_engine: bool, fenced: bool) -> Barrier:
     """Bind the query on empty tables, one for each reference, that have the stored columns and no policy; the
     policies are judged apart, since a query's text is new more often than a policy's."""
     probes: dict[str, Relation] = {}
@@ -124,10 +127,14 @@ def _decide(query: Draft, parameter_types: Mapping[str, str]) -> Barrier:
     text = apply_splices(query.parsed.text, typed)
     plan = bound_plan(text, query.catalog, probes=probes)
     raising = {n: why for n in hiding if (why := _why_policy_may_raise(written.guards[n], query.catalog)) is not None}
-    raises = next(iter(raising.values()), None) or why_plan_may_raise(plan)
-    reason = raises or _why_words(query.parsed) or _why_observable(plan)
+    raises = early = next(iter(raising.values()), None) or why_plan_may_raise(plan)
+    if for_engine and raises is not None and not raising and all(map(_filters_its_own_rows, written.guards)):
+        early = why_plan_may_raise_early(plan)
+    reason = early or _why_words(query.parsed) or _why_observable(plan)
+    if fenced:
+        reason = raises or reason or "the verifier asks for it"
     if reason is None:
-        return Barrier(fenced=False, hide_statistics=False)
+        return Barrier(fenced=False, hide_statistics=raises is not None)
     pushed: dict[str, tuple[str, ...]] = {}
     if plan is not None:
         if query.literals:
@@ -144,6 +151,12 @@ def _decide(query: Draft, parameter_types: Mapping[str, str]) -> Barrier:
         if pushed.get(name) and number not in raising and written.guards[number].grant.kind == "conditional"
     }
     return Barrier(fenced=True, hide_statistics=raises is not None, reason=reason, conjuncts=conjuncts)
+
+
+def _filters_its_own_rows(one: Guard) -> bool:
+    """Whether a row filter is a filter to DuckDB, not a join with a mapping table or a view's outermost condition: an
+    aggregate may be moved below a join."""
+    return one.relation.kind == "table" and "SELECT" not in one.grant.predicate.upper()
 
 
 def _spliced(query: Draft, splices: list[Splice]) -> str:

@@ -80,12 +80,11 @@ class _Near:
 class Templates:
     """One policy set over one catalog. Safe to share between threads; hits take no lock."""
 
-    def __init__(
-        self, policies: Policies, catalog: Catalog, *, bind_literals: bool = False, memory: int = MEMORY
-    ) -> None:
-        """`bind_literals`: literals of the caller's text become bound values where that changes nothing, so that
-        `guard_alike` finds more; `memory` bounds the templates' text, in bytes."""
-        self._bind_literals = bind_literals
+    def __init__(self, policies: Policies, catalog: Catalog, *, for_engine: bool = False, memory: int = MEMORY) -> None:
+        """`for_engine`: the texts run on this library's engine and are for no other eyes; literals of the caller's text
+        become bound values where that changes nothing, so that `guard_alike` finds more, and the engine's settings are
+        part of the barrier. `memory` bounds the templates' text, in bytes."""
+        self._for_engine = for_engine
         self._policies, self._catalog, self._memory = policies, catalog, memory
         self._bound: dict[tuple[int, Key], tuple[Principal, GuardedQuery]] = {}
         self._profiles: dict[int, _Profile] = {}
@@ -161,9 +160,9 @@ class Templates:
     def _make(self, asked: Key, profile: _Profile) -> GuardedQuery:
         sql, types = (asked, ()) if isinstance(asked, str) else asked
         query = draft(sql, profile.principal, self._policies, self._catalog, lambda one: self.grant(one, profile)[0])
-        if self._bind_literals:
+        if self._for_engine:
             query.literals = bound_literals(query.parsed, query.found.literals)
-        made = lower(query, dict(types))
+        made = lower(query, dict(types), for_engine=self._for_engine)
         if not made.pivots:
             self._keep(asked, query, made, profile)
         return made

@@ -4,7 +4,8 @@ A fence (`OFFSET 0` in a guard) keeps every expression of the caller above the r
 left out where nothing could be observed below the filter: where DuckDB's bound plan, with the types at hand, holds
 nothing that may raise (but for the answer's own expressions: see `late`), nothing whose answer depends on the order of
 rows, and nothing that takes more than a small fixed effort per row (an expression that a hidden row could make run out
-of time or memory tells as much as an error). Owns invariant (fenced) together with `verify`. All is allowed by name; what is not known is fenced.
+of time or memory tells as much as an error). Owns invariant (fenced) together with `verify`. All is allowed by name;
+what is not known is fenced.
 """
 
 from __future__ import annotations

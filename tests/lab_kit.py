@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
+import tempfile
 from pathlib import Path
 
 import duckdb
+
+import fixtures
 
 IDENTITY = """
 issuers:
@@ -102,3 +108,11 @@ def write_database(path: Path) -> Path:
     with duckdb.connect(str(path)) as connection:
         connection.execute(TABLES)
     return path
+
+
+@functools.cache
+def warehouse() -> Path:
+    """The fixture warehouse, small, built once for all tests of the laboratory; nobody writes to it."""
+    folder = Path(tempfile.mkdtemp(prefix="rls-warehouse-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return fixtures.build(folder / "warehouse.duckdb", 0.002, seed=7).path

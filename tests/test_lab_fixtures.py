@@ -9,15 +9,11 @@ import pytest
 
 import fixtures
 from rls.lab.run import Filters, run_directory
+from tests.lab_kit import warehouse
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fixtures.build(tmp_path_factory.mktemp("lab") / "warehouse.duckdb", 0.002, seed=7).path
-
-
-def test_the_worked_examples_pass(database: Path) -> None:
-    done = run_directory(fixtures.POLICIES, database=database)
+def test_the_worked_examples_pass() -> None:
+    done = run_directory(fixtures.POLICIES, database=warehouse())
     assert [(o.case.id, [f.message for f in o.failures]) for o in done.failed] == []
     assert {suite.name for suite in done.suites} == {"orders", "warehouse"}
     assert len(done.outcomes) > 70
@@ -39,7 +35,7 @@ def test_the_example_with_its_own_rows_needs_no_database() -> None:
         ("products.yaml", "public: true", 'policies: [{name: makers, to: [maker], using: "true"}]'),
     ],
 )
-def test_the_worked_examples_notice_a_change(tmp_path: Path, database: Path, file: str, old: str, new: str) -> None:
+def test_the_worked_examples_notice_a_change(tmp_path: Path, file: str, old: str, new: str) -> None:
     folder = tmp_path / "policies"
     shutil.copytree(fixtures.POLICIES, folder)
     shutil.copytree(fixtures.KEYS, tmp_path / "keys")
@@ -48,6 +44,6 @@ def test_the_worked_examples_notice_a_change(tmp_path: Path, database: Path, fil
     (folder / file).write_text(text.replace(old, new, 1), encoding="utf-8")
     # The small suite with its own rows notices all but what is about other tables.
     if file == "products.yaml":
-        assert run_directory(folder, database=database, filters=Filters(relation="products")).failed
+        assert run_directory(folder, database=warehouse(), filters=Filters(relation="products")).failed
     else:
         assert run_directory(folder, only=[folder / "orders.test.yaml"]).failed

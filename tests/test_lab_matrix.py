@@ -17,14 +17,15 @@ from rls.lab.matrix import compute_matrix
 from rls.lab.report_matrix import compact, html_matrix, percent
 from rls.lab.world import World, open_live
 from rls.policy.load import load_policies
-from tests.lab_kit import DATA, SEES, write_database, write_shop
+from tests.lab_kit import DATA, SEES, warehouse, write_database, write_shop
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    path = fixtures.build(tmp_path_factory.mktemp("matrix") / "warehouse.duckdb", 0.002, seed=7).path
+def world() -> Iterator[World]:
     policies = load_policies(fixtures.POLICIES, keys="none")
-    with open_live(path, policies, load_personas(fixtures.POLICIES / "personas.yaml", policies.identity)) as opened:
+    with open_live(
+        warehouse(), policies, load_personas(fixtures.POLICIES / "personas.yaml", policies.identity)
+    ) as opened:
         yield opened
 
 

@@ -87,44 +87,77 @@ def test_every_kind_of_expectation_can_be_met(tmp_path: Path) -> None:
     assert len(done.outcomes) == 7
 
 
-@pytest.mark.parametrize(
-    ("test", "message"),
-    [
-        ("as: eve, relation: orders, expect: {keys: [2]}", "1 row visible that should not be"),
-        ("as: eve, relation: orders, expect: {keys: [1, 2]}", "1 row expected and not visible"),
-        ("as: eve, relation: orders, expect: {keys: [1, 77]}", "`orders` has no row with id 77 (expected)"),
-        ("as: eve, relation: orders, expect: {excludes: [77]}", "`orders` has no row with id 77 (excludes)"),
-        ("as: max, relation: orders, expect: {excludes: [1]}", "1 row visible that should not be"),
-        ("as: max, relation: orders, expect: {rows: all}", "3 of 4 rows visible, all expected"),
-        ("as: max, relation: orders, expect: {rows: 4}", "3 rows visible, 4 expected"),
-        ("as: max, relation: orders, expect: {where: region = 'EMEA'}", "2 rows visible for which `region = 'EMEA'` is not true"),
-        ("as: max, relation: orders, expect: {where: 'true'}", "1 row hidden for which `true` is true"),
-        ("as: eve, relation: orders, expect: {masked: []}", "masked columns are email; not expected: email"),
-        ("as: max, relation: orders, expect: {absent: [margin]}", "absent columns are none; missing: margin"),
-        ("as: eve, relation: orders, expect: {columns: [id]}", "columns are id, tenant_id, region, amount, email, placed; not expected: tenant_id, region, amount, email, placed"),
-        ("as: eve, relation: orders, expect: {values: {region: [APAC]}}", "values of `region`: not expected: EMEA; missing: APAC"),
-        ("as: eve, relation: orders, expect: {sums: {amount: 11}}", "sum of `amount` is 10.50, 11 expected"),
-        ("as: eve, relation: orders, expect: {sums: {margin: 11}}", "there is no column `margin` to sum"),
-        ("as: eve, relation: orders, expect: {because: [all_regions]}", "deciding policies are own_regions, own_tenant; not expected: own_regions, own_tenant; missing: all_regions"),
-        ("as: eve, relation: orders, expect: {denied: true}", "not denied: policies let rows through"),
-        ("as: eve, relation: orders, expect: {refused: query.unknown_relation}", "it ran, but `query.unknown_relation` was expected"),
-        ("as: eve, relation: orders, expect: {same_as: max}", "2 rows hidden that `max` sees"),
-        ("as: max, relation: orders, expect: {same_as: eve}", "2 rows visible that `eve` does not see"),
-        ("as: eve, query: SELECT margin FROM orders, expect: {rows: 1}", r"refused: `query.unknown_column`"),
-        ("as: eve, query: SELECT nope FROM orders, expect: {refused: query.x}", "refused with `query.unknown_column`, but `query.x` was expected"),
-        ("as: eve, query: SELECT id FROM orders, expect: {rows: [[2]]}", "1 row should not be there"),
-        ("as: eve, query: SELECT id FROM orders, expect: {rows: [{ident: 2}]}", "the answer has no column `ident`, it has id"),
-        ("as: eve, query: SELECT id FROM orders, expect: {rows: [[1, 2]]}", "2 values per row expected, the answer has id"),
-        ("as: max, query: SELECT id FROM orders ORDER BY id, expect: {rows: [[2], [1], [4]], ordered: true}", "the rows are there in another order: row 1 is [1], [2] expected"),
-        ("as: eve, query: FROM orders, expect: {denied: true}", "not denied: policies let rows of orders through"),
-        ("as: eve, query: FROM orders, expect: {same_as: max}", "`max` gets the columns id, tenant_id, region, amount, email, margin, placed"),
-    ],
-)  # fmt: skip
-def test_a_difference_is_told_in_one_line(tmp_path: Path, test: str, message: str) -> None:
-    done = run(tmp_path, DATA + f"tests:\n  - {{name: t, {test}}}\n")
-    (outcome,) = done.outcomes
+DIFFERENCES = [
+    ("as: eve, relation: orders, expect: {keys: [2]}", "1 row visible that should not be"),
+    ("as: eve, relation: orders, expect: {keys: [1, 2]}", "1 row expected and not visible"),
+    ("as: eve, relation: orders, expect: {keys: [1, 77]}", "`orders` has no row with id 77 (expected)"),
+    ("as: eve, relation: orders, expect: {excludes: [77]}", "`orders` has no row with id 77 (excludes)"),
+    ("as: max, relation: orders, expect: {excludes: [1]}", "1 row visible that should not be"),
+    ("as: max, relation: orders, expect: {rows: all}", "3 of 4 rows visible, all expected"),
+    ("as: max, relation: orders, expect: {rows: 4}", "3 rows visible, 4 expected"),
+    (
+        "as: max, relation: orders, expect: {where: region = 'EMEA'}",
+        "2 rows visible for which `region = 'EMEA'` is not true",
+    ),
+    ("as: max, relation: orders, expect: {where: 'true'}", "1 row hidden for which `true` is true"),
+    ("as: eve, relation: orders, expect: {masked: []}", "masked columns are email; not expected: email"),
+    ("as: max, relation: orders, expect: {absent: [margin]}", "absent columns are none; missing: margin"),
+    (
+        "as: eve, relation: orders, expect: {columns: [id]}",
+        "columns are id, tenant_id, region, amount, email, placed; not expected: tenant_id, region, amount, email, placed",
+    ),
+    (
+        "as: eve, relation: orders, expect: {values: {region: [APAC]}}",
+        "values of `region`: not expected: EMEA; missing: APAC",
+    ),
+    ("as: eve, relation: orders, expect: {sums: {amount: 11}}", "sum of `amount` is 10.50, 11 expected"),
+    ("as: eve, relation: orders, expect: {sums: {margin: 11}}", "there is no column `margin` to sum"),
+    (
+        "as: eve, relation: orders, expect: {because: [all_regions]}",
+        "deciding policies are own_regions, own_tenant; not expected: own_regions, own_tenant; missing: all_regions",
+    ),
+    ("as: eve, relation: orders, expect: {denied: true}", "not denied: policies let rows through"),
+    (
+        "as: eve, relation: orders, expect: {refused: query.unknown_relation}",
+        "it ran, but `query.unknown_relation` was expected",
+    ),
+    ("as: eve, relation: orders, expect: {same_as: max}", "2 rows hidden that `max` sees"),
+    ("as: max, relation: orders, expect: {same_as: eve}", "2 rows visible that `eve` does not see"),
+    ("as: eve, query: SELECT margin FROM orders, expect: {rows: 1}", r"refused: `query.unknown_column`"),
+    (
+        "as: eve, query: SELECT nope FROM orders, expect: {refused: query.x}",
+        "refused with `query.unknown_column`, but `query.x` was expected",
+    ),
+    ("as: eve, query: SELECT id FROM orders, expect: {rows: [[2]]}", "1 row should not be there"),
+    (
+        "as: eve, query: SELECT id FROM orders, expect: {rows: [{ident: 2}]}",
+        "the answer has no column `ident`, it has id",
+    ),
+    ("as: eve, query: SELECT id FROM orders, expect: {rows: [[1, 2]]}", "2 values per row expected, the answer has id"),
+    (
+        "as: max, query: SELECT id FROM orders ORDER BY id, expect: {rows: [[2], [1], [4]], ordered: true}",
+        "the rows are there in another order: row 1 is [1], [2] expected",
+    ),
+    ("as: eve, query: FROM orders, expect: {denied: true}", "not denied: policies let rows of orders through"),
+    (
+        "as: eve, query: FROM orders, expect: {same_as: max}",
+        "`max` gets the columns id, tenant_id, region, amount, email, margin, placed",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def differences(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """All of them in one suite, which is run once."""
+    tests = "".join(f"  - {{name: t{number}, {test}}}\n" for number, (test, _) in enumerate(DIFFERENCES))
+    return run(tmp_path_factory.mktemp("differences"), DATA + "tests:\n" + tests)
+
+
+@pytest.mark.parametrize("number", range(len(DIFFERENCES)), ids=[message[:40] for _, message in DIFFERENCES])
+def test_a_difference_is_told_in_one_line(differences: Run, number: int) -> None:
+    outcome = differences.outcomes[number]
     assert outcome.status == "failed"
-    assert any(f.message.startswith(message) for f in outcome.failures), outcome.failures
+    assert any(f.message.startswith(DIFFERENCES[number][1]) for f in outcome.failures), outcome.failures
 
 
 @pytest.mark.parametrize(

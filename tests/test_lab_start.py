@@ -9,7 +9,6 @@ from pathlib import Path
 import duckdb
 import pytest
 
-import fixtures
 from rls.catalog import Catalog, Column, Relation
 from rls.cli import run
 from rls.lab.run import run_directory
@@ -17,6 +16,7 @@ from rls.lab.start.look import plan_start
 from rls.policy.check import check_policies
 from rls.policy.load import load_policies
 from tests.engine_kit import build
+from tests.lab_kit import warehouse
 
 Rls = Callable[..., tuple[int, str]]
 
@@ -75,7 +75,7 @@ def test_a_shop_gets_a_start_that_checks_and_passes(tmp_path: Path, rls: Rls) ->
 
 
 def test_the_fixtures_get_one_too(tmp_path: Path, rls: Rls) -> None:
-    database = fixtures.build(tmp_path / "warehouse.duckdb", 0.002, seed=7).path
+    database = warehouse()
     told = json.loads(rls("init", "start", "--database", str(database), "--json")[1])
     decided = {t["relation"]: t["decision"] for t in told["tables"]}
     assert decided["tenants"] == "own_row"

@@ -10,6 +10,7 @@ what is not known is fenced.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +21,7 @@ from sqlglot.tokens import TokenType
 
 from rls.catalog import Catalog, Relation, fold, quote
 from rls.errors import QueryRefused
-from rls.rewrite.bound import PROBE, bound_plan, pushed_plan
+from rls.rewrite.bound import PROBE, Planner, PlannerBusy, bound_plan, pushed_plan
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
@@ -29,7 +30,9 @@ from rls.rewrite.parse import Parsed
 from rls.rewrite.pushed import pushed_conditions
 from rls.rewrite.splice import apply_splices
 
-__all__ = ["lower"]
+__all__ = ["BUSY", "lower"]
+
+BUSY: Final = replace(FENCED, reason="nobody had time to look whether the fence may go")
 
 MAX_REFERENCES: Final = 200  # guards in one text; each is an empty table of its own to judge it on
 MAX_TEXT: Final = 20_000  # characters of a text without fences
@@ -80,27 +83,44 @@ _STOPS: Final = {
 }  # fmt: skip
 
 
-def lower(query: Draft, parameter_types: Mapping[str, str] | None = None, *, for_engine: bool = False) -> GuardedQuery:
+def lower(
+    query: Draft,
+    parameter_types: Mapping[str, str] | None = None,
+    *,
+    for_engine: bool = False,
+    planner: Planner | None = None,
+) -> GuardedQuery:
     """The guarded query with as little of a barrier as is safe, verified.
 
     parameter_types  DuckDB types of the values that the caller's own parameters will have, by name
     for_engine       the text runs on this library's engine, whose optimizer moves nothing but filters where statistics
                      are hidden: then what may raise in the answer alone needs no fence
+    planner          where texts are bound; default: in this process
     Raises `QueryRefused`.
     """
-    types = parameter_types or {}
-    barrier = _decide(query, types, for_engine=for_engine, fenced=False)
-    if barrier.fenced:
-        return query.finish(barrier)
+    # Binding evaluates constants: nothing is bound that the verifier would refuse.
+    words = _why_words(query.parsed)
+    found: GuardedQuery | None = None
+    if words is None:
+        # What the binder makes harmless may look otherwise to the verifier, who sees the text alone.
+        with contextlib.suppress(QueryRefused):
+            found = query.finish(Barrier(fenced=False, hide_statistics=True))
+    if found is None:
+        words = words or "the verifier asks for it"
+        found = query.finish(FENCED)
     try:
-        return query.finish(barrier)
-    except QueryRefused:
-        # What DuckDB's binder made harmless may look otherwise to the verifier, who sees the text alone; and what is
-        # refused for another reason is refused again.
-        return query.finish(_decide(query, types, for_engine=for_engine, fenced=True))
+        barrier = _decide(query, parameter_types or {}, words, for_engine=for_engine, planner=planner)
+    except PlannerBusy:
+        barrier = BUSY
+    if not barrier.fenced and not words:
+        # As the verifier has seen it, but for the statistics: its own reason to hide them stands.
+        return found if barrier.hide_statistics else query.finish(barrier)
+    return query.finish(barrier)
 
 
-def _decide(query: Draft, parameter_types: Mapping[str, str], *, for_engine: bool, fenced: bool) -> Barrier:
+def _decide(
+    query: Draft, parameter_types: Mapping[str, str], words: str | None, *, for_engine: bool, planner: Planner | None
+) -> Barrier:
     """Bind the query on empty tables, one for each reference, that have the stored columns and no policy; the
     policies are judged apart, since a query's text is new more often than a policy's."""
     probes: dict[str, Relation] = {}
@@ -126,23 +146,23 @@ def _decide(query: Draft, parameter_types: Mapping[str, str], *, for_engine: boo
         (*written.splices, *_typed_parameters(query.parsed, parameter_types)), key=lambda s: (s.start, s.end)
     )
     text = apply_splices(query.parsed.text, typed)
-    plan = bound_plan(text, query.catalog, probes=probes)
+    plan = bound_plan(text, query.catalog, probes=probes, planner=planner)
     raising = {n: why for n in hiding if (why := _why_policy_may_raise(written.guards[n], query.catalog)) is not None}
-    raises = early = next(iter(raising.values()), None) or why_plan_may_raise(plan)
-    if for_engine and raises is not None and not raising and all(map(_filters_its_own_rows, written.guards)):
+    open_ = _untyped_parameter(query.parsed, parameter_types)
+    known = next(iter(raising.values()), None) or open_
+    raises = early = known or why_plan_may_raise(plan)
+    if for_engine and raises is not None and known is None and all(map(_filters_its_own_rows, written.guards)):
         early = why_plan_may_raise_early(plan)
-    reason = early or _why_words(query.parsed) or _why_observable(plan)
-    if fenced:
-        reason = raises or reason or "the verifier asks for it"
+    reason = early or words or _why_observable(plan)
     if reason is None:
         return Barrier(fenced=False, hide_statistics=raises is not None)
     pushed: dict[str, tuple[str, ...]] = {}
-    if plan is not None:
+    if plan is not None and open_ is None:
         if query.literals:
             counts.clear()
             written = query.write(form, literal=lambda one: one.bound(f"CAST(${one.name} AS {one.type})"))
             text = _spliced(query, [*written.splices, *typed])
-        pushed = pushed_conditions(pushed_plan(text, query.catalog, probes=probes), probes)
+        pushed = pushed_conditions(pushed_plan(text, query.catalog, probes=probes, planner=planner), probes)
     # Beside a policy that may raise, a copy would say on which rows it does.
     if raises is not None and any(one.relation.kind == "view" for one in written.guards):
         pushed = {}
@@ -151,7 +171,16 @@ def _decide(query: Draft, parameter_types: Mapping[str, str], *, for_engine: boo
         for name, number in names.items()
         if pushed.get(name) and number not in raising and written.guards[number].grant.kind == "conditional"
     }
-    return Barrier(fenced=True, hide_statistics=raises is not None, reason=reason, conjuncts=conjuncts)
+    return Barrier(fenced=True, hide_statistics=raises is not None, reason=raises or reason, conjuncts=conjuncts)
+
+
+def _untyped_parameter(parsed: Parsed, types: Mapping[str, str]) -> str | None:
+    """A parameter of the caller whose type is not known: to the binder it has whatever type stands beside it."""
+    known = {fold(name) for name in types}
+    for sign, name in pairwise(parsed.tokens):
+        if sign.token_type == TokenType.PARAMETER and fold(name.text) not in known:
+            return "a parameter's type is not known"
+    return None
 
 
 def _filters_its_own_rows(one: Guard) -> bool:

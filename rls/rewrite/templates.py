@@ -21,7 +21,8 @@ from sqlglot.tokens import Token
 from rls.catalog import Catalog, Relation
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
-from rls.rewrite.barrier import lower
+from rls.rewrite.barrier import BUSY, lower
+from rls.rewrite.bound import Planner
 from rls.rewrite.guard import Draft, Policies, attribute_values, draft
 from rls.rewrite.guarded import GuardedQuery
 from rls.rewrite.literals import BoundLiteral, bound_literals, class_of, literal_positions, shape_of_tokens, value_of
@@ -83,8 +84,8 @@ class Templates:
     def __init__(self, policies: Policies, catalog: Catalog, *, for_engine: bool = False, memory: int = MEMORY) -> None:
         """`for_engine`: the texts run on this library's engine and are for no other eyes; literals of the caller's text
         become bound values where that changes nothing, so that `guard_alike` finds more, and the engine's settings are
-        part of the barrier. `memory` bounds the templates' text, in bytes."""
-        self._for_engine = for_engine
+        part of the barrier. `planner`: where texts are bound (default: here). `memory` bounds the templates' text, in bytes."""
+        self._for_engine, self._planner = for_engine, planner
         self._policies, self._catalog, self._memory = policies, catalog, memory
         self._bound: dict[tuple[int, Key], tuple[Principal, GuardedQuery]] = {}
         self._profiles: dict[int, _Profile] = {}
@@ -130,7 +131,7 @@ class Templates:
         return query
 
     def _remember(self, asked: Key, principal: Principal, query: GuardedQuery) -> None:
-        if not query.pivots:
+        if not query.pivots and query.fence_reason != BUSY.reason:
             with self._adding:
                 _make_room(self._bound, BOUND)
                 self._bound[id(principal), asked] = (principal, query)
@@ -162,8 +163,8 @@ class Templates:
         query = draft(sql, profile.principal, self._policies, self._catalog, lambda one: self.grant(one, profile)[0])
         if self._for_engine:
             query.literals = bound_literals(query.parsed, query.found.literals)
-        made = lower(query, dict(types), for_engine=self._for_engine)
-        if not made.pivots:
+        made = lower(query, dict(types), for_engine=self._for_engine, planner=self._planner)
+        if not made.pivots and made.fence_reason != BUSY.reason:
             self._keep(asked, query, made, profile)
         return made
 

@@ -191,5 +191,5 @@ class _Reader:
 
 def no_suites(directory: Path) -> PolicyInvalid:
     """The error for a directory without suites."""
-    hint = "write `*.test.yaml` files beside the policies, or let `rls seed` write a first one"
+    hint = "write `*.test.yaml` files beside the policies; `rls init` writes a first one"
     return PolicyInvalid("policy.no_suite", "there is no suite in this directory", file=str(directory), hint=hint)

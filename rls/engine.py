@@ -183,7 +183,10 @@ class Engine:
         from rls.rewrite.guard import draft
 
         # As the engine would run it, with names that callers know.
-        found = explain_guarded(lower(draft(sql, principal, state.policies, state.outer), for_engine=True))
+        guarded = lower(
+            draft(sql, principal, state.policies, state.outer), for_engine=True, planner=self._executor.planner
+        )
+        found = explain_guarded(guarded)
         shown = principal.assurance == "persona" or state.policies.capabilities(principal).read_policies
         return found if shown else found.without_policies()
 
@@ -261,8 +264,8 @@ class Engine:
             inner,
             outer,
             Verifier(policies.identity),
-            Templates(policies, inner, for_engine=True),
-            Templates(policies, outer),
+            Templates(policies, inner, for_engine=True, planner=self._executor.planner),
+            Templates(policies, outer, planner=self._executor.planner),
         )
 
     def _query(

@@ -67,7 +67,15 @@ LAYERS = {
         "rls.identity.principal",
         "rls.policy.grant",
     ),
-    "rls.engines": ("rls.engines", "rls.errors", "rls.catalog", "rls.rewrite.guarded", "rls.rewrite.splice"),
+    "rls.engines": (
+        "rls.engines",
+        "rls.errors",
+        "rls.catalog",
+        "rls.rewrite.guarded",
+        "rls.rewrite.splice",
+        # Binding texts, in a process that may die of one.
+        "rls.rewrite.bound",
+    ),
     "rls.audit": (
         "rls.audit",
         "rls.errors",

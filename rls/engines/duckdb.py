@@ -29,6 +29,7 @@ from rls.engines.slices import read_from_copies
 from rls.engines.spill import size_of
 from rls.engines.watchdog import Watch, Watchdog
 from rls.errors import EngineInvalid, QueryFailed, QueryRefused, RlsError
+from rls.rewrite.bound import LOCAL, Planner
 from rls.rewrite.guarded import Copy, GuardedQuery
 
 __all__ = ["DuckDBExecutor"]
@@ -120,6 +121,10 @@ class DuckDBExecutor:
     @property
     def slices(self) -> bool:
         return self._slices
+
+    @property
+    def planner(self) -> Planner:
+        return LOCAL
 
     def execute(
         self,

@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from rls.catalog import Relation
-from rls.engines.wire import WorkerGone, environment, receive_frame, send_frame
+from rls.engines.children import end_with, environment
+from rls.engines.wire import WorkerGone, receive_frame, send_frame
 from rls.rewrite.bound import LOCAL, PlannerBusy
 
 __all__ = ["PlannerProcess", "main"]
@@ -85,10 +86,11 @@ class _Process:
 
     def __init__(self) -> None:
         self._connection, theirs = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
         try:
             self._process = subprocess.Popen(  # noqa: S603 (this interpreter, a module of this package)
-                [sys.executable, "-P", "-m", "rls.engines.planner", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
+                [sys.executable, "-P", "-m", "rls.engines.planner", str(theirs.fileno()), str(lifeline)],
+                pass_fds=(theirs.fileno(), lifeline),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -96,6 +98,7 @@ class _Process:
             )
         finally:
             theirs.close()
+            os.close(lifeline)
         try:
             self._connection.settimeout(_START_SECONDS)
             receive_frame(self._connection, _PLAN_BYTES)
@@ -113,12 +116,15 @@ class _Process:
         with contextlib.suppress(OSError):
             self._process.kill()
         self._connection.close()
+        with contextlib.suppress(OSError):
+            os.close(self._lifeline)
         self._process.wait()
 
 
-def main(descriptor: int) -> None:
-    """The process: plans texts until the engine closes the socket, by its end too."""
+def main(descriptor: int, lifeline: int) -> None:
+    """The process: plans texts until the engine closes the socket, or ends."""
     connection = socket.socket(fileno=descriptor)
+    end_with(lifeline)
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -136,5 +142,5 @@ def main(descriptor: int) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(WorkerGone, ConnectionError, KeyboardInterrupt):
-        main(int(sys.argv[1]))
+        main(int(sys.argv[1]), int(sys.argv[2]))
     os._exit(0)

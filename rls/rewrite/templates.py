@@ -81,10 +81,19 @@ class _Near:
 class Templates:
     """One policy set over one catalog. Safe to share between threads; hits take no lock."""
 
-    def __init__(self, policies: Policies, catalog: Catalog, *, for_engine: bool = False, memory: int = MEMORY) -> None:
+    def __init__(
+        self,
+        policies: Policies,
+        catalog: Catalog,
+        *,
+        for_engine: bool = False,
+        planner: Planner | None = None,
+        memory: int = MEMORY,
+    ) -> None:
         """`for_engine`: the texts run on this library's engine and are for no other eyes; literals of the caller's text
         become bound values where that changes nothing, so that `guard_alike` finds more, and the engine's settings are
-        part of the barrier. `planner`: where texts are bound (default: here). `memory` bounds the templates' text, in bytes."""
+        part of the barrier. `planner`: where texts are bound (default: here). `memory` bounds the templates' text, in
+        bytes."""
         self._for_engine, self._planner = for_engine, planner
         self._policies, self._catalog, self._memory = policies, catalog, memory
         self._bound: dict[tuple[int, Key], tuple[Principal, GuardedQuery]] = {}

@@ -37,7 +37,7 @@ BUSY: Final = replace(FENCED, reason="nobody had time to look whether the fence 
 MAX_REFERENCES: Final = 200  # guards in one text; each is an empty table of its own to judge it on
 MAX_TEXT: Final = 20_000  # characters of a text without fences
 MAX_EXPRESSIONS: Final = 500
-MAX_GROWING: Final = 8  # calls that add up texts: `a || a` over itself doubles with each level
+MAX_GROWING: Final = 3  # times that a call puts two values of rows together: `a || a` over itself doubles each time
 MAX_CONSTANT: Final = 1_000  # characters
 
 _NODES: Final = {
@@ -256,7 +256,9 @@ def _why_observable(plan: Any) -> str | None:
                 if tree["type"] == "BOUND_FUNCTION":
                     if name not in _BOUNDED:
                         return f"`{name}` is not among the cheap functions"
-                    growing += name in _GROWING
+                    if name in _GROWING:
+                        varying = sum(child["expression_class"] != "BOUND_CONSTANT" for child in tree["children"])
+                        growing += max(0, varying - 1)
             case "BOUND_CONSTANT":
                 value = tree["value"].get("value")
                 if isinstance(value, str) and len(value) > MAX_CONSTANT:

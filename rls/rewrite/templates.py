@@ -12,7 +12,7 @@ object's own: who changes them makes another.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -171,7 +171,7 @@ class Templates:
         sql, types = (asked, ()) if isinstance(asked, str) else asked
         query = draft(sql, profile.principal, self._policies, self._catalog, lambda one: self.grant(one, profile)[0])
         if self._for_engine:
-            query.literals = bound_literals(query.parsed, query.found.literals)
+            query.literals = bound_literals(query.parsed, query.found, lambda relation: _masked(query, relation))
         made = lower(query, dict(types), for_engine=self._for_engine, planner=self._planner)
         if not made.pivots and made.fence_reason != BUSY.reason:
             self._keep(asked, query, made, profile)
@@ -249,6 +249,11 @@ def _make_room(entries: dict[Any, Any], limit: int) -> None:
     if len(entries) >= limit:
         for key in list(entries)[: limit // 10 + 1]:
             del entries[key]
+
+
+def _masked(query: Draft, relation: Relation) -> Collection[str]:
+    grant = query.grant(relation)
+    return () if grant is None else grant.masks
 
 
 def _shape(grant: Grant) -> object:

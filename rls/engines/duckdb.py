@@ -196,6 +196,9 @@ class DuckDBExecutor:
         except (duckdb.Error, OSError) as error:
             # An Arrow stream turns DuckDB's exceptions into OSError with the same text.
             report = read_report(str(error))
+        except UnicodeDecodeError as error:
+            # DuckDB's message quotes a value that is no UTF-8, or cuts one inside a character.
+            report = read_report(bytes(error.object).decode(errors="replace"))
         except MemoryError:
             report = EngineReport("Out of Memory", "", "", None, {})
         except RlsError as error:

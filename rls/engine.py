@@ -182,7 +182,17 @@ class Engine:
         state = self._refreshed()
         principal = who if isinstance(who, Principal) else self._verify(who, state)
         self._check_text(sql, principal, state.policies)
-        found = explain_guarded(state.outer_templates.guard(sql, principal))
+        from rls.rewrite.finish import finish
+        from rls.rewrite.guard import draft
+
+        # As the engine would run it, with names that callers know.
+        guarded = finish(
+            draft(sql, principal, state.policies, state.outer),
+            for_engine=True,
+            planner=self._executor.planner,
+            target=self._executor.target,
+        )
+        found = explain_guarded(guarded)
         shown = principal.assurance == "persona" or state.policies.capabilities(principal).read_policies
         return found if shown else found.without_policies()
 
@@ -253,10 +263,15 @@ class Engine:
         outer = inner.attached_as(inner.name)
         self._trail.decide(policies, outer)
         from rls.identity.cache import Verifier
+        from rls.rewrite.templates import Templates
 
-        here = _templates(self._executor, policies, inner, bind_literals=True)
         return _State(
-            policies, inner, outer, Verifier(policies.identity), here, _templates(self._executor, policies, outer)
+            policies,
+            inner,
+            outer,
+            Verifier(policies.identity),
+            Templates(policies, inner, for_engine=True, planner=self._executor.planner, target=self._executor.target),
+            Templates(policies, outer, planner=self._executor.planner, target=self._executor.target),
         )
 
     def _query(
@@ -442,27 +457,13 @@ class Session:
         return self._engine._resume(self._admission, state)
 
 
-def _templates(executor: Executor, policies: PolicySet, catalog: Catalog, *, bind_literals: bool = False) -> Templates:
-    """Guarded queries in the executor's SQL."""
-    from rls.rewrite.templates import Templates
-
-    match executor.dialect, executor.target:
-        case "duckdb", None:
-            return Templates(policies, catalog, bind_literals=bind_literals)
-        case "postgres", target if target is not None:
-            from rls.rewrite.port.port import port
-
-            return Templates(policies, catalog, finish=lambda query, types: port(query, types, target))
-        case _:
-            raise EngineInvalid("engine.dialect", "the engine's SQL is not known", hint="use one of this library's")
-
-
 def _open_executor(path: str, isolation: str, **options: Any) -> Executor:
-    if path.startswith(("postgresql://", "postgres://")):
-        from rls.engines.postgres.executor import PostgresExecutor
-
-        return PostgresExecutor.open(path, name=options["name"], limits=options["limits"])
+    server = path.startswith(("postgresql://", "postgres://"))
     match isolation:
+        case "thread" | "process" if server:
+            from rls.engines.postgres.executor import PostgresExecutor
+
+            return PostgresExecutor.open(path, name=options["name"], limits=options["limits"], isolation=isolation)
         case "thread":
             from rls.engines.duckdb import DuckDBExecutor
 

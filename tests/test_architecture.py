@@ -75,6 +75,8 @@ LAYERS = {
         "rls.rewrite.guarded",
         "rls.rewrite.splice",
         "rls.rewrite.port.target",
+        # Binding texts, in a process that may die of one.
+        "rls.rewrite.bound",
     ),
     "rls.audit": (
         "rls.audit",

@@ -124,6 +124,19 @@ def test_the_database_is_called_what_the_file_or_the_caller_says(database: Path,
         assert engine.catalog.name == engine.catalog.attached == "shop"
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        r"SELECT '\x84'::BLOB AS x UNION ALL SELECT '00000000-0000-0000-0000-000000000001'::UUID",
+        "SELECT repeat('█', 80)::JSON",
+    ],
+)
+def test_an_error_whose_text_is_no_utf_8_is_an_error_like_others(engine: Engine, sql: str) -> None:
+    with pytest.raises(QueryFailed) as found:
+        engine.query(token(engine), sql)
+    assert found.value.code == "run.cast"
+
+
 def test_a_guarded_text_runs_on_another_connection(engine: Engine, database: Path, kept: Kept) -> None:
     guarded = engine.guard(token(engine, role="explorer"), "SELECT sum(amount) AS s FROM orders")
     with duckdb.connect() as other:

@@ -37,7 +37,10 @@ class Site:
         self.duckdb = rls.Engine.open(file, policies=policies, audit=lambda _: None, isolation="thread")
         self.records: list[dict[str, Any]] = []
         self.postgres = rls.Engine.open(
-            cluster.url("warehouse", user=READER), policies=policies, audit=self.records.append
+            cluster.url("warehouse", user=READER),
+            policies=policies,
+            audit=self.records.append,
+            isolation="thread",
         )
         identity = rls.load_identity(policies)
         self.personas = load_personas(policies / "personas.yaml", identity)

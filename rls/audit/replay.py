@@ -105,7 +105,7 @@ def replay_record(
         actors=tuple(record["actors"]),
     )
     # As the engine does it: literals are bound where it runs the text itself.
-    templates = Templates(policies, catalog, bind_literals=record["action"] == "query")
+    templates = Templates(policies, catalog, for_engine=record["action"] == "query")
     guarded, code = None, ""
     try:
         guarded = templates.guard(text, principal, record["parameter_types"])

@@ -79,6 +79,9 @@ def barrier_lines(explanation: Explanation) -> list[Text]:
 
     if all(grant.kind == "always" for grant in explanation.grants.values()):
         return [styled(("barrier", "name"), "    none: no row is hidden")]
+    if not explanation.fence_reason and explanation.hide_statistics:
+        reason = "    none: what may raise is evaluated on rows of the answer only"
+        return [styled(("barrier", "name"), reason)]
     if not explanation.fence_reason:
         return [styled(("barrier", "name"), "    none: nothing in the query could tell of a hidden row")]
     lines = [styled(("barrier", "name"), f"    fence: {explanation.fence_reason}")]

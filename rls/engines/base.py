@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from rls.catalog import Catalog, Column
 from rls.engines.limits import Limits
+from rls.rewrite.bound import Planner
 from rls.rewrite.guarded import Copy, GuardedQuery
 from rls.rewrite.port.target import Target
 
@@ -67,6 +68,11 @@ class Executor(Protocol):
     @property
     def slices(self) -> bool:
         """Whether it makes copies also of relations that are not strict, where they are asked for again and again."""
+        ...
+
+    @property
+    def planner(self) -> Planner:
+        """Where texts are bound before they run."""
         ...
 
     def execute(

@@ -31,6 +31,7 @@ from rls.engines.slots import Slot
 from rls.engines.spill import size_of
 from rls.engines.watchdog import Watch, Watchdog
 from rls.errors import EngineInvalid, QueryFailed, QueryRefused, RlsError
+from rls.rewrite.bound import LOCAL, Planner
 from rls.rewrite.guarded import Copy, GuardedQuery
 from rls.rewrite.port.target import Target
 
@@ -127,6 +128,10 @@ class DuckDBExecutor:
     def slices(self) -> bool:
         return self._slices
 
+    @property
+    def planner(self) -> Planner:
+        return LOCAL
+
     def execute(
         self,
         guarded: GuardedQuery,
@@ -197,6 +202,9 @@ class DuckDBExecutor:
         except (duckdb.Error, OSError) as error:
             # An Arrow stream turns DuckDB's exceptions into OSError with the same text.
             report = read_report(str(error))
+        except UnicodeDecodeError as error:
+            # DuckDB's message quotes a value that is no UTF-8, or cuts one inside a character.
+            report = read_report(bytes(error.object).decode(errors="replace"))
         except MemoryError:
             report = EngineReport("Out of Memory", "", "", None, {})
         except RlsError as error:

@@ -22,7 +22,10 @@ from rls.engines.limits import Limits
 from rls.errors import EngineInvalid, Position, QueryFailed, QueryRefused, RlsError
 from rls.rewrite.guarded import Copy, GuardedQuery, Splice
 
-__all__ = ["Request", "WorkerGone", "receive_answer", "receive_request", "send_answer", "send_request"]
+__all__ = [
+    "Request", "WorkerGone", "receive_answer", "receive_frame", "receive_request", "send_answer", "send_frame",
+    "send_request",
+]  # fmt: skip
 
 _LENGTH: Final = struct.Struct("!Q")
 _HEADER_BYTES: Final = 64 << 20
@@ -87,12 +90,12 @@ class Request:
 
 def send_request(connection: socket.socket, request: Request) -> None:
     """Engine → worker."""
-    _send(connection, pickle.dumps(request))
+    send_frame(connection, pickle.dumps(request))
 
 
 def receive_request(connection: socket.socket) -> Request:
     """Worker: the next request. Raises `WorkerGone` when the engine has closed the connection."""
-    found = pickle.loads(_receive(connection, 1 << 62))  # noqa: S301 (the engine is the trusted side)
+    found = pickle.loads(receive_frame(connection, 1 << 62))  # noqa: S301 (the engine is the trusted side)
     if not isinstance(found, Request):
         raise WorkerGone
     return found
@@ -101,26 +104,26 @@ def receive_request(connection: socket.socket) -> Request:
 def send_answer(connection: socket.socket, answer: Fetched | RlsError) -> None:
     """Worker → engine: a header, then the rows as a frame, or Arrow as an open file."""
     if isinstance(answer, RlsError):
-        _send(connection, json.dumps({"error": _error_fields(answer)}).encode())
+        send_frame(connection, json.dumps({"error": _error_fields(answer)}).encode())
         return
     header = {"columns": answer.columns, "types": answer.types, "rows": answer.row_count}
     if answer.table is not None:
-        _send(connection, json.dumps({**header, "form": "arrow"}).encode())
+        send_frame(connection, json.dumps({**header, "form": "arrow"}).encode())
         file = _arrow_file(answer.table)
         try:
             socket.send_fds(connection, [b"\0"], [file])
         finally:
             os.close(file)
         return
-    _send(connection, json.dumps({**header, "form": "rows"}).encode())
-    _send(connection, pickle.dumps(answer.rows))
+    send_frame(connection, json.dumps({**header, "form": "rows"}).encode())
+    send_frame(connection, pickle.dumps(answer.rows))
 
 
 def receive_answer(connection: socket.socket, *, size: int) -> Fetched | RlsError:
     """Engine: the answer, of at most `size` bytes. Raises `WorkerGone` when the worker has died or does not answer as
     a worker does, `TimeoutError` when nothing has come within the connection's timeout."""
     try:
-        header = json.loads(_receive(connection, _HEADER_BYTES))
+        header = json.loads(receive_frame(connection, _HEADER_BYTES))
         # It has run; what is left is moving the rows.
         connection.settimeout(_MOVING_SECONDS)
         if "error" in header:
@@ -128,7 +131,7 @@ def receive_answer(connection: socket.socket, *, size: int) -> Fetched | RlsErro
         columns, types, rows = tuple(header["columns"]), tuple(header["types"]), header["rows"]
         if header["form"] == "arrow":
             return Fetched(columns, types, rows, table=_receive_arrow(connection, size))
-        found = _PlainValues(io.BytesIO(_receive(connection, size))).load()
+        found = _PlainValues(io.BytesIO(receive_frame(connection, size))).load()
         if not isinstance(found, list) or len(found) != rows:
             raise WorkerGone
         return Fetched(columns, types, rows, rows=found)
@@ -199,12 +202,12 @@ def _error(fields: dict[str, Any]) -> RlsError:
             return QueryFailed(code, message, hint=hint, detail=detail)
 
 
-def _send(connection: socket.socket, payload: bytes) -> None:
+def send_frame(connection: socket.socket, payload: bytes) -> None:
     connection.sendall(_LENGTH.pack(len(payload)))
     connection.sendall(payload)
 
 
-def _receive(connection: socket.socket, limit: int) -> bytes:
+def receive_frame(connection: socket.socket, limit: int) -> bytes:
     (size,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
     if size > limit:
         raise WorkerGone

@@ -14,12 +14,12 @@ import os
 import resource
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rls.engines.base import Fetched
+from rls.engines.children import end_with
 from rls.engines.duckdb import DuckDBExecutor
 from rls.engines.limits import Limits
 from rls.engines.wire import Request, WorkerGone, receive_request, send_answer
@@ -39,7 +39,7 @@ _GRACE_SECONDS = 10
 def main(arguments: list[str]) -> None:
     """`arguments`: descriptors of the socket and of the lifeline, and the settings as JSON."""
     connection = socket.socket(fileno=int(arguments[0]))
-    _end_with(int(arguments[1]))
+    end_with(int(arguments[1]))
     settings: dict[str, Any] = json.loads(arguments[2])
     limits = Limits(**settings["limits"])
     ready: RlsError | Fetched
@@ -119,16 +119,6 @@ def _narrowed(limits: Limits) -> Iterator[None]:
 
 def _address_space() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-
-
-def _end_with(lifeline: int) -> None:
-    """End this process when the engine's has ended: the other end of the lifeline is then closed."""
-
-    def wait() -> None:
-        os.read(lifeline, 1)
-        os._exit(0)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -25,10 +25,12 @@ from typing import Literal
 
 from rls.catalog import Catalog, Column
 from rls.engines.base import Fetch, Fetched
+from rls.engines.children import environment
 from rls.engines.database_file import FileState, file_state
 from rls.engines.duckdb import DuckDBExecutor
 from rls.engines.failures import database_changed, timed_out
 from rls.engines.limits import Limits
+from rls.engines.planner import PlannerProcess
 from rls.engines.spill import SpillDirectory
 from rls.engines.wire import Request, WorkerGone, receive_answer, send_request
 from rls.errors import EngineInvalid, QueryFailed, RlsError
@@ -70,6 +72,7 @@ class WorkersExecutor:
         self._file, self._catalog, self._version = self._read_file()
         # Each process has its files in a part of it, which goes when the process does, however that ends.
         self._spill = SpillDirectory(temporary) if limits.temporary_disk else None
+        self._planner = PlannerProcess()
         for start in [self._start() for _ in range(limits.processes)]:
             start.join()
 
@@ -107,6 +110,10 @@ class WorkersExecutor:
     @property
     def slices(self) -> bool:
         return self._slices
+
+    @property
+    def planner(self) -> PlannerProcess:
+        return self._planner
 
     def execute(
         self,
@@ -154,6 +161,7 @@ class WorkersExecutor:
             workers, self._workers = self._workers, set()
         for worker in workers:
             worker.kill()
+        self._planner.close()
         if self._spill:
             self._spill.close()
 
@@ -263,7 +271,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=_environment(),
+                env=environment(),
             )
         finally:
             theirs.close()
@@ -301,10 +309,3 @@ class _Worker:
         self._process.wait()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
-
-
-def _environment() -> dict[str, str]:
-    """What the host keeps in its environment is none of a query's business, but for what Python and time zones need."""
-    kept = {name: os.environ[name] for name in ("TZ", "LD_LIBRARY_PATH") if name in os.environ}
-    # Every arena of the allocator reserves address space, which is what is limited.
-    return {**kept, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "MALLOC_ARENA_MAX": "2"}

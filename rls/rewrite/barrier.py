@@ -2,13 +2,15 @@
 
 A fence (`OFFSET 0` in a guard) keeps every expression of the caller above the row filter. It costs pushdown, so it is
 left out where nothing could be observed below the filter: where DuckDB's bound plan, with the types at hand, holds
-nothing that may raise, nothing whose answer depends on the order of rows, and nothing that takes more than a small
-fixed effort per row (an expression that a hidden row could make run out of time or memory tells as much as an error).
-Owns invariant (fenced) together with `verify`. All is allowed by name; what is not known is fenced.
+nothing that may raise (but for the answer's own expressions: see `late`), nothing whose answer depends on the order of
+rows, and nothing that takes more than a small fixed effort per row (an expression that a hidden row could make run out
+of time or memory tells as much as an error). Owns invariant (fenced) together with `verify`. All is allowed by name;
+what is not known is fenced.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,21 +21,23 @@ from sqlglot.tokens import TokenType
 
 from rls.catalog import Catalog, Relation, fold, quote
 from rls.errors import QueryRefused
-from rls.rewrite.bound import PROBE, bound_plan, pushed_plan
+from rls.rewrite.bound import PROBE, Planner, PlannerBusy, bound_plan, pushed_plan
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
-from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise
+from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise, why_plan_may_raise_early
 from rls.rewrite.parse import Parsed
 from rls.rewrite.pushed import pushed_conditions
 from rls.rewrite.splice import apply_splices
 
-__all__ = ["decide", "lower", "typed_parameters"]
+__all__ = ["BUSY", "lower", "lower_fenced", "typed_parameters"]
+
+BUSY: Final = replace(FENCED, reason="nobody had time to look whether the fence may go")
 
 MAX_REFERENCES: Final = 200  # guards in one text; each is an empty table of its own to judge it on
 MAX_TEXT: Final = 20_000  # characters of a text without fences
 MAX_EXPRESSIONS: Final = 500
-MAX_GROWING: Final = 8  # calls that add up texts: `a || a` over itself doubles with each level
+MAX_GROWING: Final = 3  # times that a call puts two values of rows together: `a || a` over itself doubles each time
 MAX_CONSTANT: Final = 1_000  # characters
 
 _NODES: Final = {
@@ -54,7 +58,8 @@ _BOUNDED: Final = {
     "greatest", "least", "isnan", "isinf", "isfinite",
     "~~", "!~~", "~~*", "!~~*", "^@", "contains", "prefix", "suffix", "starts_with", "ends_with", "length", "len",
     "char_length", "character_length", "strlen", "lower", "lcase", "upper", "ucase", "trim", "ltrim", "rtrim",
-    "substring", "substr", "left", "right", "strpos", "instr", "split_part", "ascii",
+    "substring", "substr", "left", "right", "strpos", "instr", "split_part", "string_split", "str_split", "split",
+    "array_extract", "list_extract", "ascii",
     "list_contains", "array_contains", "list_has", "array_has", "struct_extract",
     "year", "month", "day", "dayofmonth", "dayofweek", "dayofyear", "decade", "century", "quarter", "week",
     "weekofyear", "weekday", "isodow", "isoyear", "yearweek", "hour", "minute", "second", "millisecond", "microsecond",
@@ -78,27 +83,56 @@ _STOPS: Final = {
 }  # fmt: skip
 
 
-def lower(query: Draft, parameter_types: Mapping[str, str] | None = None) -> GuardedQuery:
+def lower(
+    query: Draft,
+    parameter_types: Mapping[str, str] | None = None,
+    *,
+    for_engine: bool = False,
+    planner: Planner | None = None,
+) -> GuardedQuery:
     """The guarded query with as little of a barrier as is safe, verified.
 
     parameter_types  DuckDB types of the values that the caller's own parameters will have, by name
+    for_engine       the text runs on this library's engine, whose optimizer moves nothing but filters where statistics
+                     are hidden: then what may raise in the answer alone needs no fence
+    planner          where texts are bound; default: in this process
     Raises `QueryRefused`.
     """
-    barrier = decide(query, parameter_types or {})
-    if barrier.fenced:
-        return query.finish(barrier)
+    # Binding evaluates constants: nothing is bound that the verifier would refuse.
+    words = _why_words(query.parsed)
+    found: GuardedQuery | None = None
+    if words is None:
+        # What the binder makes harmless may look otherwise to the verifier, who sees the text alone.
+        with contextlib.suppress(QueryRefused):
+            found = query.finish(Barrier(fenced=False, hide_statistics=True))
+    if found is None:
+        words = words or "the verifier asks for it"
+        found = query.finish(FENCED)
     try:
-        return query.finish(barrier)
-    except QueryRefused:
-        # What DuckDB's binder made harmless may look otherwise to the verifier, who sees the text alone; and what is
-        # refused for another reason is refused again.
-        return query.finish(FENCED)
+        barrier = _decide(query, parameter_types or {}, words, for_engine=for_engine, planner=planner)
+    except PlannerBusy:
+        barrier = BUSY
+    if not barrier.fenced and not words:
+        # As the verifier has seen it, but for the statistics: its own reason to hide them stands.
+        return found if barrier.hide_statistics else query.finish(barrier)
+    return query.finish(barrier)
 
 
-def decide(query: Draft, parameter_types: Mapping[str, str], *, keep_fence: bool = False) -> Barrier:
-    """What barrier a query needs on DuckDB; with `keep_fence` there is a fence, and what may stand below it.
+def lower_fenced(query: Draft, parameter_types: Mapping[str, str], *, planner: Planner | None = None) -> GuardedQuery:
+    """The guarded query with its fences and what may stand below them, verified: for an engine that raises where
+    DuckDB does not. Raises `QueryRefused`."""
+    found = query.finish(FENCED)
+    try:
+        barrier = _decide(query, parameter_types, "another engine runs it", for_engine=False, planner=planner)
+    except PlannerBusy:
+        return found
+    return query.finish(barrier) if barrier.fenced else found
 
-    Bind it on empty tables, one for each reference, that have the stored columns and no policy; the
+
+def _decide(
+    query: Draft, parameter_types: Mapping[str, str], words: str | None, *, for_engine: bool, planner: Planner | None
+) -> Barrier:
+    """Bind the query on empty tables, one for each reference, that have the stored columns and no policy; the
     policies are judged apart, since a query's text is new more often than a policy's."""
     probes: dict[str, Relation] = {}
     names: dict[str, int] = {}
@@ -121,19 +155,23 @@ def decide(query: Draft, parameter_types: Mapping[str, str], *, keep_fence: bool
         return FENCED if hiding else Barrier(fenced=False, hide_statistics=False)
     typed = sorted((*written.splices, *typed_parameters(query.parsed, parameter_types)), key=lambda s: (s.start, s.end))
     text = apply_splices(query.parsed.text, typed)
-    plan = bound_plan(text, query.catalog, probes=probes)
+    plan = bound_plan(text, query.catalog, probes=probes, planner=planner)
     raising = {n: why for n in hiding if (why := _why_policy_may_raise(written.guards[n], query.catalog)) is not None}
-    raises = next(iter(raising.values()), None) or why_plan_may_raise(plan)
-    reason = raises or _why_words(query.parsed) or _why_observable(plan)
-    if reason is None and not keep_fence:
-        return Barrier(fenced=False, hide_statistics=False)
+    open_ = _untyped_parameter(query.parsed, parameter_types)
+    known = next(iter(raising.values()), None) or open_
+    raises = early = known or why_plan_may_raise(plan)
+    if for_engine and raises is not None and known is None and all(map(_filters_its_own_rows, written.guards)):
+        early = why_plan_may_raise_early(plan)
+    reason = early or words or _why_observable(plan)
+    if reason is None:
+        return Barrier(fenced=False, hide_statistics=raises is not None)
     pushed: dict[str, tuple[str, ...]] = {}
-    if plan is not None:
+    if plan is not None and open_ is None:
         if query.literals:
             counts.clear()
             written = query.write(form, literal=lambda one: one.bound(f"CAST(${one.name} AS {one.type})"))
             text = _spliced(query, [*written.splices, *typed])
-        pushed = pushed_conditions(pushed_plan(text, query.catalog, probes=probes), probes)
+        pushed = pushed_conditions(pushed_plan(text, query.catalog, probes=probes, planner=planner), probes)
     # Beside a policy that may raise, a copy would say on which rows it does.
     if raises is not None and any(one.relation.kind == "view" for one in written.guards):
         pushed = {}
@@ -142,12 +180,22 @@ def decide(query: Draft, parameter_types: Mapping[str, str], *, keep_fence: bool
         for name, number in names.items()
         if pushed.get(name) and number not in raising and written.guards[number].grant.kind == "conditional"
     }
-    return Barrier(
-        fenced=True,
-        hide_statistics=raises is not None,
-        reason=reason or "the engine is not the one it was judged for",
-        conjuncts=conjuncts,
-    )
+    return Barrier(fenced=True, hide_statistics=raises is not None, reason=raises or reason, conjuncts=conjuncts)
+
+
+def _untyped_parameter(parsed: Parsed, types: Mapping[str, str]) -> str | None:
+    """A parameter of the caller whose type is not known: to the binder it has whatever type stands beside it."""
+    known = {fold(name) for name in types}
+    for sign, name in pairwise(parsed.tokens):
+        if sign.token_type == TokenType.PARAMETER and fold(name.text) not in known:
+            return "a parameter's type is not known"
+    return None
+
+
+def _filters_its_own_rows(one: Guard) -> bool:
+    """Whether a row filter is a filter to DuckDB, not a join with a mapping table or a view's outermost condition: an
+    aggregate may be moved below a join."""
+    return one.relation.kind == "table" and "SELECT" not in one.grant.predicate.upper()
 
 
 def _spliced(query: Draft, splices: list[Splice]) -> str:
@@ -217,7 +265,9 @@ def _why_observable(plan: Any) -> str | None:
                 if tree["type"] == "BOUND_FUNCTION":
                     if name not in _BOUNDED:
                         return f"`{name}` is not among the cheap functions"
-                    growing += name in _GROWING
+                    if name in _GROWING:
+                        varying = sum(child["expression_class"] != "BOUND_CONSTANT" for child in tree["children"])
+                        growing += max(0, varying - 1)
             case "BOUND_CONSTANT":
                 value = tree["value"].get("value")
                 if isinstance(value, str) and len(value) > MAX_CONSTANT:

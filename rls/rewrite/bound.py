@@ -11,11 +11,11 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from rls.catalog import Catalog, Column, Relation, fold, quote
 
-__all__ = ["PROBE", "answer_columns", "bound_plan", "converts", "pushed_plan"]
+__all__ = ["LOCAL", "PROBE", "Planner", "PlannerBusy", "answer_columns", "bound_plan", "converts", "pushed_plan"]
 
 PROBE: Final = "rls_probe"
 """The catalog, on such an instance, of tables that stand for one reference of a query each: `rls_probe.main."#0"`."""
@@ -29,90 +29,140 @@ _MOVERS: Final = {
 }  # fmt: skip
 
 
-def bound_plan(text: str, catalog: Catalog, *, probes: Mapping[str, Relation] | None = None) -> Any:
+class Planner(Protocol):
+    """Where texts are bound: in this process, or in one that a hostile text may exhaust or crash."""
+
+    def plan(self, text: str, version: str, attached: str, tables: Mapping[str, Relation], *, optimize: bool) -> str:
+        """DuckDB's JSON of the plan, "" where there is none.
+
+        `tables`: full name in the text → the relation whose stored columns it has; `version` and `attached` are the
+        catalog's. Raises `PlannerBusy`.
+        """
+
+    def columns(self, text: str, version: str, attached: str, tables: Mapping[str, Relation]) -> str:
+        """Names and types of the answer as JSON, "" where the text does not bind. Raises `PlannerBusy`."""
+
+
+class PlannerBusy(Exception):
+    """Nothing can be said now; the next time something may."""
+
+
+def bound_plan(
+    text: str,
+    catalog: Catalog,
+    *,
+    probes: Mapping[str, Relation] | None = None,
+    planner: Planner | None = None,
+    most: int | None = None,
+) -> Any:
     """The bound plan of a guarded text over `catalog`: a list of trees, or None where it does not bind.
 
     `probes`: tables of the catalog `PROBE` in the text, by name, and the relations whose stored columns they have.
+    `most`: None also for a plan of more characters of JSON than that. Raises `PlannerBusy`.
     """
-    return _copies.plan(text, catalog, probes or {}, optimize=False)
+    return _plan(text, catalog, probes or {}, planner or LOCAL, optimize=False, most=most)
 
 
-def pushed_plan(text: str, catalog: Catalog, *, probes: Mapping[str, Relation]) -> Any:
+def pushed_plan(text: str, catalog: Catalog, *, probes: Mapping[str, Relation], planner: Planner | None = None) -> Any:
     """The same after DuckDB has moved filters towards the scans."""
-    return _copies.plan(text, catalog, probes, optimize=True)
+    return _plan(text, catalog, probes, planner or LOCAL, optimize=True)
 
 
-def answer_columns(text: str, catalog: Catalog) -> tuple[Column, ...] | None:
-    """Names and types of the answer to a guarded text, or None where it does not bind."""
-    return _copies.columns(text, catalog)
+def answer_columns(text: str, catalog: Catalog, *, planner: Planner | None = None) -> tuple[Column, ...] | None:
+    """Names and types of the answer to a guarded text, or None where it does not bind. Raises `PlannerBusy`."""
+    tables = {catalog.source(relation): relation for relation in _named_in(text, catalog)}
+    found = (planner or LOCAL).columns(text, catalog.version, catalog.attached, tables)
+    return tuple(Column(str(name), str(type_)) for name, type_ in json.loads(found)) if found else None
 
 
 def converts(text: str, type_: str) -> bool:
     """Whether DuckDB converts this text to this type (a name of a built-in type)."""
-    return _copies.converts(text, type_)
+    return LOCAL.converts(text, type_)
+
+
+def _plan(
+    text: str,
+    catalog: Catalog,
+    probes: Mapping[str, Relation],
+    planner: Planner,
+    *,
+    optimize: bool,
+    most: int | None = None,
+) -> Any:
+    tables = {catalog.source(relation): relation for relation in _named_in(text, catalog)}
+    tables |= {f"{PROBE}.main.{quote(name)}": relation for name, relation in probes.items()}
+    found = planner.plan(text, catalog.version, catalog.attached, tables, optimize=optimize)
+    if most is not None and len(found) > most:
+        return None
+    try:
+        result = json.loads(found)
+    except (ValueError, RecursionError):  # some constants make DuckDB write what is no JSON
+        return None
+    return None if result["error"] else result["plans"]
 
 
 class _Copies:
-    """Empty copies of catalogs, one DuckDB instance each; a lock, since a connection is one query at a time."""
+    """The planner in this process: empty copies of catalogs, one DuckDB instance each; a lock, since a connection is
+    one query at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[str, _Copy] = {}
 
-    def plan(self, text: str, catalog: Catalog, probes: Mapping[str, Relation], *, optimize: bool) -> Any:
-        """The bound plan of a text, or None where it does not bind."""
+    def plan(self, text: str, version: str, attached: str, tables: Mapping[str, Relation], *, optimize: bool) -> str:
+        """See `Planner.plan`."""
         import duckdb
 
         with self._lock:
-            copy = self._copy_of(catalog)
             try:
-                for relation in _named_in(text, catalog):
-                    copy.have(catalog.source(relation), relation)
-                for name, relation in probes.items():
-                    copy.have(f"{PROBE}.main.{quote(name)}", relation)
+                copy = self._copy_of(version, attached)
+                for source, relation in tables.items():
+                    copy.have(source, relation)
                 row = copy.connection.execute(copy.optimized if optimize else copy.bound, [text]).fetchone()
-                result = json.loads(row[0]) if row else {"error": True}
-            except (duckdb.Error, ValueError, RecursionError):  # some constants make DuckDB write what is no JSON
-                return None
-        return None if result["error"] else result["plans"]
+            except (duckdb.Error, RecursionError):
+                return ""
+        return str(row[0]) if row else ""
 
-    def columns(self, text: str, catalog: Catalog) -> tuple[Column, ...] | None:
+    def columns(self, text: str, version: str, attached: str, tables: Mapping[str, Relation]) -> str:
+        """See `Planner.columns`."""
         import duckdb
 
         with self._lock:
-            copy = self._copy_of(catalog)
             try:
-                for relation in _named_in(text, catalog):
-                    copy.have(catalog.source(relation), relation)
+                copy = self._copy_of(version, attached)
+                for source, relation in tables.items():
+                    copy.have(source, relation)
                 statements = copy.connection.extract_statements(text)
                 unknown = dict.fromkeys(statements[0].named_parameters) if len(statements) == 1 else {}
+                # Bound and not run.
                 found = copy.connection.sql(text, params=unknown or None)
             except (duckdb.Error, RecursionError):
-                return None
-        return tuple(map(Column, found.columns, map(str, found.types)))
+                return ""
+        return json.dumps(list(zip(found.columns, map(str, found.types), strict=True)))
 
     def converts(self, text: str, type_: str) -> bool:
         import duckdb
 
         with self._lock:
-            opened = next(iter(self._open.values()), None)
-            connection = opened.connection if opened is not None else duckdb.connect(":memory:")
+            if not self._open:
+                self._copy_of("", "memory")
+            connection = next(iter(self._open.values())).connection
             try:
                 row = connection.execute(f"SELECT TRY_CAST($1::VARCHAR AS {type_}) IS NOT NULL", [text]).fetchone()
             except duckdb.Error:
                 return False
         return bool(row and row[0])
 
-    def _copy_of(self, catalog: Catalog) -> _Copy:
-        found = self._open.pop(catalog.version, None)
+    def _copy_of(self, version: str, attached: str) -> _Copy:
+        found = self._open.pop(version, None)
         if found is not None and len(found.known) > _MAX_RELATIONS:
             found.connection.close()
             found = None
         if found is None:
-            found = _Copy(catalog)
+            found = _Copy(attached)
             if len(self._open) >= _MAX_COPIES:
                 self._open.pop(next(iter(self._open))).connection.close()
-        self._open[catalog.version] = found  # the last used is the last to go
+        self._open[version] = found  # the last used is the last to go
         return found
 
     def close(self) -> None:
@@ -125,14 +175,14 @@ class _Copies:
 class _Copy:
     """One instance: its tables are made when a text first names them, and replaced where one name stands for others."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, attached: str) -> None:
         import duckdb
 
-        self._catalog = catalog
+        self._attached = attached
         self.known: dict[str, tuple[str, ...]] = {}
         self.connection = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": "false"})
-        if fold(catalog.attached) != "memory":
-            self.connection.execute(f"ATTACH ':memory:' AS {quote(catalog.attached)}")
+        if fold(attached) != "memory":
+            self.connection.execute(f"ATTACH ':memory:' AS {quote(attached)}")
         self.connection.execute(f"ATTACH ':memory:' AS {PROBE}")
         optimizers = self.connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()
         others = ",".join(name for (name,) in optimizers if name not in _MOVERS)
@@ -149,7 +199,7 @@ class _Copy:
         if self.known.get(source) == relation.key:
             return
         for depth in range(1, len(relation.schema) + 1):
-            path = ".".join(map(quote, (self._catalog.attached, *relation.schema[:depth])))
+            path = ".".join(map(quote, (self._attached, *relation.schema[:depth])))
             self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {path}")
         columns = ", ".join(f"{quote(c.name)} {c.type}" for c in relation.columns)
         self.connection.execute(f"CREATE OR REPLACE TABLE {source} ({columns})")
@@ -164,6 +214,7 @@ def _named_in(text: str, catalog: Catalog) -> Iterator[Relation]:
             yield relation
 
 
-_copies = _Copies()
+LOCAL: Final = _Copies()
+"""The planner in this process."""
 # An open connection at the interpreter's end makes DuckDB's bindings print what they think is leaked.
-atexit.register(_copies.close)
+atexit.register(LOCAL.close)

@@ -63,6 +63,9 @@ def expected_guard(guard: Guard, catalog: Catalog) -> Any:
     return _tree_of(statement, relation.kind == "view")
 
 
+_VALUES = ("VALUE_CONSTANT", "VALUE_PARAMETER")  # the caller's parameters, and `user.x`: only with a type
+
+
 @lru_cache(maxsize=4096)
 def _is_harmless(conjunct: str) -> bool:
     """Whether a condition that stands below a fence compares columns with literals, and nothing else."""
@@ -78,11 +81,9 @@ def _is_harmless(conjunct: str) -> bool:
                 continue
             case "COLUMN_REF" if len(tree["column_names"]) == 2:
                 continue
-            case "VALUE_PARAMETER":
-                continue  # the caller's own or `user.x`; its type was known when the condition was judged
             case "CONJUNCTION_OR":
                 stack += tree["children"]
-            case "OPERATOR_CAST" if tree["child"]["type"] == "VALUE_CONSTANT" and not tree["try_cast"]:
+            case "OPERATOR_CAST" if tree["child"]["type"] in _VALUES and not tree["try_cast"]:
                 continue
             case "FUNCTION" if tree["function_name"] == "-" and len(tree["arguments"]) == 1:
                 stack.append(tree["arguments"][0]["expression"])

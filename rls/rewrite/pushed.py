@@ -119,11 +119,24 @@ def _with_parameter(tree: Tree, column: str, type_: Tree) -> str | None:
     if left["expression_class"] != "BOUND_REF" or right["expression_class"] != "BOUND_PARAMETER":
         return None
     kind, name = type_["id"], right["identifier"]
-    if kind == "DECIMAL" and name.startswith(PREFIX) and casts <= {"DECIMAL"}:
-        return f"{column} {operator} ${name}"  # a literal of the text: all casts are the binder's
-    if not (casts <= _INTEGERS if kind in _INTEGERS else kind in _FROM_TEXT and casts <= {"VARCHAR", kind}):
+    # The type that the text gives the parameter: the binder has no value of it yet.
+    own = right["parameter_data"]["value"]["type"]["id"]
+    if kind == "DECIMAL" and name.startswith(PREFIX):
+        fits = casts | {own} <= {"DECIMAL"}  # a literal of the text: all casts are the binder's
+    elif kind in _INTEGERS:
+        fits = casts | {own} <= _INTEGERS
+    else:
+        fits = kind in _FROM_TEXT and casts <= {"VARCHAR", kind} and own in ("VARCHAR", kind)
+    if not fits or not (name.isidentifier() and name.isascii()):
         return None
-    return f"{column} {operator} ${name}" if name.isidentifier() and name.isascii() else None
+    # The type is written out: beside a value of another type, DuckDB would cast the column instead.
+    return f"{column} {operator} CAST(${name} AS {_type_text(type_)})"
+
+
+def _type_text(type_: Tree) -> str:
+    if type_["id"] != "DECIMAL":
+        return str(type_["id"])
+    return f"DECIMAL({type_['type_info']['width']}, {type_['type_info']['scale']})"
 
 
 def _literal(constant: Tree, type_: Tree) -> str | None:

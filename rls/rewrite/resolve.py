@@ -74,6 +74,19 @@ class Scope:
         return False
 
 
+_RESHAPING = (
+    exp.SetOperation,
+    exp.Pivot,
+    exp.Unnest,
+    exp.Explode,
+    exp.Columns,
+    exp.Aliases,
+    exp.Lateral,
+    exp.Values,
+    exp.Dot,
+)
+
+
 @dataclass
 class Resolution:
     """All that must be replaced in the text."""
@@ -83,6 +96,8 @@ class Resolution:
     attributes: list[AttributeUse] = field(default_factory=list)
     pivots: list[tuple[exp.Expr, Scope | None]] = field(default_factory=list)
     literals: list[exp.Expr] = field(default_factory=list)
+    named: set[str] = field(default_factory=set)  # folded names that the query gives to columns of its own
+    reshaped: bool = False  # columns of unknown type: set operations, PIVOT, UNNEST, renamed stars, COLUMNS
 
 
 def resolve(parsed: Parsed, catalog: Catalog) -> Resolution:
@@ -112,12 +127,19 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolution:
         elif isinstance(node, exp.Column):
             table = node.args.get("table")
             if table is not None:
+                found.reshaped |= isinstance(node.this, exp.Star)  # of a struct, perhaps
                 if node.args.get("db") is not None or fold(table.name) in qualifiers:
                     qualified.append(node)
                 if fold(table.name) == "user" and not table.args.get("quoted") and node.args.get("db") is None:
                     user_columns.append(node)
         elif isinstance(node, exp.Literal):
             found.literals.append(node)
+        elif isinstance(node, exp.Alias):
+            found.named.add(fold(node.alias))
+        elif isinstance(node, exp.TableAlias):
+            found.named.update(fold(column.name) for column in node.args.get("columns") or ())
+        elif isinstance(node, _RESHAPING):
+            found.reshaped = True
         elif is_statement(node):
             raise refuse_statement(parsed.text, _word_before(parsed, _start_of(node), node.key), node.key)
         with_ = node.args.get("with_")

@@ -12,7 +12,7 @@ object's own: who changes them makes another.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -21,11 +21,14 @@ from sqlglot.tokens import Token
 from rls.catalog import Catalog, Relation
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
-from rls.rewrite.barrier import lower
+from rls.rewrite.barrier import BUSY
+from rls.rewrite.bound import Planner
+from rls.rewrite.finish import finish
 from rls.rewrite.guard import Draft, Policies, attribute_values, draft
 from rls.rewrite.guarded import GuardedQuery
 from rls.rewrite.literals import BoundLiteral, bound_literals, class_of, literal_positions, shape_of_tokens, value_of
 from rls.rewrite.parse import tokenize
+from rls.rewrite.port.target import Target
 
 __all__ = ["Templates"]
 
@@ -85,14 +88,16 @@ class Templates:
         policies: Policies,
         catalog: Catalog,
         *,
-        bind_literals: bool = False,
+        for_engine: bool = False,
+        planner: Planner | None = None,
         memory: int = MEMORY,
-        finish: Callable[[Draft, Mapping[str, str]], GuardedQuery] = lower,
+        target: Target | None = None,
     ) -> None:
-        """`finish` makes the guarded query of a draft and its parameters' types, for DuckDB or another engine;
-        `bind_literals`: literals of the caller's text become bound values where that changes nothing, so that
-        `guard_alike` finds more; `memory` bounds the templates' text, in bytes."""
-        self._bind_literals, self._finish = bind_literals, finish
+        """`for_engine`: the texts run on this library's engine and are for no other eyes; literals of the caller's text
+        become bound values where that changes nothing, so that `guard_alike` finds more, and the engine's settings are
+        part of the barrier. `planner`: where texts are bound (default: here). `memory` bounds the templates' text, in
+        bytes. `target`: the texts are for that PostgreSQL database; default: for DuckDB."""
+        self._for_engine, self._planner, self._target = for_engine, planner, target
         self._policies, self._catalog, self._memory = policies, catalog, memory
         self._bound: dict[tuple[int, Key], tuple[Principal, GuardedQuery]] = {}
         self._profiles: dict[int, _Profile] = {}
@@ -138,7 +143,7 @@ class Templates:
         return query
 
     def _remember(self, asked: Key, principal: Principal, query: GuardedQuery) -> None:
-        if not query.pivots:
+        if not query.pivots and query.fence_reason != BUSY.reason:
             with self._adding:
                 _make_room(self._bound, BOUND)
                 self._bound[id(principal), asked] = (principal, query)
@@ -168,10 +173,10 @@ class Templates:
     def _make(self, asked: Key, profile: _Profile) -> GuardedQuery:
         sql, types = (asked, ()) if isinstance(asked, str) else asked
         query = draft(sql, profile.principal, self._policies, self._catalog, lambda one: self.grant(one, profile)[0])
-        if self._bind_literals:
-            query.literals = bound_literals(query.parsed, query.found.literals)
-        made = self._finish(query, dict(types))
-        if not made.pivots:
+        if self._for_engine and self._target is None:
+            query.literals = bound_literals(query.parsed, query.found, lambda relation: _masked(query, relation))
+        made = finish(query, dict(types), for_engine=self._for_engine, planner=self._planner, target=self._target)
+        if not made.pivots and made.fence_reason != BUSY.reason:
             self._keep(asked, query, made, profile)
         return made
 
@@ -247,6 +252,11 @@ def _make_room(entries: dict[Any, Any], limit: int) -> None:
     if len(entries) >= limit:
         for key in list(entries)[: limit // 10 + 1]:
             del entries[key]
+
+
+def _masked(query: Draft, relation: Relation) -> Collection[str]:
+    grant = query.grant(relation)
+    return () if grant is None else grant.masks
 
 
 def _shape(grant: Grant) -> object:

@@ -21,6 +21,7 @@ from rls.engines.base import Fetch, Fetched
 from rls.engines.convert import arrow_of
 from rls.engines.failures import database_changed, timed_out
 from rls.engines.limits import Limits
+from rls.engines.planner import PlannerProcess
 from rls.engines.postgres.catalog import Database, check_role, read_database
 from rls.engines.postgres.connections import Connections, driver
 from rls.engines.postgres.failures import explain_failure, is_stale
@@ -29,6 +30,7 @@ from rls.engines.shadow import Shadow
 from rls.engines.sizes import check_types
 from rls.engines.slots import Slot
 from rls.errors import EngineInvalid, QueryFailed, QueryRefused, RlsError
+from rls.rewrite.bound import LOCAL, Planner
 from rls.rewrite.guarded import Copy, GuardedQuery
 from rls.rewrite.port.target import Target
 
@@ -42,7 +44,8 @@ class PostgresExecutor:
 
     dialect: Literal["postgres"] = "postgres"
 
-    def __init__(self, connections: Connections, *, name: str | None, limits: Limits) -> None:
+    def __init__(self, connections: Connections, *, name: str | None, limits: Limits, planner: Planner) -> None:
+        self._planner = planner
         self._connections, self._name, self._limits = connections, name, limits
         self._slots = threading.BoundedSemaphore(limits.concurrent)
         self._refreshing = threading.Lock()
@@ -56,16 +59,27 @@ class PostgresExecutor:
             self._database = self._read(connection)
 
     @classmethod
-    def open(cls, url: str, *, name: str | None = None, limits: Limits | None = None) -> PostgresExecutor:
+    def open(
+        cls,
+        url: str,
+        *,
+        name: str | None = None,
+        limits: Limits | None = None,
+        isolation: Literal["thread", "process"] = "process",
+    ) -> PostgresExecutor:
         """Connect to `postgresql://[user@]host[:port]/database`; `name` is what callers call the database (default:
-        its name there). Passwords come from PGPASSWORD, a password file or a service file.
+        its name there), `isolation` where DuckDB binds texts before they run here. Passwords come from PGPASSWORD, a
+        password file or a service file.
 
         Raises `EngineInvalid`: `engine.url`, `.database_unreachable`, `.role`, `.encoding`, `.postgres_missing`.
         """
         connections = Connections(url)
         with contextlib.ExitStack() as undo:
             undo.callback(connections.close)
-            made = cls(connections, name=name, limits=limits or Limits())
+            planner = PlannerProcess() if isolation == "process" else LOCAL
+            if isinstance(planner, PlannerProcess):
+                undo.callback(planner.close)
+            made = cls(connections, name=name, limits=limits or Limits(), planner=planner)
             undo.pop_all()
         return made
 
@@ -88,6 +102,10 @@ class PostgresExecutor:
     @property
     def concurrent(self) -> int:
         return self._limits.concurrent
+
+    @property
+    def planner(self) -> Planner:
+        return self._planner
 
     @property
     def slices(self) -> bool:
@@ -140,6 +158,8 @@ class PostgresExecutor:
     def close(self) -> None:
         self._connections.close()
         self._shadow.close()
+        if isinstance(self._planner, PlannerProcess):
+            self._planner.close()
 
     def _read(self, connection: Any) -> Database:
         # A new name for every catalog: no guard made for one is taken for another's.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from rls.errors import QueryRefused
@@ -41,9 +42,9 @@ TYPES: Final = {
 INTEGERS: Final = ("SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 NUMBERS: Final = (*INTEGERS, "DECIMAL", "DOUBLE")
 
-# Texts that both engines read as the same day or time.
-_DAY: Final = re.compile(r"[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])|[12]\d{3}-(0[13-9]|1[0-2])-(29|30)")
-_TIME: Final = re.compile(rf"({_DAY.pattern})([ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{{1,6}})?)?)?")
+# How texts look that both engines read as the same day or time, where there is one.
+_DAY: Final = re.compile(r"[12]\d{3}-\d\d-\d\d")
+_TIME: Final = re.compile(r"[12]\d{3}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +103,19 @@ def convert(value: Lowered, kind: str) -> Lowered:
             return Lowered(f"CAST(NULL AS {TYPES[kind]})", kind)
         case _ if common((value.kind, kind)) == kind:
             return Lowered(f"CAST({value.text} AS {TYPES[kind]})", kind)
-        case "VARCHAR", "DATE" if value.literal is not None and _DAY.fullmatch(value.literal):
+        case "VARCHAR", "DATE" if _is_moment(value.literal, _DAY):
             return Lowered(f"CAST({value.text} AS date)", kind)
-        case "VARCHAR", "TIMESTAMP" if value.literal is not None and _TIME.fullmatch(value.literal):
+        case "VARCHAR", "TIMESTAMP" if _is_moment(value.literal, _TIME):
             return Lowered(f"CAST({value.text} AS timestamp)", kind)
     raise not_portable(f"{value.kind} where {kind} is needed", hint="cast it to the type that is needed")
+
+
+def _is_moment(text: str | None, shape: re.Pattern[str]) -> bool:
+    if text is None or not shape.fullmatch(text):
+        return False
+    try:
+        # Python's own reader wants three or six digits of a second; which digits they are does not matter.
+        datetime.fromisoformat(text.partition(".")[0])
+    except ValueError:
+        return False
+    return True

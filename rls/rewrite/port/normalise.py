@@ -15,7 +15,7 @@ from sqlglot.optimizer.qualify import qualify
 
 from rls.catalog import Catalog
 from rls.errors import QueryRefused
-from rls.rewrite.bound import bound_plan
+from rls.rewrite.bound import Planner, bound_plan
 from rls.rewrite.parse import quietly
 from rls.rewrite.port.expand import finish, prepare
 
@@ -30,11 +30,16 @@ _SYNONYMS: Final = {
     "**": "power", "^": "power", "datetrunc": "date_trunc", "datepart": "date_part", "datediff": "date_diff",
     "position": "strpos", "instr": "strpos", "listagg": "string_agg", "group_concat": "string_agg",
 }  # fmt: skip
+_MOST: Final = 4 << 20  # characters of a plan
+_LONGEST: Final = 200_000  # characters of a guarded text
 _PARTS: Final = frozenset(("date_trunc", "date_part", "date_diff"))
 
 
-def normalise(text: str, catalog: Catalog) -> exp.Expr:
-    """The qualified tree. Raises `QueryRefused` (`query.not_portable`)."""
+def normalise(text: str, catalog: Catalog, *, planner: Planner | None = None) -> exp.Expr:
+    """The qualified tree; `planner` is where texts are bound (default: in this process).
+
+    Raises `QueryRefused` (`query.not_portable`), `PlannerBusy`.
+    """
     refused = QueryRefused(
         "query.not_portable",
         "not all names in the query could be resolved for another engine than DuckDB",
@@ -44,6 +49,10 @@ def normalise(text: str, catalog: Catalog) -> exp.Expr:
     for relation in catalog.relations.values():
         place = schema.setdefault(catalog.attached, {}).setdefault(".".join(relation.schema), {})
         place[relation.name] = {column.name: column.type for column in relation.columns}
+    meant = _meaning_of(text, catalog, planner)
+    if meant is None:
+        # Also where names stand for so much (aliases of aliases, twice in each) that nobody could write it out.
+        raise refused
     tree: exp.Expr | None = None
     again = ""
     try:
@@ -53,15 +62,20 @@ def normalise(text: str, catalog: Catalog) -> exp.Expr:
             again = tree.sql("duckdb")
     except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
         tree = None
-    if tree is None or not same_plan(text, again, catalog):
+    if tree is None or _meaning_of(again, catalog, planner) != meant:
         raise refused
     return tree
 
 
 def same_plan(one: str, other: str, catalog: Catalog) -> bool:
     """Whether two texts bind, and to the same plan but for names."""
-    plans = [bound_plan(text, catalog) for text in (one, other)]
-    return plans[0] is not None and plans[1] is not None and _meaning(plans[0]) == _meaning(plans[1])
+    meant = _meaning_of(one, catalog, None)
+    return meant is not None and meant == _meaning_of(other, catalog, None)
+
+
+def _meaning_of(text: str, catalog: Catalog, planner: Planner | None) -> Any:
+    plan = bound_plan(text, catalog, planner=planner, most=_MOST) if len(text) <= _LONGEST else None
+    return None if plan is None else _meaning(plan)
 
 
 def _meaning(tree: Any) -> Any:

@@ -7,14 +7,17 @@ conditional grant holds a fence, and the answer has the names and types that Duc
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 from sqlglot import exp
 
 from rls.catalog import Column, fold
-from rls.rewrite.barrier import decide, typed_parameters
-from rls.rewrite.bound import answer_columns
+from rls.errors import QueryFailed
+from rls.rewrite.barrier import lower_fenced, typed_parameters
+from rls.rewrite.bound import Planner, PlannerBusy, answer_columns
 from rls.rewrite.copies import refuse_strict
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
@@ -31,27 +34,45 @@ from rls.rewrite.splice import apply_splices
 
 __all__ = ["port"]
 
+_PATIENCE_SECONDS: Final = 10.0
 
-def port(query: Draft, parameter_types: Mapping[str, str], target: Target) -> GuardedQuery:
+
+def port(
+    query: Draft, parameter_types: Mapping[str, str], target: Target, *, planner: Planner | None = None
+) -> GuardedQuery:
     """The guarded query in PostgreSQL's SQL, with `$1`, `$2`, … for `binds`, and the `columns` that it must give.
 
     parameter_types  DuckDB types of the values of the caller's own parameters, by name
-    Raises `QueryRefused`: what DuckDB's guarded query raises, and `query.not_portable` with the construct's name.
+    planner          where texts are bound; default: in this process
+    Raises `QueryRefused`: what DuckDB's guarded query raises, and `query.not_portable` with the construct's name;
+    `QueryFailed` (`run.busy`) where the planner has no time.
     """
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return _port(query, parameter_types, target, planner)
+        except PlannerBusy:
+            # It starts, or is at another text.
+            if time.monotonic() > until:
+                break
+    raise QueryFailed("run.busy", "too many queries are prepared at once", hint="send the query again later")
+
+
+def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, planner: Planner | None) -> GuardedQuery:
     # As on DuckDB, the caller's harmless conditions are copied below the fence; the fence itself always stays, since
     # it was judged by what may raise in DuckDB.
-    made = query.finish(replace(decide(query, parameter_types, keep_fence=True), fenced=True))
+    made = lower_fenced(query, parameter_types, planner=planner)
     refuse_strict(made)
     if made.pivots:
         raise not_portable("PIVOT without a list of values", hint="list them with IN (…)")
     catalog = query.catalog
     parsed = parse(made.sql)
     typed = apply_splices(made.sql, typed_parameters(parsed, parameter_types))
-    columns = answer_columns(typed, catalog)
+    columns = answer_columns(typed, catalog, planner=planner)
     if columns is None:
         # Nothing to run; the executor finds DuckDB's own words for what is wrong.
         return made
-    tree = normalise(typed, catalog)
+    tree = normalise(typed, catalog, planner=planner)
     context = Context(
         catalog, target.schemas, target.unicode, {}, _types(tree), lambda node, scope: lower_query(node, scope, context)
     )
@@ -60,7 +81,7 @@ def port(query: Draft, parameter_types: Mapping[str, str], target: Target) -> Gu
     guards = []
     for one in made.guards:
         alone = guard_text(one, source=catalog.source(one.relation))[1:-1]
-        guards.append(lower_query(normalise(alone, catalog), None, context)[0])
+        guards.append(lower_query(normalise(alone, catalog, planner=planner), None, context)[0])
     check(text, guards)
     return replace(
         made,

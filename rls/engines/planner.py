@@ -1,0 +1,156 @@
+"""Texts → bound plans on empty tables, in a process of their own, which a hostile text may exhaust or crash.
+
+Binding a text takes time and memory that no limit of DuckDB's bounds (aliases that double an expression at each level),
+and moving filters evaluates constants. Takes what `Planner.plan` takes; returns JSON or nothing. Owns that the
+host waits for at most `SECONDS`: what is not planned by then is run behind fences.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import resource
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+from rls.catalog import Relation
+from rls.engines.children import end_with, environment
+from rls.engines.wire import WorkerGone, receive_frame, send_frame
+from rls.rewrite.bound import LOCAL, PlannerBusy
+
+__all__ = ["PlannerProcess", "main"]
+
+SECONDS: Final = 2.0
+# Another text may be on it; one that takes long must not hold up everybody's first queries.
+WAIT_SECONDS: Final = 0.5
+_START_SECONDS: Final = 60.0
+_MEMORY: Final = 2 << 30
+_PLAN_BYTES: Final = 64 << 20
+_CPU_SECONDS: Final = 3_600  # of one process, after which it makes room for a fresh one
+
+
+class PlannerProcess:
+    """A `Planner` in one supervised process, started anew when it is gone. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: _Process | None = None
+        self._closed = False
+        threading.Thread(target=self._warm_up, name="rls-planner-start", daemon=True).start()
+
+    def plan(self, text: str, version: str, attached: str, tables: Mapping[str, Relation], *, optimize: bool) -> str:
+        """See `Planner.plan`."""
+        return self._ask((text, version, attached, dict(tables), optimize))
+
+    def columns(self, text: str, version: str, attached: str, tables: Mapping[str, Relation]) -> str:
+        """See `Planner.columns`."""
+        return self._ask((text, version, attached, dict(tables), None))
+
+    def _ask(self, request: tuple[object, ...]) -> str:
+        if not self._lock.acquire(timeout=WAIT_SECONDS):
+            raise PlannerBusy
+        try:
+            if self._closed:
+                raise PlannerBusy
+            if self._process is None:
+                self._process = _Process()
+            return self._process.ask(request)
+        except (WorkerGone, OSError):
+            self._end()
+            return ""
+        except BaseException:
+            # Ctrl-C in the middle of an answer: what comes next would be another text's.
+            self._end()
+            raise
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """End the process."""
+        self._closed = True
+        with self._lock:
+            self._end()
+
+    def _warm_up(self) -> None:
+        with self._lock:
+            if self._process is None and not self._closed:
+                with contextlib.suppress(WorkerGone, OSError):
+                    self._process = _Process()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+
+class _Process:
+    """One process and its socket, ready when made. Raises `WorkerGone` or `OSError` where it does not start."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 (this interpreter, a module of this package)
+                [sys.executable, "-P", "-m", "rls.engines.planner", str(theirs.fileno()), str(lifeline)],
+                pass_fds=(theirs.fileno(), lifeline),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment(),
+            )
+        finally:
+            theirs.close()
+            os.close(lifeline)
+        try:
+            self._connection.settimeout(_START_SECONDS)
+            receive_frame(self._connection, _PLAN_BYTES)
+            self._connection.settimeout(SECONDS)
+        except BaseException:
+            self.kill()
+            raise
+
+    def ask(self, request: object) -> str:
+        send_frame(self._connection, pickle.dumps(request))
+        # JSON is all that comes back: data, whatever the process has become.
+        return receive_frame(self._connection, _PLAN_BYTES).decode(errors="replace")
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            self._process.kill()
+        self._connection.close()
+        with contextlib.suppress(OSError):
+            os.close(self._lifeline)
+        self._process.wait()
+
+
+def main(descriptor: int, lifeline: int) -> None:
+    """The process: plans texts until the engine closes the socket, or ends."""
+    connection = socket.socket(fileno=descriptor)
+    end_with(lifeline)
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
+    LOCAL.plan("SELECT 1", "", "memory", {}, optimize=False)
+    send_frame(connection, b"ready")
+    while True:
+        text, version, attached, tables, optimize = pickle.loads(receive_frame(connection, 1 << 40))  # noqa: S301
+        try:
+            if optimize is None:
+                answer = LOCAL.columns(text, version, attached, tables)
+            else:
+                answer = LOCAL.plan(text, version, attached, tables, optimize=optimize)
+        except MemoryError:
+            answer = ""
+        send_frame(connection, answer.encode(errors="replace"))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(WorkerGone, ConnectionError, KeyboardInterrupt):
+        main(int(sys.argv[1]), int(sys.argv[2]))
+    os._exit(0)

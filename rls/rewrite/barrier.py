@@ -112,10 +112,11 @@ def lower(
         barrier = _decide(query, parameter_types or {}, words, for_engine=for_engine, planner=planner)
     except PlannerBusy:
         barrier = BUSY
-    if not barrier.fenced and not words:
-        # As the verifier has seen it, but for the statistics: its own reason to hide them stands.
-        return found if barrier.hide_statistics else query.finish(barrier)
-    return query.finish(barrier)
+    if barrier.fenced != bool(found.fence_reason) or barrier.conjuncts:
+        return query.finish(barrier)
+    # As the verifier has seen it, but for the statistics.
+    hide = found.hide_statistics and (barrier.hide_statistics or found.reads_statistics)
+    return replace(found, hide_statistics=hide, fence_reason=barrier.reason)
 
 
 def _decide(

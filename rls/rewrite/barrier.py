@@ -22,6 +22,7 @@ from sqlglot.tokens import TokenType
 from rls.catalog import Catalog, Relation, fold, quote
 from rls.errors import QueryRefused
 from rls.rewrite.bound import PROBE, Planner, PlannerBusy, bound_plan, pushed_plan
+from rls.rewrite.bound_tree import WITHOUT_EXPRESSIONS
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
@@ -268,7 +269,9 @@ def _why_observable(plan: Any) -> str | None:
                 expressions += 1
         if growing > MAX_GROWING or expressions > MAX_EXPRESSIONS:
             return "the query does much per row"
-        stack.extend(value for value in tree.values() if isinstance(value, dict | list))
+        if (children := tree.get("children")) is not None:
+            stack.append(children)
+        stack.extend(v for key, v in tree.items() if key not in WITHOUT_EXPRESSIONS and isinstance(v, dict | list))
     return None
 
 

@@ -62,7 +62,7 @@ def _granted(change: Callable[[Any, Any], Any]) -> Callable[[Text], Text]:
 
 PROTECTIONS: dict[str, Callable[[Text], Text]] = {
     "fence": _edited(lambda text: text.replace(" OFFSET 0)", ")")),
-    "filter": _edited(lambda text: re.sub(r" WHERE .* OFFSET 0\)$", " OFFSET 0)", text, flags=re.DOTALL)),
+    "filter": _edited(lambda text: re.sub(r" WHERE .*?( OFFSET 0)?\)$", r"\1)", text, flags=re.DOTALL)),
     "mask": _granted(lambda grant, _: dataclasses.replace(grant, masks={})),
     "denied columns": _granted(lambda grant, _: dataclasses.replace(grant, denied=frozenset())),
     "labels": _granted(

@@ -17,16 +17,25 @@ __all__ = ["PROTECTIONS", "without"]
 
 Text = Callable[..., str]
 
+_STATISTICS_ONLY = "SET disabled_optimizers = 'statistics_propagation'"
+
 
 @contextlib.contextmanager
 def without(protection: str) -> Iterator[None]:
     """Guards without `protection`, one of `PROTECTIONS`."""
+    import rls.engines.lockdown as lockdown
     import rls.rewrite.guard as module
     import rls.rewrite.verify as verification
 
     weak = PROTECTIONS[protection](module.guard_text)
     verify = _silent(verification.verify)
-    with mock.patch.object(module, "guard_text", weak), mock.patch.object(verification, "verify", verify):
+    # What else keeps expressions above a filter goes with the fence.
+    moving = _STATISTICS_ONLY if protection == "fence" else lockdown._HIDE_STATISTICS
+    with (
+        mock.patch.object(module, "guard_text", weak),
+        mock.patch.object(verification, "verify", verify),
+        mock.patch.object(lockdown, "_HIDE_STATISTICS", moving),
+    ):
         yield
 
 

@@ -23,9 +23,9 @@ _STATISTICS_ONLY = "SET disabled_optimizers = 'statistics_propagation'"
 @contextlib.contextmanager
 def without(protection: str) -> Iterator[None]:
     """Guards without `protection`, one of `PROTECTIONS`."""
-    import rls.engines.lockdown as lockdown
     import rls.rewrite.guard as module
     import rls.rewrite.verify as verification
+    from rls.engines import lockdown
 
     weak = PROTECTIONS[protection](module.guard_text)
     verify = _silent(verification.verify)

@@ -22,6 +22,7 @@ from sqlglot.tokens import TokenType
 from rls.catalog import Catalog, Relation, fold, quote
 from rls.errors import QueryRefused
 from rls.rewrite.bound import PROBE, Planner, PlannerBusy, bound_plan, pushed_plan
+from rls.rewrite.bound_tree import WITHOUT_EXPRESSIONS
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
@@ -112,10 +113,11 @@ def lower(
         barrier = _decide(query, parameter_types or {}, words, for_engine=for_engine, planner=planner)
     except PlannerBusy:
         barrier = BUSY
-    if not barrier.fenced and not words:
-        # As the verifier has seen it, but for the statistics: its own reason to hide them stands.
-        return found if barrier.hide_statistics else query.finish(barrier)
-    return query.finish(barrier)
+    if barrier.fenced != bool(found.fence_reason) or barrier.conjuncts:
+        return query.finish(barrier)
+    # As the verifier has seen it, but for the statistics.
+    hide = found.hide_statistics and (barrier.hide_statistics or found.reads_statistics)
+    return replace(found, hide_statistics=hide, fence_reason=barrier.reason)
 
 
 def lower_fenced(query: Draft, parameter_types: Mapping[str, str], *, planner: Planner | None = None) -> GuardedQuery:
@@ -276,7 +278,9 @@ def _why_observable(plan: Any) -> str | None:
                 expressions += 1
         if growing > MAX_GROWING or expressions > MAX_EXPRESSIONS:
             return "the query does much per row"
-        stack.extend(value for value in tree.values() if isinstance(value, dict | list))
+        if (children := tree.get("children")) is not None:
+            stack.append(children)
+        stack.extend(v for key, v in tree.items() if key not in WITHOUT_EXPRESSIONS and isinstance(v, dict | list))
     return None
 
 

@@ -13,11 +13,17 @@ from rls.rewrite import magnitude as numbers
 from rls.rewrite.functions import NOT_LITERAL
 
 __all__ = [
-    "INTEGERS", "Column", "Inputs", "MayRaise", "Tree", "expressions_in", "is_cast", "largest", "literal", "mass",
-    "plain", "type_of", "whole",
+    "INTEGERS", "WITHOUT_EXPRESSIONS", "Column", "Inputs", "MayRaise", "Tree", "expressions_in", "is_cast",
+    "largest", "literal", "mass", "plain", "type_of", "whole",
 ]  # fmt: skip
 
 Tree = dict[str, Any]
+
+# Fields of nodes that list names, places and types: most of what a scan consists of.
+WITHOUT_EXPRESSIONS: Final = {
+    "children", "returned_types", "names", "column_indexes", "projection_ids", "qname", "expr_types", "chunk_types",
+    "bound_columns",
+}  # fmt: skip
 
 INTEGERS: Final = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",

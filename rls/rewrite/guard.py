@@ -176,6 +176,7 @@ class Draft:
             catalog_version=catalog.version,
             attributes_read=tuple(sorted(written.attributes)),
             hide_statistics=hides_rows and (barrier.hide_statistics or reads_statistics),
+            reads_statistics=hides_rows and reads_statistics,
             fence_reason=barrier.reason if hides_rows else "",
             pivots=tuple(pivot.places(splices) for pivot in listed),
             guards=tuple(guards),

@@ -95,8 +95,9 @@ class GuardedQuery:
     of them is for the caller's eyes. `original` is the caller's text, `splices` how one became the other (sorted by
     start). `grants` maps each relation's label to its grant. `fingerprint` is the only safe key for a result cache.
     `hide_statistics`: it must run with DuckDB's optimizer `statistics_propagation` disabled, since that one would run
-    a function of the query on stored extremes of hidden rows. `fence_reason`: why the guards hold a fence, in a few
-    words for people; "" where they hold none, since nothing in the query could tell of a hidden row.
+    a function of the query on stored extremes of hidden rows (`reads_statistics`: such a function stands in it,
+    whatever else does). `fence_reason`: why the guards hold a fence, in a few words for people; "" where they hold
+    none, since nothing in the query could tell of a hidden row.
     `guards` lists every guard in the text. `near`: it was made for another text with the same tokens but for bound
     literals; `original`, `splices` and all positions are that text's.
     `dialect`: the engine whose SQL it is. For another one than DuckDB, `binds` are the names of the parameters that
@@ -115,6 +116,7 @@ class GuardedQuery:
     catalog_version: str = ""
     attributes_read: tuple[str, ...] = ()
     hide_statistics: bool = False
+    reads_statistics: bool = False
     fence_reason: str = ""
     pivots: tuple[PivotValues, ...] = ()
     guards: tuple[Guard, ...] = ()

@@ -17,7 +17,18 @@ from typing import Any, Final
 from rls.catalog import Catalog
 from rls.rewrite import magnitude as numbers
 from rls.rewrite.bound import bound_plan
-from rls.rewrite.bound_tree import Column, Inputs, MayRaise, Tree, expressions_in, largest, mass, plain, type_of
+from rls.rewrite.bound_tree import (
+    WITHOUT_EXPRESSIONS,
+    Column,
+    Inputs,
+    MayRaise,
+    Tree,
+    expressions_in,
+    largest,
+    mass,
+    plain,
+    type_of,
+)
 from rls.rewrite.casts import joins, kind_of
 from rls.rewrite.late import without_late
 from rls.rewrite.total import check_comparison, judge
@@ -36,11 +47,6 @@ _OTHERS: Final = {
 _SETS: Final = {"LOGICAL_UNION", "LOGICAL_EXCEPT", "LOGICAL_INTERSECT"}
 _JOINS: Final = {"LOGICAL_COMPARISON_JOIN", "LOGICAL_DELIM_JOIN"}
 _BOTH_SIDES: Final = {"INNER", "LEFT", "RIGHT", "OUTER", "FULL", "SINGLE"}
-# Fields of nodes that list names, places and types: most of what a scan consists of.
-_WITHOUT_EXPRESSIONS: Final = {
-    "children", "returned_types", "names", "column_indexes", "projection_ids", "qname", "expr_types", "chunk_types",
-    "bound_columns",
-}  # fmt: skip
 _BIGINT: Final = {"id": "BIGINT", "type_info": None}
 _BOOLEAN: Final = {"id": "BOOLEAN", "type_info": None}
 
@@ -133,7 +139,7 @@ def _judge_node(tree: Tree, ctes: dict[int, Inputs]) -> Inputs:
 def _judge_others(tree: Tree, inputs: Inputs) -> None:
     """Every expression of a node, its children apart."""
     for key, value in tree.items():
-        if key not in _WITHOUT_EXPRESSIONS and isinstance(value, dict | list):
+        if key not in WITHOUT_EXPRESSIONS and isinstance(value, dict | list):
             for part in expressions_in(value):
                 judge(part, inputs)
 

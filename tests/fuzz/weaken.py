@@ -17,16 +17,25 @@ __all__ = ["PROTECTIONS", "without"]
 
 Text = Callable[..., str]
 
+_STATISTICS_ONLY = "SET disabled_optimizers = 'statistics_propagation'"
+
 
 @contextlib.contextmanager
 def without(protection: str) -> Iterator[None]:
     """Guards without `protection`, one of `PROTECTIONS`."""
     import rls.rewrite.guard as module
     import rls.rewrite.verify as verification
+    from rls.engines import lockdown
 
     weak = PROTECTIONS[protection](module.guard_text)
     verify = _silent(verification.verify)
-    with mock.patch.object(module, "guard_text", weak), mock.patch.object(verification, "verify", verify):
+    # What else keeps expressions above a filter goes with the fence.
+    moving = _STATISTICS_ONLY if protection == "fence" else lockdown._HIDE_STATISTICS
+    with (
+        mock.patch.object(module, "guard_text", weak),
+        mock.patch.object(verification, "verify", verify),
+        mock.patch.object(lockdown, "_HIDE_STATISTICS", moving),
+    ):
         yield
 
 
@@ -62,7 +71,7 @@ def _granted(change: Callable[[Any, Any], Any]) -> Callable[[Text], Text]:
 
 PROTECTIONS: dict[str, Callable[[Text], Text]] = {
     "fence": _edited(lambda text: text.replace(" OFFSET 0)", ")")),
-    "filter": _edited(lambda text: re.sub(r" WHERE .* OFFSET 0\)$", " OFFSET 0)", text, flags=re.DOTALL)),
+    "filter": _edited(lambda text: re.sub(r" WHERE .*?( OFFSET 0)?\)$", r"\1)", text, flags=re.DOTALL)),
     "mask": _granted(lambda grant, _: dataclasses.replace(grant, masks={})),
     "denied columns": _granted(lambda grant, _: dataclasses.replace(grant, denied=frozenset())),
     "labels": _granted(

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 import rls
+from rls.audit.replay import replay_record
 from rls.catalog import Column
 from rls.engines.limits import Limits
 from rls.engines.postgres.executor import PostgresExecutor
-from rls.errors import EngineInvalid, QueryFailed, QueryRefused
+from rls.errors import AuditFailed, EngineInvalid, QueryFailed, QueryRefused
 from rls.rewrite.guarded import GuardedQuery
 from tests.engine_kit import write_policies
 from tests.postgres_kit import READER, Cluster, start
@@ -341,6 +342,12 @@ def test_a_server_that_was_restarted_is_found_again(shop: Shop, cluster: Cluster
     assert shop.rows("SELECT count(*) FROM orders") == [(20,)]
     cluster.restart()
     assert shop.rows("SELECT count(*) FROM orders") == [(20,)]
+
+
+def test_records_are_not_replayed_as_if_they_were_duckdbs(shop: Shop, tmp_path: Path) -> None:
+    shop.rows("SELECT count(*) FROM orders")
+    with pytest.raises(AuditFailed, match="another engine"):
+        replay_record(shop.records[-1].to_dict(), snapshots=tmp_path, attributes={}, keyed=None)
 
 
 def test_records_name_the_engine_and_no_address(shop: Shop, cluster: Cluster) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 import rls
+from rls.audit.replay import replay_record
 from rls.catalog import Column
 from rls.engines.limits import Limits
 from rls.engines.postgres.executor import PostgresExecutor
-from rls.errors import EngineInvalid, QueryFailed, QueryRefused
+from rls.errors import AuditFailed, EngineInvalid, QueryFailed, QueryRefused
 from rls.rewrite.guarded import GuardedQuery
 from tests.engine_kit import write_policies
 from tests.postgres_kit import READER, Cluster, start
@@ -247,7 +248,7 @@ def test_values_and_types(shop: Shop) -> None:
     assert result.types[4:] == ("FLOAT", "HUGEINT", "DOUBLE", "VARCHAR")
     row = result.rows[0]
     assert row[:3] == (2, Decimal("2.00"), "open")
-    assert row[3].isoformat().startswith("2024-01-01T08:00:00")
+    assert repr(row[3]) == "datetime.datetime(2024, 1, 1, 8, 0, tzinfo=<UTC>)"
     assert row[4:] == (0.10000000149011612, 2, 2.0, "Zebra 2")
     assert [type(value) for value in row[4:7]] == [float, int, float]
     table = shop.engine.query(
@@ -262,6 +263,7 @@ def test_texts_are_ordered_by_their_bytes_and_folded_by_unicode(shop: Shop) -> N
     assert shop.rows("SELECT name FROM products ORDER BY name") == [("Zoo",), ("apple",), ("zebra",), ("Äpfel",)]
     assert shop.rows("SELECT max(name), min(name) FROM products") == [("Äpfel", "Zoo")]
     assert shop.rows("SELECT upper(name) FROM products WHERE name ILIKE 'ä%'") == [("ÄPFEL",)]
+    assert shop.rows("SELECT upper('straße'), lower('STRAẞE'), 'STRAẞE' ILIKE 'straße'") == [("STRAẞE", "straße", True)]
     assert shop.rows("SELECT count(*) FROM products WHERE name > 'a'") == [(3,)]
     assert shop.rows("SELECT lower(name) || '!' AS n FROM products ORDER BY n DESC LIMIT 1") == [("äpfel!",)]
 
@@ -341,6 +343,12 @@ def test_a_server_that_was_restarted_is_found_again(shop: Shop, cluster: Cluster
     assert shop.rows("SELECT count(*) FROM orders") == [(20,)]
     cluster.restart()
     assert shop.rows("SELECT count(*) FROM orders") == [(20,)]
+
+
+def test_records_are_not_replayed_as_if_they_were_duckdbs(shop: Shop, tmp_path: Path) -> None:
+    shop.rows("SELECT count(*) FROM orders")
+    with pytest.raises(AuditFailed, match="another engine"):
+        replay_record(shop.records[-1].to_dict(), snapshots=tmp_path, attributes={}, keyed=None)
 
 
 def test_records_name_the_engine_and_no_address(shop: Shop, cluster: Cluster) -> None:

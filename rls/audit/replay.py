@@ -88,6 +88,10 @@ def replay_record(
 
     if not record["subject"] or record["action"] in ("session", "audit"):
         raise AuditFailed("audit.replay", "the record holds no decision on a query", hint="take another record")
+    if not record["engine_version"].startswith("duckdb "):
+        raise AuditFailed(
+            "audit.replay", "the record's query was made for another engine than DuckDB", hint="take another record"
+        )
     text = _text(record, sql, keyed)
     proven = _check_attributes(record, attributes, keyed)
     folder = snapshots / f"policies-{record['policy_version']}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ _NUMERIC: Final = 1700
 _BITS: Final = {"SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
 _SAME: Final = {
     "BOOLEAN": (16,), "DOUBLE": (701,), "VARCHAR": (25, 1043), "DATE": (1082,), "TIMESTAMP": (1114,),
-    "TIMESTAMP WITH TIME ZONE": (1184,), "UUID": (2950,),
+    "UUID": (2950,),
 }  # fmt: skip
 _OWN_TYPES: Final = 16_384  # identifiers from here on are of types that somebody created: enums
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),(\d+)\)")
@@ -50,6 +51,8 @@ def _conversion(wanted: str, came: int) -> Conversion:
         return lambda value: _decimal(value, width, scale)
     if wanted == "FLOAT" and came == 700:
         return _single
+    if wanted == "TIMESTAMP WITH TIME ZONE" and came == 1184:
+        return _moment
     if wanted.startswith("ENUM(") and (came >= _OWN_TYPES or came == 25):
         return None
     if came in _SAME.get(wanted, ()):
@@ -87,6 +90,13 @@ def _decimal(value: Decimal | None, width: int, scale: int) -> Decimal | None:
 def _single(value: float | None) -> float | None:
     """PostgreSQL writes the shortest digits of a REAL; DuckDB gives its exact value."""
     return None if value is None else float(struct.unpack("f", struct.pack("f", value))[0])
+
+
+def _moment(value: datetime | None) -> datetime | None:
+    """With the time zone object that DuckDB's client uses."""
+    import pytz
+
+    return None if value is None else value.astimezone(pytz.utc)
 
 
 def _wrong_types() -> QueryFailed:

@@ -7,6 +7,7 @@ one query; relations inside guards only, and each guard as it must be; functions
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import cache
 from typing import Final
 
 import sqlglot
@@ -45,7 +46,7 @@ def check(text: str, guards: Collection[str]) -> None:
     Raises `QueryRefused` (`query.unguarded`, `query.not_portable`).
     """
     tree, allowed = _parse(text), [_unnamed(_parse(guard)) for guard in guards]
-    types = {_parse(f"SELECT CAST(NULL AS {type_})").expressions[0].args["to"].this for type_ in TYPES.values()}
+    types = _types()
     for node, names in _walk(tree, frozenset()):
         match node:
             case exp.Table():
@@ -73,6 +74,12 @@ def check(text: str, guards: Collection[str]) -> None:
                     raise _unguarded(f"function {name}")
             case _ if type(node) not in _NODES:
                 raise _unguarded(node.key)
+
+
+@cache
+def _types() -> frozenset[object]:
+    casts = (_parse(f"SELECT CAST(NULL AS {type_})").expressions[0] for type_ in TYPES.values())
+    return frozenset(cast.args["to"].this for cast in casts)
 
 
 def _parse(text: str) -> exp.Expr:
@@ -104,10 +111,15 @@ def _inside(node: exp.Expr, guard: exp.Expr) -> bool:
     """Whether a node stands in a query that is exactly this guard."""
     above: exp.Expr | None = node
     while above is not None:
-        if isinstance(above, exp.Select) and _unnamed(above) == guard:
+        if isinstance(above, exp.Select) and _reads_relation(above) and _unnamed(above) == guard:
             return True
         above = above.parent
     return False
+
+
+def _reads_relation(query: exp.Select) -> bool:
+    source = query.args.get("from_")
+    return source is not None and isinstance(source.this, exp.Table)
 
 
 def _unnamed(query: exp.Expr) -> exp.Expr:

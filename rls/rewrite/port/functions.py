@@ -75,7 +75,10 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             if not context.unicode:
                 raise not_portable("upper and lower", hint="ask the operator for a server with the collation C.utf8")
             name = "upper" if isinstance(node, exp.Upper) else "lower"
-            return Lowered(f'({name}({text(node.this)} COLLATE "{context.unicode}") {BYTES})', "VARCHAR")
+            value = _text(down(node.this))
+            # The one letter that DuckDB has another capital for than the C library.
+            inner = f"replace({value.text}, 'ß', 'ẞ')" if name == "upper" else value.text
+            return Lowered(f'({name}({inner} COLLATE "{context.unicode}") {BYTES})', "VARCHAR")
         case exp.Length():
             only(node, "this")
             return Lowered(f"CAST(length({text(node.this)}) AS bigint)", "BIGINT")

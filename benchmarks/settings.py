@@ -124,7 +124,7 @@ def guard_as_engine(
     parameters: Mapping[str, object] = MappingProxyType({}),
 ) -> GuardedQuery:
     """What the engine makes of a text it has not seen: guards with as little of a barrier as is safe."""
-    return lower(draft(sql, principal, policies, catalog), parameter_types(parameters))
+    return lower(draft(sql, principal, policies, catalog), parameter_types(parameters), for_engine=True)
 
 
 def write_unchecked(sql: str, principal: Principal, policies: PolicySet, catalog: Catalog) -> str:

@@ -68,14 +68,19 @@ def test_what_only_the_answer_may_raise_needs_the_engine() -> None:
     assert found.hide_statistics
     assert "OFFSET 0" in lowered(sql + " WHERE amount * amount * amount > 3", for_engine=True).sql
 
-    class Mapped(small.Policies):
-        """Aggregates may be moved below the join that a mapping table is."""
 
+def test_many_joins_beside_a_mapping_table_are_fenced() -> None:
+    class Mapped(small.Policies):
         def grant(self, relation: Any, principal: Principal, catalog: Any) -> Grant | None:
             return Grant(relation.label, "conditional", 'id IN (SELECT id FROM "memory"."main"."people")')
 
-    query = draft(sql, small.PRINCIPAL, Mapped(), small.CATALOG)
-    assert "OFFSET 0" in lower(query, for_engine=True).sql
+    few, many = (
+        " JOIN ".join(f"orders o{n}" for n in range(count)).replace(" JOIN o", " NATURAL JOIN o") for count in (2, 5)
+    )
+    assert (
+        "OFFSET 0" not in lower(draft(f"SELECT sum(amount) FROM {few}", small.PRINCIPAL, Mapped(), small.CATALOG)).sql
+    )
+    assert "OFFSET 0" in lower(draft(f"SELECT sum(amount) FROM {many}", small.PRINCIPAL, Mapped(), small.CATALOG)).sql
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
         "SELECT * FROM shown ORDER BY id",
         "WITH o AS (SELECT * FROM orders) SELECT (SELECT max(amount) FROM o), (SELECT count(*) FROM shown)",
         "SUMMARIZE orders",
-        "PIVOT orders ON kind USING sum(amount)",
+        "PIVOT orders ON kind USING sum(amount) ORDER BY id",
         "SELECT id, amount FROM orders LIMIT 7",
         "SELECT first(id), arg_max(id, kind), list(id) FROM orders",
         "SELECT margin FROM orders",
@@ -278,7 +278,7 @@ def test_slices_of_other_relations_change_no_answer(tmp_path: Path) -> None:
         "SELECT * FROM orders ORDER BY id",
         "SELECT kind, sum(amount) FROM orders GROUP BY kind ORDER BY 1",
         "SELECT count(*) FROM shown",
-        "PIVOT orders ON kind USING sum(amount)",
+        "PIVOT orders ON kind USING sum(amount) ORDER BY id",
         "SELECT CAST(kind AS INTEGER) FROM orders",
         "SELECT * FROM orders WHERE id = 3",
     ]

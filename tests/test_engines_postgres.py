@@ -213,6 +213,12 @@ def test_errors_on_visible_rows_say_no_value(shop: Shop) -> None:
     assert failed.value.code == "run.subquery_rows"
 
 
+def test_joins_that_postgresql_lacks_are_refused(shop: Shop) -> None:
+    with pytest.raises(QueryRefused) as refused:
+        shop.rows("SELECT a.id FROM products a FULL JOIN products b ON a.id < b.id")
+    assert refused.value.code == "query.not_portable"
+
+
 def test_names_that_are_wrong_get_duckdbs_words(shop: Shop) -> None:
     with pytest.raises(QueryRefused) as refused:
         shop.rows("SELECT amuont FROM orders")

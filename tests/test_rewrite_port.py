@@ -84,6 +84,7 @@ def test_names_are_the_callers_whatever_they_become() -> None:
         ("SELECT id FROM places WHERE name < 'b'", '(("places"."name" COLLATE "C") < CAST(\'b\' AS text))'),
         ("SELECT id FROM places WHERE name LIKE 'a\\'", "LIKE CAST('a\\' AS text) ESCAPE '')"),
         ("SELECT lower(name) FROM places", '(lower("places"."name" COLLATE "C.utf8") COLLATE "C")'),
+        ("SELECT CAST(amount AS HUGEINT) FROM orders", 'round("orders"."amount", 0)'),
         ("SELECT sum(id) FROM places", 'CAST(sum("places"."id") AS numeric)'),
         ("SELECT id FROM orders WHERE placed > '2024-01-31'", "CAST(CAST('2024-01-31' AS text) AS timestamp)"),
         ("SELECT id FROM places WHERE name = $n", 'CAST($1 AS text)'),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from rls.engines.failures import timed_out
 from rls.engines.limits import Limits
-from rls.errors import QueryFailed
+from rls.errors import QueryFailed, QueryRefused, RlsError
 
 __all__ = ["explain_failure", "is_stale"]
 
@@ -32,7 +32,7 @@ _CODES: Final[dict[str, tuple[str, str, str | None]]] = {
     "40001": ("run.restarted", "the server ended the query", "send the query again"),
 }
 # What happens where a relation, a column or a right went away after the catalog was read.
-_STALE: Final = frozenset(("42P01", "42703", "3F000", "42501", "42704", "42804", "42883", "42846", "42P18", "0A000"))
+_STALE: Final = frozenset(("42P01", "42703", "3F000", "42501", "42704", "42804", "42883", "42846", "42P18"))
 
 
 def is_stale(error: Any) -> bool:
@@ -40,9 +40,10 @@ def is_stale(error: Any) -> bool:
     return error.sqlstate in _STALE
 
 
-def explain_failure(error: Any, limits: Limits, *, closed: bool) -> QueryFailed:
+def explain_failure(error: Any, limits: Limits, *, closed: bool) -> RlsError:
     """The public error for a psycopg error."""
     state = error.sqlstate
+    found: RlsError
     detail = f"PostgreSQL {state or 'connection'}: {error.diag.message_primary or ''}"[:2_000]
     if state == "57014" and not closed:
         found = timed_out(limits)
@@ -51,6 +52,12 @@ def explain_failure(error: Any, limits: Limits, *, closed: bool) -> QueryFailed:
     elif state is None or state.startswith(("08", "57P")):
         found = QueryFailed(
             "run.connection", "the connection to the database was lost", hint="send the query again later"
+        )
+    elif state == "0A000":
+        found = QueryRefused(
+            "query.not_portable",
+            "PostgreSQL cannot run the query as DuckDB does",
+            hint="a FULL JOIN needs an equality between its two sides",
         )
     elif state in _CODES:
         code, message, hint = _CODES[state]

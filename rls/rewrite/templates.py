@@ -59,6 +59,7 @@ class _Template:
 
     query: GuardedQuery
     relations: dict[str, Relation]  # by label: those whose grants the query shows
+    literals: tuple[BoundLiteral, ...]  # of its own: beside a column that is masked for some, nothing is bound for them
 
 
 @dataclass(slots=True)
@@ -67,7 +68,6 @@ class _Text:
 
     relations: tuple[Relation, ...]
     templates: dict[Shape, _Template]
-    literals: tuple[BoundLiteral, ...]
     size: int
     used: bool = False
 
@@ -154,7 +154,7 @@ class Templates:
         if text is None or found is None:
             return None
         text.used = True
-        return _bind(found, profile, {one.name: found.query.parameters[one.name] for one in text.literals})
+        return _bind(found, profile, {one.name: found.query.parameters[one.name] for one in found.literals})
 
     def _near_query(self, sql: str, profile: _Profile) -> GuardedQuery | None:
         tokens = tokenize(sql)
@@ -164,10 +164,13 @@ class Templates:
         other = None if entry is None else entry.texts.get(_signature(sql, tokens, entry.bound))
         text = None if other is None else self._texts.get(other)
         found = None if text is None else self._template(text, profile)
-        if text is None or found is None:
+        # A literal that this shape does not bind stands in its text: another's.
+        if entry is None or text is None or found is None or _tokens_of(found.literals) != entry.bound:
             return None
         text.used = True
-        values = {one.name: value_of(sql[tokens[one.token].start : tokens[one.token].end + 1]) for one in text.literals}
+        values = {
+            one.name: value_of(sql[tokens[one.token].start : tokens[one.token].end + 1]) for one in found.literals
+        }
         return replace(_bind(found, profile, values), near=True)
 
     def _make(self, asked: Key, profile: _Profile) -> GuardedQuery:
@@ -183,7 +186,7 @@ class Templates:
     def _keep(self, asked: Key, query: Draft, made: GuardedQuery, profile: _Profile) -> None:
         relations = tuple(query.asked.values())
         shape = self._shape(relations, profile)
-        template = _Template(made, {relation.label: relation for relation in relations})
+        template = _Template(made, {relation.label: relation for relation in relations}, query.literals)
         with self._adding:
             sql, tokens = query.parsed.text, query.parsed.tokens
             size = 2 * (len(sql) + len(made.sql)) + OVERHEAD
@@ -194,9 +197,9 @@ class Templates:
                 text.templates[shape] = template
                 text.size += size
                 return
-            self._texts[asked] = _Text(relations, {shape: template}, query.literals, size)
+            self._texts[asked] = _Text(relations, {shape: template}, size)
             if isinstance(asked, str) and len(tokens) <= NEAR_TOKENS:
-                bound = frozenset(one.token for one in query.literals)
+                bound = _tokens_of(query.literals)
                 entry = self._near.setdefault(shape_of_tokens(sql, tokens), _Near(bound, {}))
                 if entry.bound == bound:
                     entry.texts[_signature(sql, tokens, bound)] = asked
@@ -252,6 +255,10 @@ def _make_room(entries: dict[Any, Any], limit: int) -> None:
     if len(entries) >= limit:
         for key in list(entries)[: limit // 10 + 1]:
             del entries[key]
+
+
+def _tokens_of(literals: tuple[BoundLiteral, ...]) -> frozenset[int]:
+    return frozenset(one.token for one in literals)
 
 
 def _masked(query: Draft, relation: Relation) -> Collection[str]:

@@ -16,7 +16,7 @@ import pytest
 
 from rls.cli import run
 from rls.lab.schemas import KINDS, json_schema
-from rls.lab.watch import changes
+from rls.lab.suites.watch import changes
 from tests.lab_kit import DATA, SEES, write_database, write_shop
 
 ROOT = Path(__file__).parents[1]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rls.cli import run
-from rls.lab.coverage import Coverage, measure_coverage
-from rls.lab.reader import read_suites
-from rls.lab.report_coverage import advice, html_coverage
+from rls.lab.coverage.measure import Coverage, measure_coverage
+from rls.lab.coverage.report import advice, html_coverage
+from rls.lab.suites.reader import read_suites
 from rls.policy.load import load_policies
 from tests.lab_kit import DATA, ORDERS, SEES, write_shop
 

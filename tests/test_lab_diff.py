@@ -12,11 +12,11 @@ import pytest
 
 from rls.cli.app import run
 from rls.errors import PolicyInvalid
-from rls.lab.diff import Change, Diff, compute_diff
-from rls.lab.report_diff import markdown_diff
-from rls.lab.revisions import open_policies, open_revision
-from rls.lab.widenings import Allowed, allowed_from_options, read_widenings, unacknowledged
-from rls.lab.world import open_live
+from rls.lab.diff.compare import Change, Diff, compute_diff
+from rls.lab.diff.report import markdown_diff
+from rls.lab.diff.revisions import open_policies, open_revision
+from rls.lab.diff.widenings import Allowed, allowed_from_options, read_widenings, unacknowledged
+from rls.lab.world.world import open_live
 from tests.policy_cases import write_policies
 
 PERSONAS = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import fixtures
-from rls.lab.run import Filters, run_directory
+from rls.lab.suites.run import Filters, run_directory
 from tests.lab_kit import warehouse
 
 

@@ -9,13 +9,13 @@ import duckdb
 import pytest
 
 from rls.cli.app import run
+from rls.lab.diff.revisions import open_revision
 from rls.lab.leaks.check import Findings, _Pair, find_leaks
 from rls.lab.leaks.copies import make_copy, plan_copies, same_view
 from rls.lab.leaks.provoking import provoking_values
 from rls.lab.leaks.questions import split_queries
 from rls.lab.leaks.shrink import shrink
-from rls.lab.revisions import open_revision
-from rls.lab.world import open_live
+from rls.lab.world.world import open_live
 from tests.fuzz.weaken import without
 from tests.policy_cases import write_policies
 

@@ -13,9 +13,9 @@ import pytest
 import fixtures
 from rls.cli import run
 from rls.identity import load_personas
-from rls.lab.matrix import compute_matrix
-from rls.lab.report_matrix import compact, html_matrix, percent
-from rls.lab.world import World, open_live
+from rls.lab.matrix.compute import compute_matrix
+from rls.lab.matrix.report import compact, html_matrix, percent
+from rls.lab.world.world import World, open_live
 from rls.policy.load import load_policies
 from tests.lab_kit import DATA, SEES, warehouse, write_database, write_shop
 
@@ -56,10 +56,10 @@ def test_rows_that_nobody_sees_are_counted(world: World) -> None:
 
 def test_grouping_changes_no_count(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = compute_matrix(world)
-    monkeypatch.setattr("rls.lab.matrix._SMALL", 0)
+    monkeypatch.setattr("rls.lab.matrix.compute._SMALL", 0)
     grouped = compute_matrix(world)
-    monkeypatch.setattr("rls.lab.matrix._FEW", 0)
-    monkeypatch.setattr("rls.lab.matrix._PER_SCAN", 2)
+    monkeypatch.setattr("rls.lab.matrix.compute._FEW", 0)
+    monkeypatch.setattr("rls.lab.matrix.compute._PER_SCAN", 2)
     assert plain.to_dict() == grouped.to_dict() == compute_matrix(world).to_dict()
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rls.cli import run
-from rls.lab.mutants import make_mutants
-from rls.lab.mutate import Mutation, SuitesFail, mutate
-from rls.lab.reader import read_suites
+from rls.lab.mutate.mutants import make_mutants
+from rls.lab.mutate.score import Mutation, SuitesFail, mutate
+from rls.lab.suites.reader import read_suites
 from rls.policy.load import load_policies
 from tests.lab_kit import DATA, ORDERS, SEES, write_shop
 

@@ -15,9 +15,9 @@ from rls.audit.select import Selection, select_records
 from rls.audit.trail import Trail
 from rls.cli.app import run
 from rls.engines.duckdb import DuckDBExecutor
-from rls.lab.principals import lab_policies, token_for
-from rls.lab.record import NotRecorded, find_persona, suite_of_record
-from rls.lab.revisions import open_revision
+from rls.lab.diff.revisions import open_revision
+from rls.lab.suites.record import NotRecorded, find_persona, suite_of_record
+from rls.lab.world.principals import lab_policies, token_for
 from tests.policy_cases import person, write_policies
 
 PERSONAS = "personas:\n  amir: {subject: u-1, roles: [explorer], attributes: {tenant: acme}}\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rls.errors import PolicyInvalid
-from rls.lab.run import Filters, Run, run_directory
+from rls.lab.suites.run import Filters, Run, run_directory
 from tests.lab_kit import DATA, ORDERS, SEES, write_database, write_shop
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from rls.catalog import Catalog, Column, Relation
 from rls.cli import run
-from rls.lab.run import run_directory
 from rls.lab.start.look import plan_start
+from rls.lab.suites.run import run_directory
 from rls.policy.check import check_policies
 from rls.policy.load import load_policies
 from tests.engine_kit import build

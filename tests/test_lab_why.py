@@ -10,9 +10,9 @@ import pytest
 
 from rls.cli import run
 from rls.identity import load_personas
-from rls.lab.query_steps import why_query
-from rls.lab.row_truth import why_row
-from rls.lab.world import World, open_live
+from rls.lab.why.query import why_query
+from rls.lab.why.row import why_row
+from rls.lab.world.world import World, open_live
 from rls.policy.load import load_policies
 from tests.lab_kit import DATA, ORDERS, SEES, write_database, write_shop
 

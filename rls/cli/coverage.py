@@ -13,7 +13,7 @@ from rls.cli.test import live_option, policies_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rls.lab.coverage import Coverage, Point
+    from rls.lab.coverage.measure import Coverage, Point
 
 __all__ = ["coverage"]
 
@@ -35,9 +35,9 @@ def coverage(*, path: Path, database: Path | None, least: float | None, html: Pa
     """
     from rls.cli import render
     from rls.cli.failures import pointing_into_file
-    from rls.lab.coverage import measure_coverage
-    from rls.lab.reader import no_suites, read_suites
-    from rls.lab.report_coverage import html_coverage
+    from rls.lab.coverage.measure import measure_coverage
+    from rls.lab.coverage.report import html_coverage
+    from rls.lab.suites.reader import no_suites, read_suites
     from rls.policy.load import load_policies
 
     directory, only = policies_of(path)
@@ -65,7 +65,7 @@ def coverage(*, path: Path, database: Path | None, least: float | None, html: Pa
 def show(out: Console, found: Coverage) -> None:
     """A line per policy with what was met of it, then what is missing and what would meet it."""
     from rls.cli import render
-    from rls.lab.report_coverage import advice
+    from rls.lab.coverage.report import advice
 
     rows: list[tuple[Any, ...]] = []
     file = ""

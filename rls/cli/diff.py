@@ -12,7 +12,7 @@ from rls.cli.options import database_option, json_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rls.lab.diff import Change, Diff
+    from rls.lab.diff.compare import Change, Diff
 
 __all__ = ["WIDENED", "diff"]
 
@@ -49,11 +49,11 @@ def diff(
 
     from rls.cli import render
     from rls.cli.failures import pointing_into_file
-    from rls.lab.diff import compute_diff
-    from rls.lab.report_diff import markdown_diff
-    from rls.lab.revisions import open_revision
-    from rls.lab.widenings import allowed_from_options, read_widenings, unacknowledged
-    from rls.lab.world import open_live
+    from rls.lab.diff.compare import compute_diff
+    from rls.lab.diff.report import markdown_diff
+    from rls.lab.diff.revisions import open_revision
+    from rls.lab.diff.widenings import allowed_from_options, read_widenings, unacknowledged
+    from rls.lab.world.world import open_live
 
     with pointing_into_file():
         before, after = open_revision(old), open_revision(new)
@@ -86,7 +86,7 @@ def diff(
 def show(out: Console, found: Diff, missing: list[Change]) -> None:
     """The diff on the terminal."""
     from rls.cli import render
-    from rls.lab.report_diff import count_text, key_text
+    from rls.lab.diff.report import count_text, key_text
 
     if found.policies:
         for change in found.policies:

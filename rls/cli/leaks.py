@@ -52,9 +52,9 @@ def leaks(
     from rls.cli import render
     from rls.cli.failures import pointing_into_file
     from rls.cli.options import read_text
+    from rls.lab.diff.revisions import open_revision
     from rls.lab.leaks.check import find_leaks
     from rls.lab.leaks.questions import split_queries
-    from rls.lab.revisions import open_revision
     from rls.yaml_model import suggest
 
     with pointing_into_file():

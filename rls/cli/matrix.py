@@ -14,8 +14,8 @@ from rls.cli.test import live_option, policies_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rls.lab.matrix import Matrix, MatrixRow
-    from rls.lab.world import World
+    from rls.lab.matrix.compute import Matrix, MatrixRow
+    from rls.lab.world.world import World
 
 __all__ = ["matrix"]
 
@@ -38,8 +38,8 @@ def matrix(*, path: Path, database: Path | None, persona: str, relation: str, ht
 
     from rls.cli import render
     from rls.cli.failures import pointing_into_file
-    from rls.lab.matrix import compute_matrix
-    from rls.lab.report_matrix import html_matrix
+    from rls.lab.matrix.compute import compute_matrix
+    from rls.lab.matrix.report import html_matrix
 
     out = render.console(stderr=as_json)
     with ExitStack() as stack, pointing_into_file():
@@ -63,9 +63,9 @@ def matrix(*, path: Path, database: Path | None, persona: str, relation: str, ht
 
 def open_world(stack: ExitStack, path: Path, database: Path | None) -> World:
     """The rows of a suite, if `path` is one that gives rows, else those of the database."""
-    from rls.lab.reader import directory_personas, read_suite
-    from rls.lab.run import Worlds
-    from rls.lab.world import open_live
+    from rls.lab.suites.reader import directory_personas, read_suite
+    from rls.lab.suites.run import Worlds
+    from rls.lab.world.world import open_live
     from rls.policy.load import load_policies
 
     directory, only = policies_of(path)
@@ -84,7 +84,7 @@ def open_world(stack: ExitStack, path: Path, database: Path | None) -> World:
 def show(out: Console, found: Matrix) -> None:
     """The matrix on the terminal, in blocks of as many personas as fit."""
     from rls.cli import render
-    from rls.lab.report_matrix import same_columns, zero_reasons
+    from rls.lab.matrix.report import same_columns, zero_reasons
 
     for block in _blocks(out, found):
         out.print()
@@ -125,7 +125,7 @@ def _blocks(out: Console, found: Matrix) -> list[list[str]]:
 
 def _block(found: Matrix, personas: list[str]) -> Any:
     from rls.cli import render
-    from rls.lab.report_matrix import compact
+    from rls.lab.matrix.report import compact
 
     rows = []
     for row in found.rows:
@@ -138,7 +138,7 @@ def _block(found: Matrix, personas: list[str]) -> Any:
 
 def _cell(row: MatrixRow, persona: str) -> Any:
     from rls.cli import render
-    from rls.lab.report_matrix import percent
+    from rls.lab.matrix.report import percent
 
     cell, share = row.cells[persona], row.share(persona)
     if cell.visible is None or cell.kind == "broken":

@@ -13,7 +13,7 @@ from rls.cli.test import live_option, policies_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rls.lab.mutate import Fate, Mutation
+    from rls.lab.mutate.score import Fate, Mutation
 
 __all__ = ["mutate"]
 
@@ -35,9 +35,9 @@ def mutate(*, path: Path, database: Path | None, least: float | None, everything
     """
     from rls.cli import render
     from rls.cli.failures import pointing_into_file
-    from rls.lab.mutate import SuitesFail
-    from rls.lab.mutate import mutate as try_all
-    from rls.lab.reader import no_suites, read_suites
+    from rls.lab.mutate.score import SuitesFail
+    from rls.lab.mutate.score import mutate as try_all
+    from rls.lab.suites.reader import no_suites, read_suites
     from rls.policy.load import load_policies
 
     directory, only = policies_of(path)

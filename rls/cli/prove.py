@@ -184,6 +184,6 @@ def _row(row: Mapping[str, object]) -> str:
 
 
 def _value(value: object) -> str:
-    from rls.lab.values import show
+    from rls.lab.world.values import show
 
     return show(value)

@@ -28,8 +28,8 @@ def record(*, audit_id: str, logs: tuple[Path, ...], policies: Path, persona: st
     """
     from rls.audit.read import read_records
     from rls.audit.select import Selection, select_records
-    from rls.lab.record import find_persona, suite_of_record
-    from rls.lab.revisions import open_revision
+    from rls.lab.diff.revisions import open_revision
+    from rls.lab.suites.record import find_persona, suite_of_record
     from rls.yaml_model import suggest
 
     found = list(select_records(read_records(logs), Selection(audit_id=audit_id)))

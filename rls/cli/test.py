@@ -10,7 +10,7 @@ import click
 from rls.cli.options import json_option
 
 if TYPE_CHECKING:
-    from rls.lab.run import Filters, Run
+    from rls.lab.suites.run import Filters, Run
 
 __all__ = ["live_option", "policies_of", "test"]
 
@@ -59,7 +59,7 @@ def test(
     Every persona goes through the engine with a token of its own. What a suite does not list is expected to be
     invisible. Exit code 1 if a case fails, 3 if policies or suites cannot be read.
     """
-    from rls.lab.run import Filters
+    from rls.lab.suites.run import Filters
 
     directory, only = policies_of(path)
     filters = Filters(words, persona, relation)
@@ -77,7 +77,7 @@ def test(
 
         test_show.show(render.console(), run, verbose=verbose)
     if github:
-        from rls.lab.report_tests import github_annotations
+        from rls.lab.suites.report import github_annotations
 
         click.echo(github_annotations(run), nl=False, err=as_json)
     return FOUND if run.failed else 0
@@ -99,8 +99,8 @@ def _run(
 ) -> Run:
     from rls.cli import render
     from rls.cli.failures import pointing_into_file
-    from rls.lab.reader import no_suites
-    from rls.lab.run import run_directory
+    from rls.lab.suites.reader import no_suites
+    from rls.lab.suites.run import run_directory
 
     with pointing_into_file(), render.progress(render.console(stderr=quiet), "testing") as on_step:
 
@@ -116,7 +116,7 @@ def _run(
 
 
 def _write(run: Run, files: dict[str, Path | None]) -> None:
-    from rls.lab.report_tests import html_report, junit_xml
+    from rls.lab.suites.report import html_report, junit_xml
 
     for name, make in (("junit", junit_xml), ("html", html_report)):
         file = files[name]
@@ -138,7 +138,7 @@ def _watch(
     from rls.cli import render, test_show
     from rls.cli.failures import report
     from rls.errors import RlsError
-    from rls.lab.watch import changes
+    from rls.lab.suites.watch import changes
 
     out = render.console()
     pause = changes([directory, *([database] if database is not None else [])])

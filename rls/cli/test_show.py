@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rls.cli import render
-from rls.lab.plan import MATRIX
-from rls.lab.values import show as show_value
+from rls.lab.suites.plan import MATRIX
+from rls.lab.world.values import show as show_value
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rls.lab.run import Run
-    from rls.lab.suite import Failure, Outcome
+    from rls.lab.suites.run import Run
+    from rls.lab.suites.suite import Failure, Outcome
     from rls.policy.rules import Policy
 
 __all__ = ["policy_lines", "rows_table", "show"]

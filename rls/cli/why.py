@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rls.catalog import Relation
-    from rls.lab.query_steps import QueryWhy, Step
-    from rls.lab.row_truth import NodeWhy, PolicyWhy, RowWhy
-    from rls.lab.world import World
+    from rls.lab.why.query import QueryWhy, Step
+    from rls.lab.why.row import NodeWhy, PolicyWhy, RowWhy
+    from rls.lab.world.world import World
 
 __all__ = ["why"]
 
@@ -50,8 +50,8 @@ def why(
     from rls.cli import render
     from rls.cli.failures import pointing_into, pointing_into_file
     from rls.cli.matrix import open_world
-    from rls.lab.query_steps import why_query
-    from rls.lab.row_truth import why_row
+    from rls.lab.why.query import why_query
+    from rls.lab.why.row import why_row
 
     if (sql is None) == (relation is None) or (relation is None) != (not keys):
         raise click.UsageError("give a query, or --relation NAME with --key VALUE")
@@ -74,7 +74,7 @@ def why(
 
         click.echo(dump_json(found.to_dict()))
         return
-    from rls.lab.row_truth import RowWhy as Row
+    from rls.lab.why.row import RowWhy as Row
 
     out = render.console()
     if isinstance(found, Row):
@@ -96,7 +96,7 @@ def _row_of(world: World, name: str, keys: tuple[str, ...]) -> tuple[Relation, l
     named = [key.partition("=") for key in keys]
     if all(mark and relation.column(column) is not None for column, mark, _ in named):
         return relation, [relation.column(column).name for column, _, _ in named], [v for _, _, v in named]  # type: ignore[union-attr]
-    from rls.lab.plan import default_key
+    from rls.lab.suites.plan import default_key
 
     columns = default_key(relation, world.raw.primary_key(relation))
     if len(columns) != len(keys):
@@ -107,7 +107,7 @@ def _row_of(world: World, name: str, keys: tuple[str, ...]) -> tuple[Relation, l
 def show_row(out: Console, found: RowWhy) -> None:
     """The truth table of a row."""
     from rls.cli import render
-    from rls.lab.values import show
+    from rls.lab.world.values import show
 
     key = ", ".join(f"{name} {show(value)}" for name, value in found.key.items())
     verdict = ("visible", "good") if found.visible else ("not visible", "error")
@@ -151,7 +151,7 @@ def _policy_line(policy: PolicyWhy) -> Any:
 
 def _print_node(out: Console, node: NodeWhy, depth: int) -> None:
     from rls.cli import render
-    from rls.lab.values import show
+    from rls.lab.world.values import show
 
     text = node.text if node.kind == "leaf" else {"and": "all of", "or": "any of", "not": "not"}[node.kind]
     word, style = ("missing", "error") if node.missing else _TRUTH[node.value]

@@ -14,10 +14,10 @@ from typing import Any
 
 from rls.identity.principal import Principal
 from rls.identity.verify import verify_token
-from rls.lab.principals import token_for
-from rls.lab.raw import RawFailed, open_bare
 from rls.lab.timing import Timing, time_in_turn, time_once
-from rls.lab.world import World, open_live
+from rls.lab.world.principals import token_for
+from rls.lab.world.raw import RawFailed, open_bare
+from rls.lab.world.world import World, open_live
 from rls.policy.policy_set import PolicySet
 
 __all__ = ["STEPS", "QueryCosts", "measure_query"]

@@ -14,9 +14,9 @@ import pytest
 
 if TYPE_CHECKING:
     from rls.identity.principal import Principal
-    from rls.lab.run import Worlds
-    from rls.lab.suite import Case, Failure, Outcome, Suite
-    from rls.lab.world import World
+    from rls.lab.suites.run import Worlds
+    from rls.lab.suites.suite import Case, Failure, Outcome, Suite
+    from rls.lab.world.world import World
     from rls.policy.policy_set import PolicySet
 
 __all__ = ["CaseItem", "SuiteFile", "pytest_addoption", "pytest_collect_file", "pytest_unconfigure"]
@@ -66,7 +66,7 @@ class SuiteFile(pytest.File):
 
     def collect(self) -> Iterator[CaseItem]:
         """An item per case, cells of the matrix included."""
-        from rls.lab.reader import read_suite
+        from rls.lab.suites.reader import read_suite
 
         policies, personas, worlds = self._open()
         suite = read_suite(self.path, policies.identity, personas)
@@ -77,8 +77,8 @@ class SuiteFile(pytest.File):
             yield item
 
     def _open(self) -> _Opened:
-        from rls.lab.reader import directory_personas
-        from rls.lab.run import Worlds
+        from rls.lab.suites.reader import directory_personas
+        from rls.lab.suites.run import Worlds
         from rls.policy.load import load_policies
 
         opened = self.config.stash.setdefault(_OPENED, {})
@@ -110,7 +110,7 @@ class CaseItem(pytest.Item):
         self.suite, self.world, self.case, self.problem = suite, world, case, problem
 
     def runtest(self) -> None:
-        from rls.lab.run import run_case
+        from rls.lab.suites.run import run_case
 
         outcome = run_case(self.suite, self.world, self.case, self.problem)
         if outcome.status != "passed":
@@ -118,7 +118,7 @@ class CaseItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The differences, as `rls test` tells them."""
-        from rls.lab.report_tests import plain_failure
+        from rls.lab.suites.report import plain_failure
 
         if not isinstance(excinfo.value, CaseFailed):
             return super().repr_failure(excinfo, style)

@@ -18,7 +18,7 @@ KINDS: Final = {
     "policies": ("rls.policy.model:PolicyFile", "policies.schema.json"),
     "identity": ("rls.identity.model:IdentityFile", "identity.schema.json"),
     "personas": ("rls.identity.model:PersonaFile", "personas.schema.json"),
-    "suite": ("rls.lab.suite_model:SuiteFile", "suite.schema.json"),
+    "suite": ("rls.lab.suites.model:SuiteFile", "suite.schema.json"),
 }
 _KEY_LINE = re.compile(r"^ *`?(\w+)`? {2,}(\S.*)$", re.MULTILINE)
 

@@ -281,6 +281,8 @@ def _grow(database: Path, *, corpus: str) -> None:
         for path in tables_of(connection):
             row = connection.execute(f"SELECT count(*) FROM {quoted(*path)}").fetchone()
             counts[path] = row[0] if row else 0
+        if not counts:
+            return
         path, count = max(counts.items(), key=lambda item: item[1])
         if corpus in corpora.SLT and count < _LARGE_ENOUGH:
             # A copy of three rows, a hundred thousand times, makes joins that end nowhere.

@@ -12,7 +12,7 @@ import sqlglot
 from sqlglot import exp
 
 from rls.catalog import Catalog, Relation, fold, quote
-from rls.lab.settling import settles
+from rls.lab.truth.settling import settles
 from rls.policy.attributes import Attribute
 from rls.policy.expressions import Branch
 from rls.policy.policy_set import PolicySet

@@ -22,9 +22,9 @@ from rls.identity.principal import Principal
 from rls.lab.leaks.copies import Plan, make_copy, plan_copies, same_view
 from rls.lab.leaks.questions import generate_queries
 from rls.lab.leaks.shrink import shrink
-from rls.lab.observe import filter_sql
-from rls.lab.values import canonical_row, show
-from rls.lab.world import World, open_live
+from rls.lab.world.observe import filter_sql
+from rls.lab.world.values import canonical_row, show
+from rls.lab.world.world import World, open_live
 from rls.policy.grant import Grant
 from rls.policy.policy_set import PolicySet
 

@@ -16,9 +16,9 @@ from typing import Final, Literal
 import duckdb
 
 from rls.catalog import Catalog, Relation, fold, quote
-from rls.lab.given import build_given
 from rls.lab.leaks.provoking import provoking_values
-from rls.lab.observe import filter_sql
+from rls.lab.world.given import build_given
+from rls.lab.world.observe import filter_sql
 from rls.policy.grant import Grant
 from rls.policy.policy_set import PolicySet
 

@@ -14,8 +14,8 @@ from rls.catalog import Catalog, Relation, quote
 from rls.errors import PolicyInvalid, QueryFailed, QueryRefused, RlsError
 from rls.lab.prove.claims import Claim, Sight
 from rls.lab.prove.models import Found
-from rls.lab.suite import Given
-from rls.lab.world import World, open_given
+from rls.lab.suites.suite import Given
+from rls.lab.world.world import World, open_given
 
 __all__ = ["Confirmation", "confirm"]
 

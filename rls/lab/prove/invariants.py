@@ -174,7 +174,7 @@ def _prove(asked: _Asked, prover: Prover) -> list[Result]:
 
 def _compared(path: str, base: Path, policies: PolicySet) -> tuple[PolicySet, PolicySet]:
     """The other directory's policies and these, for principals who have what either declares."""
-    from rls.lab.revisions import open_policies
+    from rls.lab.diff.revisions import open_policies
 
     older = open_policies(path, base=base)
     for name, attribute in older.attributes.items():

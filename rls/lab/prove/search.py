@@ -20,9 +20,9 @@ from rls.identity.principal import Principal
 from rls.lab.prove.claims import Claim
 from rls.lab.prove.models import Found
 from rls.lab.prove.terms import kind_of
-from rls.lab.raw import RawFailed
-from rls.lab.suite import Given
-from rls.lab.world import World, open_given
+from rls.lab.suites.suite import Given
+from rls.lab.world.raw import RawFailed
+from rls.lab.world.world import World, open_given
 from rls.policy.attributes import BUILT_IN
 from rls.policy.parser import Tree
 from rls.policy.rules import Bound

@@ -17,7 +17,7 @@ from rls.catalog import Relation, fold
 from rls.identity.declared import Identity
 from rls.lab.prove.encode import Encoder, Scene
 from rls.lab.prove.terms import FALSE, TRUE, Term, constant, element_type, free_term, sort_of, text_value
-from rls.lab.settling import settles
+from rls.lab.truth.settling import settles
 from rls.policy.attributes import BUILT_IN, Attribute
 from rls.policy.expressions import Branch, Expression
 from rls.policy.rules import Bound, BoundPolicy, Policy

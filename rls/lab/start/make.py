@@ -12,10 +12,10 @@ from pathlib import Path
 
 from rls.catalog import Catalog, quote
 from rls.errors import EngineInvalid
-from rls.lab.raw import Raw
 from rls.lab.schemas import write_schemas
 from rls.lab.start.look import Plan, plan_start
 from rls.lab.start.write import start_files
+from rls.lab.world.raw import Raw
 
 __all__ = ["Start", "make_start"]
 

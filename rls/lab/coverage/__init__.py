@@ -1,0 +1,1 @@
+"""`rls coverage`: what the suites have put to the test."""

@@ -1,0 +1,1 @@
+"""`rls diff`: what a change of the policies changes for whom."""

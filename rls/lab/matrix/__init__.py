@@ -1,0 +1,1 @@
+"""`rls matrix`: who sees how many rows of what."""

@@ -1,0 +1,1 @@
+"""`rls mutate`: the mistakes that the suites would notice."""

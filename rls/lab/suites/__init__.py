@@ -1,0 +1,1 @@
+"""`rls test`: suites read, planned, run and reported."""

@@ -1,0 +1,1 @@
+"""`rls why`: one row, or one query, explained."""

@@ -1,0 +1,135 @@
+"""Policies, personas and rows → a `World`: the engine as users meet it, beside the rows as they are.
+
+Takes loaded policies and either a live database or a suite's rows; gives sessions for personas, grants and unguarded
+rows, all at one moment of a clock that stands still. Owns what it opened: close it, or use it in a `with` block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rls.audit.sinks import CallableSink
+from rls.catalog import Catalog, Relation
+from rls.engine import Engine, Session
+from rls.engines.duckdb import DuckDBExecutor
+from rls.engines.limits import Limits
+from rls.identity.principal import Principal
+from rls.lab.suites.suite import Given
+from rls.lab.world.clock import clock_macros
+from rls.lab.world.given import build_given
+from rls.lab.world.principals import lab_policies, token_for
+from rls.lab.world.raw import Raw
+from rls.policy.grant import Grant
+from rls.policy.policy_set import PolicySet
+
+__all__ = ["World", "open_given", "open_live"]
+
+
+class World:
+    """A database under policies, and everybody who may ask. Thread-safe."""
+
+    def __init__(
+        self, path: Path, policies: PolicySet, personas: Mapping[str, Principal], *, name: str, now: float | None
+    ) -> None:
+        self.path, self.personas = path, personas
+        self.now = time.time() if now is None else now
+        self.policies = lab_policies(policies)
+        limits = Limits(seconds=600.0, memory=8 << 30)
+        self._closing = contextlib.ExitStack()
+        self._executor = DuckDBExecutor(path.resolve(), name=name, limits=limits, prepare=tuple(clock_macros(self.now)))
+        self._closing.callback(self._executor.close)
+        self.engine = Engine(self._executor, self.policies, CallableSink(_forget), clock=lambda: self.now)
+        self.catalog: Catalog = self.engine.catalog
+        self.raw = Raw(path.resolve(), self.catalog, now=self.now)
+        self._closing.callback(self.raw.close)
+        self._sessions: dict[str, Session] = {}
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[str, ...], int] = {}
+        self.views: dict[tuple[str, tuple[str, ...]], object] = {}  # what `RelationView` remembers
+
+    def session(self, persona: str) -> Session:
+        """The persona's way into the engine."""
+        with self._lock:
+            if persona not in self._sessions:
+                token = token_for(self.policies, self.personas[persona], now=self.now)
+                self._sessions[persona] = self.engine.session(token)
+            return self._sessions[persona]
+
+    def grant(self, persona: str, relation: Relation) -> Grant | None:
+        """What policies give a persona of a relation, with names as `raw` knows them; None if nobody decided.
+
+        Raises PolicyInvalid where a policy does not fit the relation.
+        """
+        return self.policies.grant(relation, self.personas[persona], self.raw.catalog)
+
+    def tables(self) -> list[Relation]:
+        """The tables, sorted by label."""
+        return sorted((r for r in self.catalog.relations.values() if r.kind == "table"), key=lambda r: r.label)
+
+    def total(self, relation: Relation) -> int:
+        """All rows of a relation."""
+        with self._lock:
+            if relation.key not in self._counts:
+                self._counts[relation.key] = self.raw.count(relation)
+            return self._counts[relation.key]
+
+    def with_policies(self, policies: PolicySet) -> World:
+        """The same rows and personas under other policies; it shares what this one opened, so close this one only."""
+        other = object.__new__(World)
+        other.__dict__.update(self.__dict__)
+        other.policies = replace(policies, identity=self.policies.identity)
+        other.engine = Engine(self._executor, other.policies, CallableSink(_forget), clock=lambda: self.now)
+        other._sessions, other.views, other._closing = {}, {}, contextlib.ExitStack()
+        return other
+
+    def close(self) -> None:
+        self._closing.close()
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_live(
+    database: Path, policies: PolicySet, personas: Mapping[str, Principal], *, now: float | None = None
+) -> World:
+    """The rows of a DuckDB file, which is opened read-only. Raises EngineInvalid `engine.database_*`."""
+    # Opened as the engine opens it, so that what is wrong with the file is said in the engine's words.
+    DuckDBExecutor.open(database).close()
+    return World(database, policies, personas, name=database.stem, now=now)
+
+
+@contextmanager
+def open_given(
+    data: Sequence[Given],
+    catalog: Catalog | None,
+    policies: PolicySet,
+    personas: Mapping[str, Principal],
+    *,
+    now: float | None = None,
+) -> Iterator[World]:
+    """A suite's own rows, in a temporary database that is gone afterwards. Raises like `build_given`."""
+    folder = Path(tempfile.mkdtemp(prefix="rls-lab-"))
+    name = "given" if catalog is None else catalog.name
+    try:
+        # Views may spell the database's name, so the file has the name of the live one.
+        path = folder / f"{name}.duckdb"
+        build_given(path, data, catalog)
+        with World(path, policies, personas, name=name, now=now) as world:
+            yield world
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget(_: object) -> None:
+    """Records of tests are kept by nobody."""

@@ -100,6 +100,13 @@ class Diff:
     def widenings(self) -> tuple[Change, ...]:
         return tuple(c for c in self.changes if c.widens)
 
+    def _repr_html_(self) -> str:
+        """Who sees more or less, in a notebook."""
+        from rls.lab.diff.page import diff_parts
+        from rls.lab.html import fragment
+
+        return fragment(*diff_parts(self))
+
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {

@@ -79,6 +79,13 @@ class Matrix:
     rows: tuple[MatrixRow, ...]
     policy_version: str
 
+    def _repr_html_(self) -> str:
+        """The picture, in a notebook."""
+        from rls.lab.html import fragment
+        from rls.lab.matrix.report import matrix_parts
+
+        return fragment(*matrix_parts(self))
+
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
         relations = [

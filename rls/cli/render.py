@@ -27,6 +27,7 @@ from rls.policy.grant import Grant
 __all__ = [
     "KIND_WORDS",
     "console",
+    "counts",
     "facts",
     "grant_table",
     "grid",
@@ -179,6 +180,16 @@ def facts(rows: Iterable[tuple[str, Text]]) -> Table:
     made.add_column(overflow="fold")
     for name, text in rows:
         made.add_row(visible(name), text)
+    return made
+
+
+def counts(rows: Iterable[tuple[Text, Text]]) -> Table:
+    """Numbers, and what they count, which continues beneath its beginning."""
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(justify="right", no_wrap=True)
+    made.add_column(overflow="fold")
+    for row in rows:
+        made.add_row(*row)
     return made
 
 

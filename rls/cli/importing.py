@@ -57,8 +57,13 @@ def import_command(*, format: str, file: Path, out: Path | None, as_json: bool) 
         style = "error" if remark.severity == "lost" else "warning"
         note.print(render.styled((remark.severity, style), " ", (remark.where, "name"), f": {remark.message}"))
     policies = sum(len(p) for p in found.policies.values())
-    note.print(render.styled(f"{policies} policies for {len(found.policies)} relations, ", _lost(len(found.lost))))
+    counted = f"{_count(policies, 'policy', 'policies')} for {_count(len(found.policies), 'relation', 'relations')}, "
+    note.print(render.styled(counted, _lost(len(found.lost))))
     return FOUND if found.lost else 0
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _lost(number: int) -> tuple[str, str]:

@@ -26,6 +26,7 @@ from rls.policy.grant import Grant
 
 __all__ = [
     "KIND_WORDS",
+    "bar",
     "console",
     "counts",
     "facts",
@@ -66,6 +67,9 @@ THEME = Theme(
         "sql.replaced": "bold black on yellow",
         "sql.guard": "green",
         "sql.guard_keyword": "bold green",
+        "bar.kept": "dim",
+        "bar.gained": "#f0883e",
+        "bar.lost": "cyan",
         "kind.always": "bold green",
         "kind.conditional": "bold yellow",
         "kind.never": "bold red",
@@ -269,6 +273,20 @@ def heat(share: float) -> str:
     ('heat.0', 'heat.1', 'heat.3', 'heat.5')
     """
     return f"heat.{5 if share >= 1 else 0 if share <= 0 else 1 + int(share * 4)}"
+
+
+def bar(parts: Sequence[tuple[int, str, str]], width: int) -> Text:
+    """Counts with the letter and style to draw them with, as one bar; a part that is there is at least one letter.
+
+    >>> bar([(900, "█", "good"), (1, "░", "note"), (0, "x", "error")], 8).plain
+    '███████░'
+    """
+    there = [part for part in parts if part[0]]
+    whole = sum(count for count, _, _ in there)
+    widths = [max(1, round(width * count / whole)) for count, _, _ in there]
+    while sum(widths) > width:
+        widths[widths.index(max(widths))] -= 1
+    return Text.assemble(*((mark * size, style) for (_, mark, style), size in zip(there, widths, strict=True)))
 
 
 def grid(*columns: str | tuple[str, str], rows: Iterable[Sequence[Text]]) -> Table:

@@ -40,7 +40,7 @@ def read_toucan(text: str, *, file: str) -> Imported:
     """The rules of a file. Raises PolicyInvalid `policy.import` and those of the YAML reader."""
     document = parse_documents(text, file=file)[0]
     tables = document.data.get("tables") if isinstance(document.data, dict) else None
-    if not isinstance(tables, list) or not all(isinstance(t, dict) and "table" in t for t in tables):
+    if not isinstance(tables, list) or not all(isinstance(t, dict) and isinstance(t.get("table"), str) for t in tables):
         raise document.invalid(
             "policy.import", "there is no list `tables` of tables with rules", hint="see `rls import --help`"
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["matrix"]
 
-_UNSEEN = "nobody sees"
+_UNSEEN = "unseen"
 
 
 @click.command()
@@ -87,10 +87,17 @@ def show(out: Console, found: Matrix) -> None:
     for block in _blocks(out, found):
         out.print()
         out.print(_block(found, block))
+    out.print()
+    rows = sum(row.total for row in found.rows)
+    counted = f"{len(found.personas)} personas, {len(found.rows)} tables, {rows:,} rows"
+    legend = "· sees no row" + ("; ! a policy fails or does not fit" if any(map(_broken, found.rows)) else "")
+    out.print(render.styled((f"{counted}; {legend}", "note")))
     open_ = [row.label for row in found.rows if row.open_to_all]
     if open_:
-        out.print()
         out.print(render.styled(("everyone sees all of ", "warning"), ", ".join(open_)))
+    unseen = [f"{row.label} {row.unseen:,}" for row in found.rows if row.unseen]
+    if unseen:
+        out.print(render.styled(("rows that nobody sees: ", "warning"), ", ".join(unseen)))
     zeros = [(", ".join(labels), ", ".join(who), reason) for labels, who, reason in zero_reasons(found)]
     if zeros:
         out.print()
@@ -102,6 +109,10 @@ def show(out: Console, found: Matrix) -> None:
     if columns:
         out.print()
         out.print(render.table("columns of", "for", "", rows=columns))
+
+
+def _broken(row: MatrixRow) -> bool:
+    return any(cell.visible is None or cell.kind == "broken" for cell in row.cells.values())
 
 
 def _blocks(out: Console, found: Matrix) -> list[list[str]]:

@@ -118,7 +118,7 @@ def rows_table(failure: Failure) -> Any:
             values.append(render.styled(("\n".join(row.why), "warning")))
         rows.append(values)
     columns = [*shown, "why"] if any(row.why for row in failure.rows) else shown
-    return render.table(*columns, rows=rows)
+    return render.table(*columns, rows=rows, one_line=shown)
 
 
 def policy_lines(policies: tuple[Policy, ...]) -> Any:

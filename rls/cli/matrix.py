@@ -91,6 +91,7 @@ def show(out: Console, found: Matrix) -> None:
     rows = sum(row.total for row in found.rows)
     counted = f"{len(found.personas)} personas, {len(found.rows)} tables, {rows:,} rows"
     legend = "· sees no row" + ("; ! a policy fails or does not fit" if any(map(_broken, found.rows)) else "")
+    legend += "; - nobody decided, refused" if any(map(_undecided, found.rows)) else ""
     out.print(render.styled((f"{counted}; {legend}", "note")))
     open_ = [row.label for row in found.rows if row.open_to_all]
     if open_:
@@ -115,6 +116,10 @@ def _broken(row: MatrixRow) -> bool:
     return any(cell.visible is None or cell.kind == "broken" for cell in row.cells.values())
 
 
+def _undecided(row: MatrixRow) -> bool:
+    return any(cell.kind == "undecided" for cell in row.cells.values())
+
+
 def _blocks(out: Console, found: Matrix) -> list[list[str]]:
     """Personas in groups that fit the width beside the table's names and counts."""
     from rls.cli.cells import cells
@@ -123,7 +128,7 @@ def _blocks(out: Console, found: Matrix) -> list[list[str]]:
     blocks: list[list[str]] = [[]]
     left = room
     for name in found.personas:
-        width = max(cells(name), 4) + 1
+        width = _width(name) + 1
         if blocks[-1] and width > left:
             blocks.append([])
             left = room
@@ -142,7 +147,15 @@ def _block(found: Matrix, personas: list[str]) -> Any:
         total = render.styled((compact(row.total), "note"))
         unseen = render.styled((f"{row.unseen:,}" if row.unseen else "", "warning"))
         rows.append((name, *(_cell(row, persona) for persona in personas), total, unseen))
-    return render.grid(("", "left"), *personas, ("rows", "right"), (_UNSEEN, "right"), rows=rows)
+    # Cells are as wide as their column, so that colours touch; no alignment may strip them.
+    titles = [(f"{persona:^{_width(persona)}}", "left") for persona in personas]
+    return render.grid(("", "left"), *titles, (" rows", "right"), (f" {_UNSEEN}", "right"), rows=rows)
+
+
+def _width(persona: str) -> int:
+    from rls.cli.cells import cells
+
+    return max(cells(persona), 4)
 
 
 def _cell(row: MatrixRow, persona: str) -> Any:
@@ -151,7 +164,8 @@ def _cell(row: MatrixRow, persona: str) -> Any:
 
     cell, share = row.cells[persona], row.share(persona)
     if cell.visible is None or cell.kind == "broken":
-        return render.styled(("!", "error"))
+        return render.styled((f"{'!':^{_width(persona)}}", "error"))
     if not cell.visible:
-        return render.styled(("·" if cell.kind != "undecided" else "refused", "heat.0"))
-    return render.styled((f"{percent(share or 0.0):^{max(len(persona), 4)}}", render.heat(share or 0.0)))
+        # Refused is not the same as seeing nothing.
+        return render.styled((f"{'-' if cell.kind == 'undecided' else '·':^{_width(persona)}}", "heat.0"))
+    return render.styled((f"{percent(share or 0.0):^{_width(persona)}}", render.heat(share or 0.0)))

@@ -37,7 +37,8 @@ _GUEST = """
 _PARTS = """
 *{box-sizing:border-box}
 h1{font-size:1.5rem;margin:0 0 .2rem}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
-p{margin:.3rem 0}a{color:inherit;text-decoration-color:var(--soft)}.nowrap{white-space:nowrap}.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}
+p{margin:.3rem 0}a{color:inherit;text-decoration-color:var(--soft)}.nowrap{white-space:nowrap}
+.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}
 code,pre,td.value{font-family:ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;font-size:.87em}
 pre{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:.7rem .9rem;overflow:auto;
 margin:.4rem 0}

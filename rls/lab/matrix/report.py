@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from rls.lab.html import Html, page, table, tag
@@ -129,7 +130,7 @@ def _cell(row: MatrixRow, persona: str, cell: Cell) -> Html:
 
 def _heat(share: float) -> float:
     """How strong a colour is: the root, since most shares are small; a single row must not look like none."""
-    return max(0.12, share**0.5)
+    return max(0.12, math.sqrt(share))
 
 
 def _legend() -> Html:

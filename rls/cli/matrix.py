@@ -82,6 +82,7 @@ def open_world(stack: ExitStack, path: Path, database: Path | None) -> World:
 def show(out: Console, found: Matrix) -> None:
     """The matrix on the terminal, in blocks of as many personas as fit."""
     from rls.cli import render
+    from rls.cli.cells import counted
     from rls.lab.matrix.report import same_columns, zero_reasons
 
     for block in _blocks(out, found):
@@ -89,16 +90,16 @@ def show(out: Console, found: Matrix) -> None:
         out.print(_block(found, block))
     out.print()
     rows = sum(row.total for row in found.rows)
-    counted = f"{len(found.personas)} personas, {len(found.rows)} tables, {rows:,} rows"
+    sizes = (counted(len(found.personas), "persona"), counted(len(found.rows), "table"), counted(rows, "row"))
     legend = "· sees no row" + ("; ! a policy fails or does not fit" if any(map(_broken, found.rows)) else "")
     legend += "; - nobody decided, refused" if any(map(_undecided, found.rows)) else ""
-    out.print(render.styled((f"{counted}; {legend}", "note")))
+    out.print(render.styled((f"{', '.join(sizes)}; {legend}", "note")))
     open_ = [row.label for row in found.rows if row.open_to_all]
     if open_:
         out.print(render.styled(("everyone sees all of ", "warning"), ", ".join(open_)))
     unseen = [f"{row.label} {row.unseen:,}" for row in found.rows if row.unseen]
     if unseen:
-        out.print(render.styled(("rows that nobody sees: ", "warning"), ", ".join(unseen)))
+        out.print(render.styled(("rows that none of them sees: ", "warning"), ", ".join(unseen)))
     zeros = [(", ".join(labels), ", ".join(who), reason) for labels, who, reason in zero_reasons(found)]
     if zeros:
         out.print()

@@ -1,8 +1,8 @@
 """What a guard costs where the rows are read, beside the filter that an expert would have written into the query.
 
 Both texts run from text to rows, on one thread: the one by hand on DuckDB as it comes, the guarded one on locked
-connections. The difference is the guard's sub-query, its fence, its bound values, and what of DuckDB's optimizer guarded
-queries have to do without.
+connections. The difference is the guard's sub-query, its fence, its bound values, and what of DuckDB's optimizer
+guarded queries do without.
 """
 
 from __future__ import annotations

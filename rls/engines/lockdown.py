@@ -18,8 +18,8 @@ __all__ = ["open_locked"]
 # What moves expressions, other than filters, from where they stand: a text that may run without fences although its
 # answer may raise relies on the answer's expressions staying above every row filter.
 _MOVERS: Final = (
-    "partial_aggregate_pushdown", "projection_pullup", "projection_placement", "scalar_fn_pushdown", "type_pushdown",
-    "remote_pushdown", "late_materialization",
+    "partial_aggregate_pushdown", "projection_placement", "scalar_fn_pushdown", "type_pushdown", "remote_pushdown",
+    "late_materialization",
 )  # fmt: skip
 # It runs functions on a column's stored minimum and maximum, hidden rows' included, and folds a comparison with them
 # into nothing: an error, or the time a query takes, would tell a hidden value below every fence. It is off for the

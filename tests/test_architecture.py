@@ -207,4 +207,4 @@ def test_there_is_one_way_in() -> None:
         for module, path in MODULES.items()
         if not inside(module, ("rls.engines",)) and any(name in runners for name in imports(path))
     }
-    assert openers <= {"rls.engine", "rls.cli.opening", "rls.lab.world.world"}
+    assert openers <= {"rls.cli.opening", "rls.lab.world.world"}

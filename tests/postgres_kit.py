@@ -7,6 +7,7 @@ and gives a role that can read and nothing else.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +18,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.oracle import quoted
+from tests.oracle import quoted, tables_of
 
 READER = "reader"
 _TYPES = {
@@ -91,6 +92,57 @@ def _exists(user: str) -> bool:
 
 def _group(user: str) -> str:
     return subprocess.run(["id", "-gn", user], capture_output=True, check=True, text=True).stdout.strip()
+
+
+class Server:
+    """A cluster as the judge sees it (`tests.judge.Server`): one database at a time."""
+
+    name = "PostgreSQL"
+
+    def __init__(self) -> None:
+        self.cluster = start()
+        self._count = 0
+
+    def strip(self, database: Path) -> None:
+        strip(database)
+
+    def load(self, database: Path) -> str:
+        import psycopg
+
+        with psycopg.connect(self.cluster.url(), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS suite_{self._count} WITH (FORCE)")
+        self._count += 1
+        load_database(self.cluster, database, database=f"suite_{self._count}")
+        return self.cluster.url(f"suite_{self._count}", user=READER)
+
+    def close(self) -> None:
+        self.cluster.stop()
+
+
+def strip(database: Path) -> None:
+    """Drop from a DuckDB file what PostgreSQL has no type for: columns, tables of no other columns, and views."""
+    with duckdb.connect(str(database)) as connection:
+        for schema, view in connection.execute(
+            "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal"
+        ).fetchall():
+            connection.execute(f"DROP VIEW IF EXISTS {quoted(schema, view)} CASCADE")
+        for path, columns in tables_of(connection).items():
+            lost = [name for name, type_ in columns if not _is_known(type_)]
+            if len(lost) == len(columns) or len(path) > 2:
+                connection.execute(f"DROP TABLE {quoted(*path)} CASCADE")
+                continue
+            for name in lost:
+                try:
+                    connection.execute(f"ALTER TABLE {quoted(*path)} DROP COLUMN {quoted(name)} CASCADE")
+                except duckdb.Error:
+                    # An index or a constraint holds on to it.
+                    connection.execute(f"DROP TABLE {quoted(*path)} CASCADE")
+                    break
+
+
+def _is_known(type_: str) -> bool:
+    labels = type_.startswith("ENUM(") and not type_.endswith("]")
+    return labels or type_ in _TYPES or re.fullmatch(r"DECIMAL\(\d+,\d+\)", type_) is not None
 
 
 def load_database(cluster: Cluster, source: Path, *, database: str, types: dict[str, str] | None = None) -> None:

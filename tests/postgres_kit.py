@@ -18,6 +18,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.judge import NotHeld
 from tests.oracle import quoted, tables_of
 
 READER = "reader"
@@ -112,7 +113,10 @@ class Server:
         with psycopg.connect(self.cluster.url(), autocommit=True) as connection:
             connection.execute(f"DROP DATABASE IF EXISTS suite_{self._count} WITH (FORCE)")
         self._count += 1
-        load_database(self.cluster, database, database=f"suite_{self._count}")
+        try:
+            load_database(self.cluster, database, database=f"suite_{self._count}")
+        except (psycopg.DataError, duckdb.Error, ValueError, OverflowError) as error:
+            raise NotHeld(f"PostgreSQL cannot hold the data: {type(error).__name__}") from None
         return self.cluster.url(f"suite_{self._count}", user=READER)
 
     def close(self) -> None:

@@ -105,8 +105,7 @@ class PostgresExecutor(Executor):
             with self._connections.take() as connection:
                 found = self._read(connection)
             self._stale = False
-            same = replace(found.catalog, attached="") == replace(self.catalog, attached="")
-            if same and found.target == self.target:
+            if replace(found.catalog, attached="") == replace(self.catalog, attached=""):
                 return False
             self._database = found
         return True

@@ -30,14 +30,15 @@ from tests.judge import FAULTS, Outcome, judge_all
 from tests.policygen import KINDS
 from tests.replay import replay
 
-__all__ = ["DATA", "main", "outcomes_of", "summary"]
+__all__ = ["DATA", "main", "outcomes_of", "servers", "summary"]
 
 DATA = Path(__file__).parent / "engines"
 SETS = ("goldens", *DATABASES, *SLT)
 _CHUNK = 40
 
 
-def _servers() -> dict[str, Callable[[], Any]]:
+def servers() -> dict[str, Callable[..., Any]]:
+    """Engine → what starts a server of it (`tests.judge.Server`)."""
     from tests import postgres_kit
 
     return {"postgres": postgres_kit.Server}
@@ -124,7 +125,7 @@ def construct(outcome: Outcome) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("engine", choices=sorted(_servers()))
+    parser.add_argument("engine", choices=sorted(servers()))
     parser.add_argument("sets", nargs="*", choices=[*SETS, []], default=[])
     parser.add_argument("--limit", type=int, help="queries per corpus")
     parser.add_argument("--seed", type=int, default=2)
@@ -135,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write every outcome here, one JSON object per line")
     options = parser.parse_args(arguments)
     try:
-        server = _servers()[options.engine]()
+        server = servers()[options.engine]()
     except pytest.skip.Exception as reason:
         print(reason)
         return 0

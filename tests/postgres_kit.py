@@ -96,22 +96,35 @@ def _group(user: str) -> str:
 
 
 class Server:
-    """A cluster as the judge sees it (`tests.judge.Server`): one database at a time."""
+    """A cluster as the judges see it (`tests.judge.Server`): the last `keep` databases."""
 
-    name = "PostgreSQL"
-
-    def __init__(self) -> None:
+    def __init__(self, *, keep: int = 1) -> None:
         self.cluster = start()
-        self._count = 0
+        self._keep, self._count = keep, 0
 
     def strip(self, database: Path) -> None:
+        """See `strip`; and no TINYINT, which would come back as SMALLINT."""
         strip(database)
+        with duckdb.connect(str(database)) as connection:
+            for path, columns in tables_of(connection).items():
+                for name in (name for name, type_ in columns if type_ == "TINYINT"):
+                    try:
+                        connection.execute(f"ALTER TABLE {quoted(*path)} ALTER {quoted(name)} TYPE SMALLINT")
+                    except duckdb.Error:
+                        connection.execute(f"DROP TABLE {quoted(*path)} CASCADE")
+                        break
+
+    def hold(self, database: Path) -> None:
+        """Drop and replace in a DuckDB file what cannot be held here; the same for two that look alike."""
+        self.strip(database)
+        calm(database)
 
     def load(self, database: Path) -> str:
+        """See `tests.judge.Server`."""
         import psycopg
 
         with psycopg.connect(self.cluster.url(), autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS suite_{self._count} WITH (FORCE)")
+            connection.execute(f"DROP DATABASE IF EXISTS suite_{max(0, self._count + 1 - self._keep)} WITH (FORCE)")
         self._count += 1
         try:
             load_database(self.cluster, database, database=f"suite_{self._count}")
@@ -142,6 +155,20 @@ def strip(database: Path) -> None:
                     # An index or a constraint holds on to it.
                     connection.execute(f"DROP TABLE {quoted(*path)} CASCADE")
                     break
+
+
+def calm(database: Path) -> None:
+    """Replace values that PostgreSQL cannot hold, each by what depends on nothing but the value: NUL characters,
+    infinite days and those before the year 1 or after 9999."""
+    with duckdb.connect(str(database)) as connection:
+        for path, columns in tables_of(connection).items():
+            for name, type_ in columns:
+                table, column = quoted(*path), quoted(name)
+                if type_ == "VARCHAR":
+                    connection.execute(f"UPDATE {table} SET {column} = replace({column}, chr(0), '?')")
+                if type_.startswith(("DATE", "TIMESTAMP")):
+                    odd = f"NOT isfinite({column}) OR year({column}) NOT BETWEEN 1 AND 9999"
+                    connection.execute(f"UPDATE {table} SET {column} = NULL WHERE {odd}")
 
 
 def _is_known(type_: str) -> bool:

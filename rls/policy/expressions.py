@@ -13,10 +13,11 @@ author's text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal
+from functools import cached_property, lru_cache
+from itertools import islice
+from typing import Final, Literal
 
 from rls.policy.attributes import Attribute
 from rls.policy.parser import (
@@ -25,16 +26,20 @@ from rls.policy.parser import (
     bare,
     character_offset,
     read_select,
+    read_selects,
     unwanted_token,
-    write_expression,
+    write_expressions,
 )
 from rls.policy.queries import QueryReader
-from rls.policy.reader import Reader
 from rls.policy.scopes import Hole
 
-__all__ = ["Branch", "Expression", "read_expression", "read_tree", "span_of"]
+__all__ = ["Branch", "Expression", "read_expression", "read_expressions", "read_tree", "span_of"]
 
-_CONNECTIVES = {"CONJUNCTION_AND": "and", "CONJUNCTION_OR": "or", "OPERATOR_NOT": "not"}
+_CONNECTIVES: Final[dict[str, Literal["and", "or", "not"]]] = {
+    "CONJUNCTION_AND": "and",
+    "CONJUNCTION_OR": "or",
+    "OPERATOR_NOT": "not",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,33 +99,73 @@ def read_expression(text: str, attributes: Mapping[str, Attribute], *, branches:
     >>> found.root.kind, [b.kind for b in found.root.children], sorted(found.attributes)
     ('or', ['leaf', 'not'], ['tenant'])
     """
-    select = read_select(text)
-    if (token := unwanted_token(text)) is not None:
-        offset, kind = token
-        if kind == "comment":
-            message, hint = "a comment inside an expression", "comment in YAML: `# …` on a line of its own"
-        else:
-            message, hint = "`;` inside an expression", "one expression, without `;`"
-        raise ExpressionInvalid("policy.one_expression", message, offset=offset, hint=hint)
-    tree = _only_expression(select, text)
-    reader = QueryReader(text, tree, attributes)
-    root = _branch(tree, reader, branches=branches)
-    return Expression(text, root, tuple(reader.holes))
+    found = read_expressions([text], attributes, branches=branches)[0]
+    if isinstance(found, ExpressionInvalid):
+        raise found
+    return found
+
+
+def read_expressions(
+    texts: Sequence[str], attributes: Mapping[str, Attribute], *, branches: bool
+) -> list[Expression | ExpressionInvalid]:
+    """Like `read_expression` for many texts, in their order; what it would raise stands in an expression's place."""
+    distinct = list(dict.fromkeys(texts))
+    trees = read_selects(distinct)
+    drafts = [_begin(tree, text, attributes, branches) for tree, text in zip(trees, distinct, strict=True)]
+    written = dict(zip(distinct, zip(drafts, _write(drafts), strict=True), strict=True))
+    # A branch is told from others by being itself, so no two policies share one.
+    return [_finish(*written[text]) for text in texts]
 
 
 def read_tree(tree: Tree, text: str, attributes: Mapping[str, Attribute]) -> Expression:
     """An expression from a tree that was made from another one's: the same checks, as one leaf."""
-    reader = QueryReader(text, tree, attributes)
-    root = _branch(tree, reader, branches=False)
-    return Expression(text, root, tuple(reader.holes))
+    draft = _draft(tree, text, attributes, branches=False)
+    found = _finish(draft, *_write([draft]))
+    if isinstance(found, ExpressionInvalid):
+        raise found
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A text that has been checked: `leaves` are to be written, each with its first and last hole's number."""
+
+    text: str
+    tree: Tree
+    prefix: str
+    holes: tuple[Hole, ...]
+    leaves: tuple[tuple[Tree, int, int], ...]
+    branches: bool
+
+
+def _begin(
+    select: Tree | ExpressionInvalid, text: str, attributes: Mapping[str, Attribute], branches: bool
+) -> _Draft | ExpressionInvalid:
+    if isinstance(select, ExpressionInvalid):
+        return select
+    try:
+        _refuse_unwanted_token(text)
+        return _draft(_only_expression(select, text), text, attributes, branches=branches)
+    except ExpressionInvalid as error:
+        return error
+
+
+def _refuse_unwanted_token(text: str) -> None:
+    if (token := unwanted_token(text)) is None:
+        return
+    offset, kind = token
+    if kind == "comment":
+        message, hint = "a comment inside an expression", "comment in YAML: `# …` on a line of its own"
+    else:
+        message, hint = "`;` inside an expression", "one expression, without `;`"
+    raise ExpressionInvalid("policy.one_expression", message, offset=offset, hint=hint)
 
 
 def _only_expression(select: Tree, text: str) -> Tree:
     """The one expression of `SELECT <text>`, which must have nothing else: no alias, FROM, WHERE, UNION, LIMIT, …"""
-    plain = bare(read_select("1"))
-    rest = {**bare(select), "select_list": plain["select_list"]} if select.get("select_list") else bare(select)
     expressions = select.get("select_list") or []
-    if rest != plain or len(expressions) != 1 or expressions[0]["alias"]:
+    rest = bare({key: value for key, value in select.items() if key != "select_list"})
+    if rest != _plain_select() or len(expressions) != 1 or expressions[0]["alias"]:
         raise ExpressionInvalid(
             "policy.one_expression",
             "one SQL expression is wanted, without alias or clauses",
@@ -130,25 +175,65 @@ def _only_expression(select: Tree, text: str) -> Tree:
     return dict(expressions[0])
 
 
-def _branch(tree: Tree, reader: Reader, *, branches: bool) -> Branch:
-    start, end = span_of(tree, reader.text)
-    kind = _CONNECTIVES.get(str(tree["type"])) if branches else None
-    if kind is None:
+@lru_cache(maxsize=1)
+def _plain_select() -> Tree:
+    """What a SELECT without any clause has beside its expressions."""
+    return dict(bare({key: value for key, value in read_select("1").items() if key != "select_list"}))
+
+
+def _draft(tree: Tree, text: str, attributes: Mapping[str, Attribute], *, branches: bool) -> _Draft:
+    reader = QueryReader(text, tree, attributes)
+    leaves = []
+    for leaf in _leaves(tree, branches=branches):
         first = len(reader.holes)
-        parts = _parts(write_expression(reader.read(tree)), reader.prefix)
-        if sorted(part for part in parts if isinstance(part, int)) != list(range(first, len(reader.holes))):
-            raise ExpressionInvalid("policy.unstable", "a name is lost in writing this expression", offset=start)
-        names = frozenset(h.names[0] for h in reader.holes[first:] if h.kind == "attribute")
+        leaves.append((reader.read(leaf), first, len(reader.holes)))
+    return _Draft(text, tree, reader.prefix, tuple(reader.holes), tuple(leaves), branches)
+
+
+def _kind(tree: Tree, *, branches: bool) -> Literal["and", "or", "not", "leaf"]:
+    return _CONNECTIVES.get(str(tree["type"]), "leaf") if branches else "leaf"
+
+
+def _leaves(tree: Tree, *, branches: bool) -> Iterator[Tree]:
+    if _kind(tree, branches=branches) == "leaf":
+        yield tree
+        return
+    for child in tree["children"]:
+        yield from _leaves(child, branches=branches)
+
+
+def _write(drafts: Sequence[_Draft | ExpressionInvalid]) -> list[list[str | ExpressionInvalid]]:
+    """DuckDB's texts of each draft's leaves; all of them are written in one go."""
+    leaves = [[] if isinstance(draft, ExpressionInvalid) else [leaf for leaf, _, _ in draft.leaves] for draft in drafts]
+    texts = iter(write_expressions([leaf for several in leaves for leaf in several]))
+    return [list(islice(texts, len(several))) for several in leaves]
+
+
+def _finish(draft: _Draft | ExpressionInvalid, texts: list[str | ExpressionInvalid]) -> Expression | ExpressionInvalid:
+    if isinstance(draft, ExpressionInvalid):
+        return draft
+    written: list[tuple[tuple[str | int, ...], frozenset[str]]] = []
+    for text, (_, first, last) in zip(texts, draft.leaves, strict=True):
+        if isinstance(text, ExpressionInvalid):
+            return text
+        parts = _parts(text, draft.prefix)
+        if sorted(part for part in parts if isinstance(part, int)) != list(range(first, last)):
+            return ExpressionInvalid("policy.unstable", "a name is lost in writing this expression")
+        names = frozenset(h.names[0] for h in draft.holes[first:last] if h.kind == "attribute")
+        written.append((parts, names))
+    return Expression(draft.text, _branch(draft.tree, draft, iter(written)), draft.holes)
+
+
+def _branch(tree: Tree, draft: _Draft, leaves: Iterator[tuple[tuple[str | int, ...], frozenset[str]]]) -> Branch:
+    start, end = span_of(tree, draft.text)
+    kind = _kind(tree, branches=draft.branches)
+    if kind == "leaf":
+        parts, names = next(leaves)
         return Branch("leaf", tree, start, end, parts=parts, attributes=names)
-    children = tuple(_branch(child, reader, branches=True) for child in tree["children"])
-    names = frozenset[str]().union(*(c.attributes for c in children))
-    match kind:
-        case "and":
-            return Branch("and", tree, start, end, children, attributes=names)
-        case "or":
-            return Branch("or", tree, start, end, children, attributes=names)
-        case _:
-            return Branch("not", tree, start, end, children, attributes=names)
+    children = tuple(_branch(child, draft, leaves) for child in tree["children"])
+    return Branch(
+        kind, tree, start, end, children, attributes=frozenset[str]().union(*(c.attributes for c in children))
+    )
 
 
 def _parts(text: str, prefix: str) -> tuple[str | int, ...]:
@@ -167,12 +252,13 @@ def span_of(tree: object, text: str) -> tuple[int, int]:
 
 
 def _locations(tree: object) -> Iterator[tuple[int, int]]:
-    if isinstance(tree, dict):
-        start = tree.get("query_location")
-        if isinstance(start, int) and start < 2**63:
-            yield start, start + int(tree["query_location_length"])
-        for value in tree.values():
-            yield from _locations(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _locations(value)
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            start = node.get("query_location")
+            if isinstance(start, int) and start < 2**63:
+                yield start, start + int(node["query_location_length"])
+            pending += [value for value in node.values() if value.__class__ is dict or value.__class__ is list]
+        elif isinstance(node, list):
+            pending += node

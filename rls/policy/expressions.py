@@ -12,9 +12,10 @@ author's text.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Final, Literal
@@ -40,6 +41,19 @@ _CONNECTIVES: Final[dict[str, Literal["and", "or", "not"]]] = {
     "CONJUNCTION_OR": "or",
     "OPERATOR_NOT": "not",
 }
+# Trees are large, so only so many texts are on their way together.
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """DuckDB's tree of a text, as JSON until somebody looks at it: of ten thousand policies, few are at a time."""
+
+    text: str
+
+    @cached_property
+    def tree(self) -> Tree:
+        return dict(json.loads(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +65,21 @@ class Branch:
     """
 
     kind: Literal["and", "or", "not", "leaf"]
-    tree: Tree = field(repr=False, compare=False)
+    read: _Read = field(repr=False, compare=False)
+    path: tuple[int, ...] = field(repr=False, compare=False)  # of children, from the whole expression to this
     start: int
     end: int
     children: tuple[Branch, ...] = ()
     parts: tuple[str | int, ...] = ()
     attributes: frozenset[str] = frozenset()
+
+    @property
+    def tree(self) -> Tree:
+        """DuckDB's tree of this branch; not to be changed."""
+        tree = self.read.tree
+        for index in self.path:
+            tree = tree["children"][index]
+        return tree
 
     def leaves(self) -> Iterator[Branch]:
         """This branch's leaves, from left to right."""
@@ -110,17 +133,17 @@ def read_expressions(
 ) -> list[Expression | ExpressionInvalid]:
     """Like `read_expression` for many texts, in their order; what it would raise stands in an expression's place."""
     distinct = list(dict.fromkeys(texts))
-    trees = read_selects(distinct)
-    drafts = [_begin(tree, text, attributes, branches) for tree, text in zip(trees, distinct, strict=True)]
-    written = dict(zip(distinct, zip(drafts, _write(drafts), strict=True), strict=True))
-    # A branch is told from others by being itself, so no two policies share one.
-    return [_finish(*written[text]) for text in texts]
+    found: dict[str, Expression | ExpressionInvalid] = {}
+    for start in range(0, len(distinct), _AT_ONCE):
+        some = distinct[start : start + _AT_ONCE]
+        drafts = [_begin(tree, text, attributes, branches) for tree, text in zip(read_selects(some), some, strict=True)]
+        found.update(zip(some, _write(drafts), strict=True))
+    return [_own(found[text]) for text in texts]
 
 
 def read_tree(tree: Tree, text: str, attributes: Mapping[str, Attribute]) -> Expression:
     """An expression from a tree that was made from another one's: the same checks, as one leaf."""
-    draft = _draft(tree, text, attributes, branches=False)
-    found = _finish(draft, *_write([draft]))
+    found = _write([_draft(tree, text, attributes, branches=False)])[0]
     if isinstance(found, ExpressionInvalid):
         raise found
     return found
@@ -202,38 +225,50 @@ def _leaves(tree: Tree, *, branches: bool) -> Iterator[Tree]:
         yield from _leaves(child, branches=branches)
 
 
-def _write(drafts: Sequence[_Draft | ExpressionInvalid]) -> list[list[str | ExpressionInvalid]]:
-    """DuckDB's texts of each draft's leaves; all of them are written in one go."""
-    leaves = [[] if isinstance(draft, ExpressionInvalid) else [leaf for leaf, _, _ in draft.leaves] for draft in drafts]
-    texts = iter(write_expressions([leaf for several in leaves for leaf in several]))
-    return [list(islice(texts, len(several))) for several in leaves]
+def _write(drafts: Sequence[_Draft | ExpressionInvalid]) -> list[Expression | ExpressionInvalid]:
+    """Drafts with DuckDB's text of each leaf; all of them are written in one go."""
+    leaves = [leaf for draft in drafts if isinstance(draft, _Draft) for leaf, _, _ in draft.leaves]
+    texts = iter(write_expressions(leaves))
+    return [
+        draft if isinstance(draft, ExpressionInvalid) else _finish(draft, list(islice(texts, len(draft.leaves))))
+        for draft in drafts
+    ]
 
 
-def _finish(draft: _Draft | ExpressionInvalid, texts: list[str | ExpressionInvalid]) -> Expression | ExpressionInvalid:
-    if isinstance(draft, ExpressionInvalid):
-        return draft
-    written: list[tuple[tuple[str | int, ...], frozenset[str]]] = []
+def _finish(draft: _Draft, texts: list[str | ExpressionInvalid]) -> Expression | ExpressionInvalid:
+    leaves: list[tuple[tuple[str | int, ...], frozenset[str]]] = []
     for text, (_, first, last) in zip(texts, draft.leaves, strict=True):
         if isinstance(text, ExpressionInvalid):
             return text
         parts = _parts(text, draft.prefix)
         if sorted(part for part in parts if isinstance(part, int)) != list(range(first, last)):
             return ExpressionInvalid("policy.unstable", "a name is lost in writing this expression")
-        names = frozenset(h.names[0] for h in draft.holes[first:last] if h.kind == "attribute")
-        written.append((parts, names))
-    return Expression(draft.text, _branch(draft.tree, draft, iter(written)), draft.holes)
+        leaves.append((parts, frozenset(h.names[0] for h in draft.holes[first:last] if h.kind == "attribute")))
+    written, read = iter(leaves), _Read(json.dumps(draft.tree))
+
+    def branch(tree: Tree, path: tuple[int, ...]) -> Branch:
+        kind = _kind(tree, branches=draft.branches)
+        if kind == "leaf":
+            parts, names = next(written)
+            return Branch("leaf", read, path, *span_of(tree, draft.text), parts=parts, attributes=names)
+        children = tuple(branch(child, (*path, index)) for index, child in enumerate(tree["children"]))
+        own = span_of({**tree, "children": []}, draft.text, otherwise=(children[0].start, children[0].end))
+        start, end = min(own[0], *(c.start for c in children)), max(own[1], *(c.end for c in children))
+        names = frozenset[str]().union(*(child.attributes for child in children))
+        return Branch(kind, read, path, start, end, children, attributes=names)
+
+    return Expression(draft.text, branch(draft.tree, ()), draft.holes)
 
 
-def _branch(tree: Tree, draft: _Draft, leaves: Iterator[tuple[tuple[str | int, ...], frozenset[str]]]) -> Branch:
-    start, end = span_of(tree, draft.text)
-    kind = _kind(tree, branches=draft.branches)
-    if kind == "leaf":
-        parts, names = next(leaves)
-        return Branch("leaf", tree, start, end, parts=parts, attributes=names)
-    children = tuple(_branch(child, draft, leaves) for child in tree["children"])
-    return Branch(
-        kind, tree, start, end, children, attributes=frozenset[str]().union(*(c.attributes for c in children))
-    )
+def _own(found: Expression | ExpressionInvalid) -> Expression | ExpressionInvalid:
+    """For one more policy with the same text: a branch is told from others by being itself, so no two share one."""
+    if isinstance(found, ExpressionInvalid):
+        return found
+
+    def copied(branch: Branch) -> Branch:
+        return replace(branch, children=tuple(map(copied, branch.children)))
+
+    return replace(found, root=copied(found.root))
 
 
 def _parts(text: str, prefix: str) -> tuple[str | int, ...]:
@@ -242,11 +277,14 @@ def _parts(text: str, prefix: str) -> tuple[str | int, ...]:
     return tuple(part for part in mixed if part != "")
 
 
-def span_of(tree: object, text: str) -> tuple[int, int]:
-    """Characters that a tree covers: DuckDB gives an operator's own place, so those of its operands are added."""
+def span_of(tree: object, text: str, *, otherwise: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Characters that a tree covers: DuckDB gives an operator's own place, so those of its operands are added.
+
+    `otherwise` is for a tree without any place; default: the whole text.
+    """
     bounds = list(_locations(tree))
     if not bounds:
-        return 0, len(text)
+        return otherwise or (0, len(text))
     start, end = min(b[0] for b in bounds), max(b[1] for b in bounds)
     return character_offset(text, start), character_offset(text, end)
 

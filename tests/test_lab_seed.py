@@ -13,9 +13,9 @@ from rls.errors import EngineInvalid
 from rls.lab.coverage.measure import measure_coverage
 from rls.lab.mutate.score import mutate
 from rls.lab.seed import Seed, make_seed
-from rls.lab.seed.write import yaml
 from rls.lab.suites.reader import directory_personas, read_suite, read_suites
 from rls.lab.suites.run import run_directory
+from rls.lab.yaml_flow import yaml_flow
 from rls.policy.load import load_policies
 from rls.yaml_source import parse_documents
 
@@ -158,5 +158,5 @@ def test_most_mistakes_would_be_noticed(tmp_path: Path) -> None:
     "value", ["no", "a: b", "1", "2026-01-01", "# x", "", " a", "a, b", "o'brien", "Zoë", None, 1.5]
 )
 def test_values_survive_yaml(value: object) -> None:
-    document = parse_documents(f"a: [{yaml(value)}]", file="x.yaml")[0]
+    document = parse_documents(f"a: [{yaml_flow(value)}]", file="x.yaml")[0]
     assert document.data["a"][0] == value

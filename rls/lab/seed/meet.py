@@ -18,7 +18,7 @@ from rls.policy.attributes import known_values
 from rls.policy.bind import bind
 from rls.policy.evaluate import evaluate
 from rls.policy.expressions import Branch, read_tree
-from rls.policy.parser import ExpressionInvalid
+from rls.policy.parser import ExpressionInvalid, Tree
 from rls.policy.policy_set import PolicySet
 from rls.policy.rules import Bound, BoundPolicy, Policy
 
@@ -126,7 +126,7 @@ def _answers(
     root = each.policy.using.root
     leaves = leaves_of(each, relation, known)
     edges = [
-        (leaf.branch, text) for leaf in leaves if not leaf.missing and (text := _edge(leaf.branch, each, relation, eye))
+        (leaf.branch, text) for leaf in leaves if not leaf.missing for text in _edges(leaf.branch, each, relation, eye)
     ]
     values = {eye.policies.attributes[name].parameter: value for name, value in known.items()}
     picked = ", ".join([*(f"({leaf.sql})" for leaf in leaves), *(f"({text})" for _, text in edges)])
@@ -143,21 +143,27 @@ def _answers(
         points: set[Point] = {("branch", id(b), truth_of(b, truth)) for b in branches_of(root)}
         if number < MOST_VECTORS:
             points.add(("leaves", id(root), vector))
-        for (leaf, _), equal in zip(edges, answers[len(leaves) :], strict=True):
-            points.add(("edge", id(leaf), equal, truth[id(leaf)]))
+        for (leaf, text), equal in zip(edges, answers[len(leaves) :], strict=True):
+            points.add(("edge", id(leaf), text, equal, truth[id(leaf)]))
         yield _Answer(each.policy, truth_of(root, truth) is True, frozenset(points)), numbers
 
 
-def _edge(leaf: Branch, each: BoundPolicy, relation: Relation, eye: Eye) -> str | None:
-    """Whether both sides of `<`, `<=`, `>` or `>=` are equal, as SQL; None for other leaves."""
-    if leaf.tree["class"] != "COMPARISON" or leaf.tree["type"] not in _ORDERED:
-        return None
-    try:
-        attributes = eye.policies.attributes
-        equal = read_tree({**leaf.tree, "type": "COMPARE_EQUAL"}, each.policy.using.text, attributes)
-        return equal.root.text(bind(equal, relation, eye.board.catalog, attributes))
-    except ExpressionInvalid:
-        return None
+def _edges(leaf: Branch, each: BoundPolicy, relation: Relation, eye: Eye) -> Iterator[str]:
+    """Whether both sides of `<`, `<=`, `>` or `>=` are equal, and which item of a list it is, as SQL."""
+    tree = leaf.tree
+    equals: list[Tree] = []
+    if tree["class"] == "COMPARISON" and tree["type"] in _ORDERED:
+        equals = [{**tree, "type": "COMPARE_EQUAL"}]
+    elif tree["type"] == "COMPARE_IN" and len(tree["children"]) > 2:
+        first, *items = tree["children"]
+        equals = [{**tree, "children": [first, item]} for item in items]
+    for equal in equals:
+        try:
+            attributes = eye.policies.attributes
+            read = read_tree(equal, each.policy.using.text, attributes)
+            yield read.root.text(bind(read, relation, eye.board.catalog, attributes))
+        except ExpressionInvalid:
+            continue
 
 
 def _class_of(value: object) -> str:

@@ -19,7 +19,7 @@ from rls.lab.seed.spots import Spot, Spots, column_spot, kind_of
 
 __all__ = ["Rows", "add_rows", "try_rows"]
 
-MOST: Final = 110
+MOST: Final = 160
 LEAST: Final = 48
 Row = dict[str, object]
 
@@ -151,23 +151,31 @@ class _Table:
         if size <= LEAST:
             picked.update(dict.fromkeys(tuple(row) for row in product(*values.values())))
         else:
-            for suiting in dict.fromkeys(tuple(b.values()) for b in bases):
-                for index, spot in enumerate(varied):
-                    for value in values[spot][:6] + values[spot][-2:]:
-                        picked[(*suiting[:index], value, *suiting[index + 1 :])] = None
-            some = [*picked]
-            self.source.shuffle(some)
+            one, two = self._changed(list(picked), [values[s][:6] + values[s][-2:] for s in varied])
             # What suits somebody stays in any case.
-            picked = dict.fromkeys([*(tuple(b.values()) for b in bases), *some[:MOST]])
-            tries = 0
-            while len(picked) < min(size, LEAST) and (tries := tries + 1) < 500:
-                picked[tuple(self.source.choice(values[s]) for s in varied)] = None
+            picked = dict.fromkeys([*picked, *one[: MOST * 2 // 3], *two])
         chosen: list[tuple[Any, ...]] = list(picked)[:MOST]
         names = self.pools.values(owned)[: len(chosen)] if owned is not None else []
         return [
             self._row(varied, row, names[number] if owned is not None else None, number)
             for number, row in enumerate(chosen[: len(names)] if owned is not None else chosen)
         ]
+
+    def _changed(self, rows: Sequence[tuple[Any, ...]], values: Sequence[list[Any]]) -> tuple[list[Any], list[Any]]:
+        """Rows with one value changed, and with two, each in no order."""
+        one: dict[Any, None] = {}
+        two: dict[Any, None] = {}
+        for row in rows:
+            for i, first in enumerate(values):
+                for value in first:
+                    changed = (*row[:i], value, *row[i + 1 :])
+                    one[changed] = None
+                    for j in range(i + 1, len(values)):
+                        two.update(dict.fromkeys((*changed[:j], other, *changed[j + 1 :]) for other in values[j]))
+        singles, pairs = list(one), [row for row in two if row not in one]
+        self.source.shuffle(singles)
+        self.source.shuffle(pairs)
+        return singles, pairs
 
     def _values(self, spot: Spot) -> list[Any]:
         """What is tried in a column: some keys of the table it points to, else its pool; NULL where it may be."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from decimal import Decimal
 
 from rls.catalog import Relation, fold, quote
 from rls.identity.principal import Principal
+from rls.lab.yaml_flow import yaml_flow
 
 __all__ = ["Cell", "Draft", "Probe", "suite_text"]
 
-_WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
 _WIDTH = 116
 
 
@@ -70,7 +66,7 @@ def suite_text(draft: Draft) -> str:
     lines += [f"now: {draft.now}", ""]
     if draft.own:
         lines.append("personas:")
-        lines += [f"  {yaml(name)}: {_persona(persona)}" for name, persona in draft.own.items()]
+        lines += [f"  {yaml_flow(name)}: {_persona(persona)}" for name, persona in draft.own.items()]
         lines.append("")
     lines.append("data:")
     for relation in draft.relations:
@@ -78,21 +74,21 @@ def suite_text(draft: Draft) -> str:
     named = [r for r in draft.relations if list(draft.keys[r.key]) != ["id"]]
     if named:
         lines += ["", "keys:"]
-        lines += [f"  {_path(r)}: {yaml(list(draft.keys[r.key]))}" for r in named]
-    lines += ["", "only:", *_wrapped("  personas: ", yaml(list(draft.only)))]
+        lines += [f"  {_path(r)}: {yaml_flow(list(draft.keys[r.key]))}" for r in named]
+    lines += ["", "only:", *_wrapped("  personas: ", yaml_flow(list(draft.only)))]
     lines += ["", "sees: # what is not listed is invisible"]
     by_key = {r.key: r for r in draft.relations}
     if not any(draft.sees.values()):
         lines[-1] = "sees: {}"
     for name, cells in draft.sees.items():
         if cells:
-            lines.append(f"  {yaml(name)}:")
+            lines.append(f"  {yaml_flow(name)}:")
             lines += [f"    {_path(by_key[key])}: {_cell(cell)}" for key, cell in cells.items()]
     if draft.probes:
         lines += ["", "tests: # no policy was asked for these: a row of another tenant is nobody else's"]
     for probe in draft.probes:
-        lines.append(f"  - name: {yaml(f'two tenants: {probe.relation.label} for {probe.tenant}')}")
-        lines += _wrapped("    as: ", yaml(list(probe.people)))
+        lines.append(f"  - name: {yaml_flow(f'two tenants: {probe.relation.label} for {probe.tenant}')}")
+        lines += _wrapped("    as: ", yaml_flow(list(probe.people)))
         lines.append(f"    relation: {_path(probe.relation)}")
         lines.append(f"    expect: {{excludes: {_keys(probe.keys)}}}")
     return "\n".join(lines) + "\n"
@@ -104,7 +100,7 @@ def _data(relation: Relation, draft: Draft) -> Iterable[str]:
     # What cannot be NULL in the database cannot be NULL here; a column that nobody filled stays free of that.
     filled = {name for name in names if all(row.get(name) is not None for row in rows)}
     types = {c.name: c.type if c.nullable or c.name not in filled else f"{c.type} NOT NULL" for c in relation.columns}
-    columns = "{" + ", ".join(f"{yaml(n)}: {yaml(types[n])}" for n in names) + "}"
+    columns = "{" + ", ".join(f"{yaml_flow(n)}: {yaml_flow(types[n])}" for n in names) + "}"
     yield f"  {_path(relation)}:"
     yield from _wrapped("    columns: ", columns)
     if not rows:
@@ -112,7 +108,7 @@ def _data(relation: Relation, draft: Draft) -> Iterable[str]:
         return
     yield "    rows:"
     for row in rows:
-        yield "      - [" + ", ".join(yaml(row.get(name)) for name in names) + "]"
+        yield "      - [" + ", ".join(yaml_flow(row.get(name)) for name in names) + "]"
 
 
 def _wrapped(begin: str, flow: str) -> list[str]:
@@ -122,11 +118,11 @@ def _wrapped(begin: str, flow: str) -> list[str]:
 
 
 def _persona(persona: Principal) -> str:
-    parts = [f"subject: {yaml(persona.subject)}", f"roles: {yaml(sorted(persona.roles))}"]
+    parts = [f"subject: {yaml_flow(persona.subject)}", f"roles: {yaml_flow(sorted(persona.roles))}"]
     if persona.attributes:
-        parts.append(f"attributes: {yaml(dict(persona.attributes))}")
+        parts.append(f"attributes: {yaml_flow(dict(persona.attributes))}")
     if persona.agent is not None:
-        parts.append(f"agent: {yaml(persona.agent)}")
+        parts.append(f"agent: {yaml_flow(persona.agent)}")
     return "{" + ", ".join(parts) + "}"
 
 
@@ -137,46 +133,16 @@ def _cell(cell: Cell) -> str:
     parts = [f"rows: {rows}" if cell.keys is None else f"keys: {rows}"]
     for word, names in (("masked", cell.masked), ("absent", cell.absent)):
         if names is not None:
-            parts.append(f"{word}: {yaml(list(names))}")
+            parts.append(f"{word}: {yaml_flow(list(names))}")
     if cell.values:
-        parts.append(f"values: {yaml(cell.values)}")
+        parts.append(f"values: {yaml_flow(cell.values)}")
     return "{" + ", ".join(parts) + "}"
 
 
 def _keys(keys: Sequence[Sequence[object]]) -> str:
-    return yaml([key[0] if len(key) == 1 else list(key) for key in keys])
+    return yaml_flow([key[0] if len(key) == 1 else list(key) for key in keys])
 
 
 def _path(relation: Relation) -> str:
     schema = () if tuple(map(fold, relation.schema)) == ("main",) else relation.schema
-    return yaml(".".join(quote(p) if "." in p or '"' in p else p for p in (*schema, relation.name)))
-
-
-def yaml(value: object) -> str:
-    """A value as YAML, on one line.
-
-    >>> yaml({"a": ["x", "no", None, "o'brien, 1"]})
-    '{a: [x, "no", null, "o\\'brien, 1"]}'
-    """
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case int() | Decimal() | float():
-            return str(value)
-        case datetime():
-            return f'"{value.isoformat(sep=" ")}"'
-        case date():
-            return value.isoformat()
-        case str():
-            plain = re.fullmatch(r"[A-Za-z_][\w@.*-]*( [\w@.*-]+)*", value, re.ASCII) and value.lower() not in _WORDS
-            return value if plain else json.dumps(value, ensure_ascii=False)
-        case Mapping():
-            return "{" + ", ".join(f"{yaml(k)}: {yaml(v)}" for k, v in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ", ".join(map(yaml, value)) + "]"
-        case bytes():
-            return json.dumps(value.decode("latin-1"))
-        case _:
-            return json.dumps(str(value), ensure_ascii=False)
+    return yaml_flow(".".join(quote(p) if "." in p or '"' in p else p for p in (*schema, relation.name)))

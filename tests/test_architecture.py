@@ -30,6 +30,7 @@ LIBRARIES = {
         # Writes the rows that suites give, and reads rows without guards for who compares and explains.
         "rls.lab.world.given",
         "rls.lab.prove.types",
+        "rls.lab.seed.board",
         "rls.lab.leaks.check",
         "rls.lab.leaks.copies",
         "rls.lab.world.raw",

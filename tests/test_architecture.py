@@ -53,6 +53,7 @@ LIBRARIES = {
     "psycopg": ("rls.engines.postgres.connections",),
     "pyarrow": ("rls.engines",),
     "pandas": ("rls.result",),
+    "IPython": ("rls.notebook.magic",),
     "pytest": ("rls.lab.pytest_plugin",),
     "z3": ("rls.lab.prove",),
     "rich": ("rls.cli",),

@@ -23,7 +23,7 @@ _MOST_DETAILS = 25
 _LONGEST = 28
 
 
-def show(out: Console, run: Run, *, verbose: bool) -> None:
+def show(out: Console, run: Run, *, verbose: bool = False) -> None:
     """Everything; `verbose` lists the cases that passed as well."""
     for suite in run.suites:
         mine = [o for o in run.outcomes if o.case.place.file == suite.place.file]

@@ -458,9 +458,12 @@ class Session:
 
 
 def _open_executor(path: str, isolation: str, **options: Any) -> Executor:
-    server = path.startswith(("postgresql://", "postgres://"))
     match isolation:
-        case "thread" | "process" if server:
+        case "thread" | "process" if path.startswith("spark://"):
+            from rls.engines.spark.executor import SparkExecutor
+
+            return SparkExecutor.open(path, name=options["name"], limits=options["limits"], isolation=isolation)
+        case "thread" | "process" if path.startswith(("postgresql://", "postgres://")):
             from rls.engines.postgres.executor import PostgresExecutor
 
             return PostgresExecutor.open(path, name=options["name"], limits=options["limits"], isolation=isolation)

@@ -29,8 +29,8 @@ _NODES: Final = (
     exp.Rollup, exp.Cube, exp.GroupingSets, exp.Interval, exp.Var, exp.Collate, exp.Parameter, exp.Window,
     exp.WindowSpec, exp.Filter,
 )  # fmt: skip
-# Spark's own: named parameters, whole division, and the fence.
-_SPARK: Final = (exp.Placeholder, exp.IntDiv, exp.TableSample, exp.WithinGroup)
+# Spark's own: named parameters, whole division, the fence, and how sqlglot reads its CAST.
+_SPARK: Final = (exp.Placeholder, exp.IntDiv, exp.TableSample, exp.WithinGroup, exp.TryCast)
 _COLLATIONS: Final = ("C", "C.utf8", "C.UTF-8", "pg_c_utf8")
 
 

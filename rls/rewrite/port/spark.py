@@ -24,10 +24,11 @@ _ESCAPES: Final = "~^|!\x1f\x1e\x1d"
 _WIDEST: Final = "DECIMAL(38,0)"
 _INF: Final = "CAST('Infinity' AS DOUBLE)"
 _NAN: Final = "CAST('NaN' AS DOUBLE)"
-# DuckDB divides as floating-point numbers, where a division by zero is infinity or not a number.
+# DuckDB divides as floating-point numbers, where a division by zero is infinity or not a number. Sail looks at all
+# branches where it knows the values.
 _DIVIDED: Final = (
     f"(CASE WHEN {{1}} = 0 THEN CASE WHEN {{0}} = {_NAN} OR {{0}} = 0 THEN {_NAN} WHEN {{0}} > 0 THEN {_INF} "
-    f"WHEN {{0}} < 0 THEN (- {_INF}) END ELSE {{0}} / {{1}} END)"
+    f"WHEN {{0}} < 0 THEN (- {_INF}) END ELSE {{0}} / nullif({{1}}, 0) END)"
 )
 _PARTS: Final = {
     "year": "year({0})", "quarter": "quarter({0})", "month": "month({0})", "week": "weekofyear({0})", "day": "day({0})",

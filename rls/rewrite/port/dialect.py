@@ -25,6 +25,7 @@ class Dialect(ABC):
     functions  all that a finished text may call
     called     sqlglot's name of a function, where it is another
     total      operations that raise for no operands; of all others a fence keeps hidden rows away
+    lacks      constructs that the engine has not, or does in another way
     """
 
     name: ClassVar[str]
@@ -32,10 +33,7 @@ class Dialect(ABC):
     functions: ClassVar[frozenset[str]]
     called: ClassVar[Mapping[str, str]]
     total: ClassVar[frozenset[str]] = frozenset()
-    ordered_windows: ClassVar[bool] = False
-    """Whether functions that number rows need an ORDER BY."""
-    recursion: ClassVar[frozenset[str]] = frozenset()
-    """What may stand between the sides of a recursive query: `UNION`, `UNION ALL`."""
+    lacks: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self.texts = texts
@@ -49,6 +47,11 @@ class Dialect(ABC):
         if operation not in self.total and f"{operation} {kind}" not in self.total:
             self.may_raise = True
         return text.format(*operands)
+
+    def demand(self, construct: str) -> None:
+        """Raise `QueryRefused` where the engine lacks a construct."""
+        if construct in self.lacks:
+            raise not_portable(construct)
 
     def type_of(self, kind: str) -> str:
         """The type of a kind. Raises `QueryRefused` where the engine has none."""

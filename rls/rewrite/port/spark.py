@@ -115,8 +115,7 @@ class Spark(Dialect):
 
     name = "spark"
     total = _TOTAL
-    ordered_windows = True
-    recursion = frozenset(("UNION ALL",))
+    lacks = frozenset(("WITH RECURSIVE by UNION", "FILTER in a window function", "numbering rows without ORDER BY"))
     types: ClassVar[Mapping[str, str]] = {
         "BOOLEAN": "BOOLEAN", "SMALLINT": "SMALLINT", "INTEGER": "INT", "BIGINT": "BIGINT", "HUGEINT": _WIDEST,
         "DECIMAL": "DECIMAL(1,0)",  # of a bare NULL; whatever it meets is wider
@@ -233,7 +232,7 @@ _WIDE: Final = {  # Sail's whole numbers wrap around, silently; its casts do not
 class Sail(Spark):
     """Sail 0.7, which speaks Spark's dialect and has DataFusion's optimizer and arithmetic."""
 
-    recursion = frozenset()
+    lacks = frozenset((*Spark.lacks, "WITH RECURSIVE by UNION ALL", "INTERSECT ALL"))
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)

@@ -24,6 +24,9 @@ __all__ = ["Difference", "Replay", "replay_record"]
 
 Record = Mapping[str, Any]
 
+# How records name the engines.
+_ENGINES = {"duckdb": "duckdb ", "postgres": "postgresql ", "spark": "spark ", "sail": "sail "}
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -147,7 +150,7 @@ def _target(catalog: Catalog, engine: str) -> Target | None:
     except (ValueError, KeyError, TypeError):
         known = False
     else:
-        known = engine.startswith("duckdb " if found is None else "postgresql ")
+        known = engine.startswith(_ENGINES["duckdb" if found is None else found.engine])
     if not known:
         raise AuditFailed(
             "audit.replay",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -24,7 +24,7 @@ def fold(name: str) -> str:
     >>> fold('Orders'), fold('\\u212aelvin')
     ('orders', '\\u212aelvin')
     """
-    return name.translate(_FOLD)
+    return name.lower() if name.isascii() else name.translate(_FOLD)
 
 
 def quote(name: str) -> str:
@@ -87,16 +87,16 @@ class Relation:
     columns: tuple[Column, ...]
     kind: Literal["table", "view"] = "table"
     sql: str | None = None
+    key: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """Folded path inside the database; the identity of the relation."""
 
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Folded path inside the database; the identity of the relation."""
-        return tuple(fold(p) for p in (*self.schema, self.name))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", tuple(fold(part) for part in (*self.schema, self.name)))
 
     @property
     def label(self) -> str:
         """The name shown to people: without the schema in `main`, else `schema.name`."""
-        return self.name if tuple(map(fold, self.schema)) == ("main",) else ".".join((*self.schema, self.name))
+        return self.name if self.key[:-1] == ("main",) else ".".join((*self.schema, self.name))
 
     def column(self, name: str) -> Column | None:
         """The column of that name, or None."""
@@ -144,6 +144,11 @@ class Catalog:
         for key in sorted(self.relations):
             h.update(repr(self.relations[key]).encode())
         return h.hexdigest()[:16]
+
+    @cached_property
+    def qualifiers(self) -> frozenset[str]:
+        """Folded names that may stand before a relation's: the schemas' and the database's."""
+        return frozenset(part for key in self.relations for part in key[:-1]) | {fold(self.name)}
 
     def find(self, path: tuple[str, ...]) -> Relation | None:
         """The relation that DuckDB finds for a dotted path as written in a query, or None.

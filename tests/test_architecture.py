@@ -30,6 +30,7 @@ LIBRARIES = {
         # Writes the rows that suites give, and reads rows without guards for who compares and explains.
         "rls.lab.world.given",
         "rls.lab.prove.types",
+        "rls.lab.seed.board",
         "rls.lab.leaks.check",
         "rls.lab.leaks.copies",
         "rls.lab.world.raw",
@@ -54,6 +55,7 @@ LIBRARIES = {
     "grpc": ("rls.engines.spark.failures",),
     "pyarrow": ("rls.engines",),
     "pandas": ("rls.result",),
+    "IPython": ("rls.notebook.magic",),
     "pytest": ("rls.lab.pytest_plugin",),
     "z3": ("rls.lab.prove",),
     "rich": ("rls.cli",),

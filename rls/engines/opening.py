@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, cast
+from typing import Any
 
 from rls.catalog import Catalog
 from rls.engines.base import Executor
@@ -14,12 +14,12 @@ from rls.errors import EngineInvalid
 __all__ = ["is_server", "open_executor", "open_idle", "read_catalog_of"]
 
 _POSTGRES = ("postgresql://", "postgres://")
-_SPARK = ("spark://",)
+_SPARK = "spark://"
 
 
 def is_server(database: str | os.PathLike[str]) -> bool:
     """Whether a database is named by a URL, and not by a file's path."""
-    return os.fspath(database).startswith((*_POSTGRES, *_SPARK))
+    return os.fspath(database).startswith((*_POSTGRES, _SPARK))
 
 
 def open_executor(path: str, isolation: str, **options: Any) -> Executor:
@@ -28,9 +28,8 @@ def open_executor(path: str, isolation: str, **options: Any) -> Executor:
         case "thread" | "process" if path.startswith(_SPARK):
             from rls.engines.spark.executor import SparkExecutor
 
-            spark = SparkExecutor.open(path, name=options["name"], limits=options["limits"], isolation=isolation)
-            return cast(Executor, spark)
-        case "thread" | "process" if path.startswith(_POSTGRES):
+            return SparkExecutor.open(path, name=options["name"], limits=options["limits"], isolation=isolation)
+        case "thread" | "process" if is_server(path):
             from rls.engines.postgres.executor import PostgresExecutor
 
             return PostgresExecutor.open(path, name=options["name"], limits=options["limits"], isolation=isolation)

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from rls.catalog import Catalog, Column, Relation, fold
 from rls.engines.spark.address import Address
 from rls.errors import EngineInvalid
-from rls.rewrite.port.target import Target
+from rls.rewrite.port.target import Target, view_of
 
 __all__ = ["Database", "Engine", "engine_of", "files_of", "read_database", "show_files"]
 
@@ -83,23 +83,22 @@ def files_of(address: Address) -> Files:
 def read_database(session: Any, address: Address, files: Files, attached: str, *, name: str) -> Database:
     """What the session can read, as a database that callers call `name` and guards `attached`."""
     engine, _ = engine_of(session)
-    relations, names, views = [], {}, {}
     if address.parquet:
-        for number, (schema, table, path, _, _) in enumerate(files):
-            columns = _columns(session.read.parquet, path)
-            relation = Relation((schema,), table, columns)
-            relations.append(relation)
-            names[relation.key] = f"`{attached}_{number}`"
-            views[f"{attached}_{number}"] = path
+        found = [(schema, table, _columns(session.read.parquet, path)) for schema, table, path, _, _ in files]
+        target = Target(engine=engine)
     else:
-        for schema, table, source in _tables(session, address.schema):
-            relation = Relation((schema,), table, _columns(session.table, source))
-            relations.append(relation)
-            names[relation.key] = source
+        found = [
+            (schema, table, _columns(session.table, source))
+            for schema, table, source in _tables(session, address.schema)
+        ]
+        target = Target(engine=engine, catalog=session.catalog.currentCatalog(), main=address.schema)
+    relations = [Relation((schema,), table, columns) for schema, table, columns in found]
     keys = Counter(_folded(*relation.key) for relation in relations)
     kept = [one for one in relations if one.columns and keys[_folded(*one.key)] == 1]
-    target = Target(engine=engine, relations={one.key: names[one.key] for one in kept})
-    return Database(Catalog.of(name, kept, attached=attached, engine=target.described), target, views)
+    catalog = Catalog.of(name, kept, attached=attached, engine=target.described)
+    paths = {Relation((schema,), table, ()).key: path for schema, table, path, _, _ in files}
+    views = {view_of(catalog.source(one)): paths[one.key] for one in kept if one.key in paths}
+    return Database(catalog, target, views)
 
 
 def show_files(session: Any, database: Database) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from rls.engines.failures import interrupted
 from rls.errors import QueryFailed, QueryRefused, RlsError
 
 __all__ = ["explain_failure", "is_lost", "is_stale"]
@@ -64,7 +65,7 @@ def explain_failure(error: BaseException, *, closed: bool) -> RlsError:
     kind, state, message = type(error).__name__, _state(error), str(error)
     found: RlsError
     if closed or "CANCELED" in _condition(error):
-        found = QueryFailed("run.interrupted", "the query was interrupted")
+        found = interrupted()
     elif is_lost(error):
         found = QueryFailed(
             "run.connection", "the connection to the server was lost", hint="send the query again later"

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from rls.engines.failures import closed
 from rls.engines.spark.address import Address
 from rls.engines.spark.failures import is_lost
 from rls.errors import EngineInvalid, QueryFailed
@@ -60,7 +61,7 @@ class Sessions:
         Raises `EngineInvalid` (`engine.closed`, `engine.database_unreachable`, `engine.session`)."""
         with self._lock:
             if self.closed:
-                raise EngineInvalid("engine.closed", "the engine is closed", hint="open it again")
+                raise closed()
             session = self._idle.pop() if self._idle and not new else None
         session = session or self._open()
         healthy = False

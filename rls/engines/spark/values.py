@@ -16,7 +16,7 @@ from rls.engines.base import Fetch, Fetched
 from rls.engines.convert import fetched_as
 from rls.errors import QueryFailed
 
-__all__ = ["bound_value", "fetched_from"]
+__all__ = ["fetched_from", "places_of"]
 
 _WIDTHS: Final = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
 _BITS: Final = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
@@ -47,12 +47,17 @@ def fetched_from(tables: Sequence[Any], columns: Sequence[Column], *, fetch: Fet
     return found
 
 
-def bound_value(value: object, type_: str) -> object:
-    """A parameter's value as the client can send it; the text casts it to its type."""
+def places_of(binds: Sequence[str], values: Mapping[str, object]) -> dict[str, object]:
+    """The values to bind, by the names of their places; the text casts each to its type."""
+    return {f"p{number}": _sent(values[name]) for number, name in enumerate(binds, 1)}
+
+
+def _sent(value: object) -> object:
+    """A value as the client can send it, whatever it takes for a time zone or for the size of a number."""
     match value:
         case datetime():
             return value.isoformat(sep=" ")
-        case int() if type_ == "HUGEINT":
+        case int() if not isinstance(value, bool) and not -(2**63) <= value < 2**63:
             return str(value)
         case _:
             return value
@@ -70,8 +75,3 @@ def _fits(wanted: str, came: str) -> bool:
     if found := _DECIMAL.fullmatch(wanted):
         return decimal is not None and int(decimal[2]) <= int(found[2])
     return came in _SAME.get(wanted, ())
-
-
-def values_of(binds: Sequence[str], values: Mapping[str, object], types: Mapping[str, str]) -> dict[str, object]:
-    """The values to bind, by the names of their places."""
-    return {f"p{number}": bound_value(values[name], types.get(name, "")) for number, name in enumerate(binds, 1)}

@@ -74,6 +74,13 @@ class Coverage:
         """0 to 100; nothing to cover is covered."""
         return 100.0 * self.covered / len(self.points) if self.points else 100.0
 
+    def _repr_html_(self) -> str:
+        """The policies' text in colours, in a notebook."""
+        from rls.lab.coverage.report import coverage_parts
+        from rls.lab.html import fragment
+
+        return fragment(*coverage_parts(self))
+
     @property
     def open(self) -> tuple[Point, ...]:
         """What no suite has met."""

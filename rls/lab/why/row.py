@@ -84,6 +84,13 @@ class RowWhy:
     values: Mapping[str, Any]
     shown: Mapping[str, Any]
 
+    def _repr_html_(self) -> str:
+        """The truth table, in a notebook."""
+        from rls.lab.html import fragment
+        from rls.lab.why.report import row_parts
+
+        return fragment(*row_parts(self))
+
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {

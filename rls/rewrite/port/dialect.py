@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
-from rls.catalog import Relation
+from rls.catalog import Catalog, Relation
 from rls.rewrite.port.kinds import Lowered, common, is_day, is_time, not_portable
 
 __all__ = ["Dialect"]
@@ -112,7 +112,7 @@ class Dialect(ABC):
         """The pattern of LIKE with its ESCAPE: none, as in DuckDB. Raises `QueryRefused`."""
 
     @abstractmethod
-    def source(self, relation: Relation) -> str | None:
+    def source(self, relation: Relation, catalog: Catalog) -> str | None:
         """A stored relation in FROM; None where there is none."""
 
     @abstractmethod

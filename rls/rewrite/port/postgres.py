@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-from rls.catalog import Relation
+from rls.catalog import Catalog, Relation
 from rls.rewrite.port.dialect import Dialect
 from rls.rewrite.port.kinds import Lowered, not_portable
 from rls.rewrite.port.target import Target
@@ -147,7 +147,7 @@ class Postgres(Dialect):
         rows that match up to there."""
         return f"{self.convert(pattern, 'VARCHAR').text} ESCAPE ''"
 
-    def source(self, relation: Relation) -> str | None:
+    def source(self, relation: Relation, catalog: Catalog) -> str | None:  # noqa: ARG002 (it has names of its own)
         """See `Dialect.source`."""
         schema = self._target.schemas.get(relation.key[0])
         return None if schema is None else f"{self.name_of(schema)}.{self.name_of(relation.name)}"

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
-from rls.catalog import Relation
+from rls.catalog import Catalog, Relation
 from rls.rewrite.port.dialect import Dialect
 from rls.rewrite.port.kinds import INTEGERS, Lowered, not_portable
 from rls.rewrite.port.letters import LOWER, UPPER
-from rls.rewrite.port.target import Target
+from rls.rewrite.port.target import Target, view_of
 
 __all__ = ["Sail", "Spark"]
 
@@ -199,9 +199,12 @@ class Spark(Dialect):
         """See `Dialect.folded`."""
         return replace(pattern, text=LOWER.format(pattern.text))
 
-    def source(self, relation: Relation) -> str | None:
+    def source(self, relation: Relation, catalog: Catalog) -> str | None:
         """See `Dialect.source`."""
-        return self._target.relations.get(relation.key)
+        if not self._target.catalog:
+            return self.name_of(view_of(catalog.source(relation)))
+        schema = self._target.main if relation.key[:-1] == ("main",) else relation.schema[0]
+        return ".".join(map(self.name_of, (self._target.catalog, schema, relation.name)))
 
     def fenced(self, query: str) -> str:
         """See `Dialect.fenced`. Spark moves nothing into a sample, not even into one of all rows; with a seed, equal

@@ -291,7 +291,7 @@ def _base(node: exp.Table, context: Context) -> tuple[str, Columns]:
     relation = catalog.relations.get(tuple(fold(part) for part in path[1:]))
     if fold(path[0]) != fold(catalog.attached) or relation is None or relation.kind != "table":
         raise not_portable(f"the relation `{node.name}`")
-    source = context.sql.source(relation)
+    source = context.sql.source(relation, catalog)
     if source is None:
         raise not_portable(f"the relation `{node.name}`")
     columns = tuple(Column(one.name, kind_of(one.type) or one.type, stored=True) for one in relation.columns)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
-__all__ = ["Target"]
+__all__ = ["Target", "view_of"]
 
-_Engine = Literal["postgres", "spark", "sail"]
+Engine = Literal["postgres", "spark", "sail"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +19,22 @@ class Target:
 
     PostgreSQL: `schemas` are schemas as callers know them, folded → as the database has them (`main` is `public`),
     `unicode` a collation of the server that knows the case of all letters; "" where it has none.
-    Spark and Sail: `relations` are the keys of the catalog's relations → their quoted names there.
+    Spark and Sail: `catalog` is the server's catalog that holds the relations, and `main` its schema that callers reach
+    as `main`; without a catalog, relations are views of the session (`view_of`).
     """
 
     schemas: Mapping[str, str] = field(default_factory=dict)
     unicode: str = ""
-    engine: _Engine = "postgres"
-    relations: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    engine: Engine = "postgres"
+    catalog: str = ""
+    main: str = ""
 
     @property
     def described(self) -> str:
         """As a text, for a catalog and its snapshots."""
-        relations = [[*key, name] for key, name in self.relations.items()]
-        found = {"engine": self.engine, "schemas": dict(self.schemas), "unicode": self.unicode, "relations": relations}
-        return json.dumps(found)
+        if self.engine == "postgres":
+            return json.dumps({"dialect": "postgres", "schemas": dict(self.schemas), "unicode": self.unicode})
+        return json.dumps({"dialect": self.engine, "catalog": self.catalog, "main": self.main})
 
     @classmethod
     def read(cls, described: str) -> Target | None:
@@ -39,7 +42,14 @@ class Target:
         if not described:
             return None
         found = json.loads(described)
-        if found["engine"] not in get_args(_Engine):
-            raise ValueError(described)
-        relations = {tuple(key): name for *key, name in found["relations"]}
-        return cls(dict(found["schemas"]), str(found["unicode"]), found["engine"], relations)
+        match found["dialect"]:
+            case "postgres":
+                return cls(dict(found["schemas"]), str(found["unicode"]))
+            case "spark" | "sail" as engine:
+                return cls(engine=engine, catalog=str(found["catalog"]), main=str(found["main"]))
+        raise ValueError(described)
+
+
+def view_of(source: str) -> str:
+    """The name of a session's view, from how DuckDB's text calls the relation: as hard to guess as that is."""
+    return f"rls_{hashlib.sha256(source.encode()).hexdigest()[:32]}"

@@ -109,22 +109,24 @@ class Catalog:
     """What a query may be about: `name` is the database name callers write, `attached` the one guards use.
 
     The engine attaches data under an unguessable name, so `attached` differs from `name` there; for execution on
-    somebody else's connection both are the same.
+    somebody else's connection both are the same. `engine` is what beside the relations decides a text for another
+    engine than DuckDB (`Target.described`).
     """
 
     name: str
     relations: Mapping[tuple[str, ...], Relation]
     attached: str = ""
     default_schema: tuple[str, ...] = ("main",)
+    engine: str = ""
 
     def __post_init__(self) -> None:
         if not self.attached:
             object.__setattr__(self, "attached", self.name)
 
     @classmethod
-    def of(cls, name: str, relations: Iterable[Relation], *, attached: str = "") -> Catalog:
+    def of(cls, name: str, relations: Iterable[Relation], *, attached: str = "", engine: str = "") -> Catalog:
         """A catalog from relations."""
-        return cls(name, {r.key: r for r in relations}, attached)
+        return cls(name, {r.key: r for r in relations}, attached, engine=engine)
 
     def attached_as(self, attached: str) -> Catalog:
         """The same catalog, for guards that run where the data is attached under another name."""
@@ -137,7 +139,8 @@ class Catalog:
     @cached_property
     def version(self) -> str:
         """Hash over everything that can decide a guard's text."""
-        h = hashlib.sha256(repr((self.name, self.attached)).encode())
+        named = (self.name, self.attached, self.engine) if self.engine else (self.name, self.attached)
+        h = hashlib.sha256(repr(named).encode())
         for key in sorted(self.relations):
             h.update(repr(self.relations[key]).encode())
         return h.hexdigest()[:16]

@@ -124,6 +124,7 @@ class _Walk:
 
     def run(self, root: Any) -> Counter[tuple[str, ...]]:
         stack: list[tuple[Any, Scope | None]] = [(root, None)]
+        last_limit = _last_limit(root)
         while stack:
             tree, scope = stack.pop()
             if type(tree) is list:
@@ -137,7 +138,7 @@ class _Walk:
             allowed = KEYS.get(kind)
             if allowed is None or not tree.keys() <= allowed or tree.get("class") not in CLASSES:
                 raise self._construct(tree, kind)
-            if not self.fenced and not _may_be_bare(tree, kind):
+            if not self.fenced and not _may_be_bare(tree, kind) and tree is not last_limit:
                 raise self._unguarded(tree)
             if alias := tree.get("alias"):
                 self.aliases.add(fold(alias))
@@ -353,6 +354,21 @@ class _Walk:
             "a relation is named in a way that could not be guarded",
             "write schema.name, with double quotes where needed",
         )
+
+
+def _last_limit(root: Any) -> Any:
+    """The statement's own LIMIT, where it takes a number of groups that are sorted; else None."""
+    modifiers = root["modifiers"] if root["type"] == "SELECT_NODE" and _has_groups(root) else []
+    if [one["type"] for one in modifiers] != ["ORDER_MODIFIER", "LIMIT_MODIFIER"]:
+        return None
+    last = modifiers[1]
+    numbers = (last["limit"], last["offset"])
+    fixed = all(one is None or one["class"] == "CONSTANT" for one in numbers)
+    return last if fixed and last["limit_type"] == "ROW_COUNT" else None
+
+
+def _has_groups(node: Any) -> bool:
+    return bool(node["group_expressions"]) or node["aggregate_handling"] == "FORCE_AGGREGATES"  # GROUP BY ALL
 
 
 def _may_be_bare(tree: Any, kind: str) -> bool:

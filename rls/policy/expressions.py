@@ -88,6 +88,19 @@ class Branch:
         for child in self.children:
             yield from child.leaves()
 
+    def truth(self, leaves: Mapping[int, bool | None]) -> bool | None:
+        """SQL's three-valued logic over the truth of the leaves, by `id` of their branches."""
+        if self.kind == "leaf":
+            return leaves[id(self)]
+        values = [child.truth(leaves) for child in self.children]
+        match self.kind:
+            case "not":
+                return None if values[0] is None else not values[0]
+            case "and":
+                return False if False in values else None if None in values else True
+            case _:
+                return True if True in values else None if None in values else False
+
     def text(self, holes: tuple[str, ...]) -> str:
         """A leaf as SQL, its holes filled."""
         return "".join(part if isinstance(part, str) else holes[part] for part in self.parts)

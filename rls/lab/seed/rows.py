@@ -160,7 +160,7 @@ class _Table:
             # What suits somebody stays in any case.
             picked = dict.fromkeys([*picked, *one[: MOST * 2 // 3], *two])
         most = MOST_READ if self.relation.key in self.spots.read else MOST
-        chosen: list[tuple[Any, ...]] = list(picked)[:most]
+        chosen: list[tuple[Any, ...]] = self._few_nulls(list(picked), varied)[:most]
         names = self.pools.values(owned)[: len(chosen)] if owned is not None else []
         return [
             self._row(varied, row, names[number] if owned is not None else None, number)
@@ -183,6 +183,14 @@ class _Table:
         self.source.shuffle(pairs)
         # `until IS NULL` beside another customer is what tables of mappings are made of.
         return singles, sorted(pairs, key=lambda row: None not in row)
+
+    def _few_nulls(self, rows: list[tuple[Any, ...]], varied: Sequence[Spot]) -> list[tuple[Any, ...]]:
+        """Where sub-queries read it, NULL keys in two rows only: beside one, nothing is surely not `IN` the rest."""
+        if self.relation.key not in self.spots.read:
+            return rows
+        pointing = [n for n, spot in enumerate(varied) if self._points_to(spot)]
+        nulls = [row for row in rows if any(row[n] is None for n in pointing)]
+        return [row for row in rows if row not in nulls[2:]]
 
     def _points_to(self, spot: Spot) -> bool:
         """Whether a column holds keys of a table."""

@@ -23,9 +23,9 @@ __all__ = ["COMMANDS", "LazyGroup", "cli", "main", "run"]
 COMMANDS = {
     "demo": ("rls.cli.demo:demo", "See it work: a warehouse, three people, five questions, two attacks."),
     "init": ("rls.cli.init:init", "Write a first policy directory for a database."),
-    "check": ("rls.cli.check:check", "Check a policy directory against a database."),
-    "seed": ("rls.cli.seed:seed", "Write a first suite: rows and personas that meet every part of the policies."),
-    "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) of a policy directory."),
+    "check": ("rls.cli.check:check", "Check policies, suites and settings against a database."),
+    "seed": ("rls.cli.seed:seed", "Write a suite that meets every part of the policies."),
+    "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) and invariants of a policy directory."),
     "matrix": ("rls.cli.matrix:matrix", "Show how many rows of every table each persona sees, and why none."),
     "coverage": ("rls.cli.coverage:coverage", "Measure which parts of the policies the suites have met."),
     "mutate": ("rls.cli.mutate:mutate", "Change the policies in small ways and see whether the suites notice."),

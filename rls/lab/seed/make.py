@@ -206,8 +206,9 @@ class _Work:
             base = choose_base(existing, attribute)
             today = self.moment.date()
             people, pools = self._people(spots, base, attribute, today)
-            people |= reached.people
+            # Rows are made for the others: whom the solver found brings rows of their own.
             tried = self._rows(relations, spots, pools, people, wall)
+            people |= reached.people
             add_rows(tried, reached.rows)
             for key, listed in tried.rows.items():
                 try:

@@ -30,6 +30,7 @@ LIBRARIES = {
         # Writes the rows that suites give, and reads rows without guards for who compares and explains.
         "rls.lab.world.given",
         "rls.lab.prove.types",
+        "rls.lab.seed.board",
         "rls.lab.leaks.check",
         "rls.lab.leaks.copies",
         "rls.lab.world.raw",
@@ -50,6 +51,8 @@ LIBRARIES = {
     "ruamel": ("rls.yaml_source",),
     "opentelemetry": ("rls.audit.telemetry",),
     "psycopg": ("rls.engines.postgres.connections",),
+    "pyspark": ("rls.engines.spark.sessions", "rls.engines.spark.catalog", "rls.engines.spark.failures"),
+    "grpc": ("rls.engines.spark.failures",),
     "pyarrow": ("rls.engines",),
     "pandas": ("rls.result",),
     "IPython": ("rls.notebook.magic",),
@@ -92,6 +95,7 @@ LAYERS = {
         # A replay derives a decision again.
         "rls.engines.parameters",
         "rls.policy.load",
+        "rls.rewrite.port.target",
         "rls.rewrite.templates",
     ),
 }
@@ -202,10 +206,16 @@ def test_there_is_one_way_in() -> None:
     ]
     assert found == []
     # The catalog of a file is read by opening it; nothing is run.
-    runners = ("rls.engines.duckdb", "rls.engines.workers", "rls.engines.postgres.executor")
+    runners = (
+        "rls.engines.duckdb",
+        "rls.engines.workers",
+        "rls.engines.postgres.executor",
+        "rls.engines.spark.executor",
+        "rls.engines.opening",
+    )
     openers = {
         module
         for module, path in MODULES.items()
         if not inside(module, ("rls.engines",)) and any(name in runners for name in imports(path))
     }
-    assert openers <= {"rls.engine", "rls.cli.opening", "rls.lab.world.world"}
+    assert openers <= {"rls.engine", "rls.cli.opening", "rls.cli.options", "rls.lab.world.world"}

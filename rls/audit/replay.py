@@ -14,9 +14,11 @@ from typing import Any, Literal
 from rls.audit.attempt import relations_of
 from rls.audit.keyed import KeyedHash, plain_text
 from rls.audit.snapshots import read_catalog_snapshot
+from rls.catalog import Catalog
 from rls.errors import AuditFailed, QueryRefused
 from rls.identity.principal import AttributeValue, Principal
 from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.port.target import Target
 
 __all__ = ["Difference", "Replay", "replay_record"]
 
@@ -88,10 +90,6 @@ def replay_record(
 
     if not record["subject"] or record["action"] in ("session", "audit"):
         raise AuditFailed("audit.replay", "the record holds no decision on a query", hint="take another record")
-    if not record["engine_version"].startswith("duckdb "):
-        raise AuditFailed(
-            "audit.replay", "the record's query was made for another engine than DuckDB", hint="take another record"
-        )
     text = _text(record, sql, keyed)
     proven = _check_attributes(record, attributes, keyed)
     folder = snapshots / f"policies-{record['policy_version']}"
@@ -109,7 +107,9 @@ def replay_record(
         actors=tuple(record["actors"]),
     )
     # As the engine does it: literals are bound where it runs the text itself.
-    templates = Templates(policies, catalog, for_engine=record["action"] == "query")
+    templates = Templates(
+        policies, catalog, for_engine=record["action"] == "query", target=_target(catalog, record["engine_version"])
+    )
     guarded, code = None, ""
     try:
         guarded = templates.guard(text, principal, record["parameter_types"])
@@ -137,6 +137,24 @@ def replay_record(
         guarded=guarded,
         code=code,
     )
+
+
+def _target(catalog: Catalog, engine: str) -> Target | None:
+    """What the text was made for; an engine that this version does not know is none."""
+    found: Target | None = None
+    try:
+        found = Target.read(catalog.engine)
+    except (ValueError, KeyError, TypeError):
+        known = False
+    else:
+        known = engine.startswith("duckdb " if found is None else found.engine)
+    if not known:
+        raise AuditFailed(
+            "audit.replay",
+            "the record is of an engine that is not known here",
+            hint="take another record",
+        )
+    return found
 
 
 def _text(record: Record, sql: str | None, keyed: KeyedHash | None) -> str:

@@ -28,8 +28,9 @@ GROUPS = {
         "schema": ("rls.cli.schema:schema", "JSON Schemas of the YAML files, for editors."),
     },
     "Test policies": {
-        "check": ("rls.cli.check:check", "Check a policy directory against a database."),
-        "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) of a policy directory."),
+        "check": ("rls.cli.check:check", "Check policies, suites and settings against a database."),
+        "seed": ("rls.cli.seed:seed", "Write a suite that meets every part of the policies."),
+        "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) and invariants of a directory."),
         "coverage": ("rls.cli.coverage:coverage", "Measure which parts of the policies the suites met."),
         "mutate": ("rls.cli.mutate:mutate", "Change policies a little: do the suites notice?"),
         "prove": ("rls.cli.prove:prove", "Prove statements about all rows and all principals."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rls.cli.options import database_option, json_option
+from rls.cli.options import database_file_option, json_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,7 @@ WIDENED = 7
 @click.command()
 @click.argument("old")
 @click.argument("new")
-@database_option
+@database_file_option
 @click.option(
     "--allow", multiple=True, metavar="RELATION[:PERSONA]", help="Acknowledge a widening; may be given again."
 )

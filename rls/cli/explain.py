@@ -25,7 +25,7 @@ __all__ = ["explain"]
 @database_option
 @json_option
 @click.argument("sql")
-def explain(*, persona: str, policies: Path, database: Path, as_json: bool, sql: str) -> None:
+def explain(*, persona: str, policies: Path, database: Path | str, as_json: bool, sql: str) -> None:
     """Show what a query becomes for a persona, and why; reads no data.
 
     SQL is the query's text, or `-` to read it from standard input.

@@ -19,7 +19,7 @@ FOUND = 1
 @database_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write here, not to stdout.")
 @json_option
-def export(*, format: str, policies: Path, database: Path, out: Path | None, as_json: bool) -> int:
+def export(*, format: str, policies: Path, database: Path | str, out: Path | None, as_json: bool) -> int:
     """Write policies for PostgreSQL, or a document of who sees what.
 
     \b

@@ -42,7 +42,7 @@ def query(
     token: str | None,
     token_file: Path | None,
     policies: Path,
-    database: Path,
+    database: Path | str,
     audit: Path,
     isolation: Literal["thread", "process"],
     rows: int,

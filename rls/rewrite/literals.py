@@ -106,6 +106,7 @@ def bound_literals(
     types = _types_of_columns(found, changed)
     aliases = {_alias(reference) for reference in found.references}
     bound = []
+    settled: dict[int, bool] = {}
     for node in found.literals:
         start = node.meta.get("start")
         index = parsed.token_at.get(start) if isinstance(start, int) else None
@@ -122,7 +123,7 @@ def bound_literals(
             if class_ != "DATE" or before.text.upper() != "DATE" or operand.to.this != exp.DType.DATE:
                 continue
             start, cast = before.start, "DATE"
-        column = _compared_column(operand)
+        column = _compared_column(operand, settled)
         if column is None or not isinstance(column.this, exp.Identifier) or column.args.get("db") is not None:
             continue
         table = column.args.get("table")
@@ -217,9 +218,9 @@ def _is_day(text: str) -> bool:
     return True
 
 
-def _compared_column(literal: exp.Expr) -> exp.Column | None:
+def _compared_column(literal: exp.Expr, settled: dict[int, bool]) -> exp.Column | None:
     """The column beside which a literal stands by itself in a comparison of a WHERE or ON, where no name of a result
-    column is made of the text around it."""
+    column is made of the text around it. `settled`: id of a node → whether it is such a condition, or a part of one."""
     comparison = literal.parent
     match comparison:
         case exp.EQ() | exp.NEQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
@@ -232,21 +233,31 @@ def _compared_column(literal: exp.Expr) -> exp.Column | None:
             return None
     if type(column) is not exp.Column:
         return None
-    node, parent = comparison, comparison.parent
-    while isinstance(parent, exp.And | exp.Or | exp.Not | exp.Paren):
-        node, parent = parent, parent.parent
+    node: exp.Expr = comparison
+    path = [id(node)]
+    while id(node) not in settled and isinstance(node.parent, exp.And | exp.Or | exp.Not | exp.Paren):
+        node = node.parent
+        path.append(id(node))
+    found = settled[id(node)] if id(node) in settled else _is_condition(node)
+    settled.update(dict.fromkeys(path, found))
+    return column if found else None
+
+
+def _is_condition(node: exp.Expr) -> bool:
+    """Whether a node is the whole of such a condition."""
+    parent = node.parent
     plain_join = isinstance(parent, exp.Join) and node.arg_key == "on" and not parent.args.get("method")
     if not isinstance(parent, exp.Where) and not plain_join:
-        return None
+        return False
     while parent is not None:
         node, parent = parent, parent.parent
         match parent:
             case exp.Select() if node.arg_key not in ("where", "joins", "from_", "with_"):
-                return None
+                return False
             case exp.Func() if not isinstance(parent, exp.Exists | exp.And | exp.Or):
-                return None
+                return False
             case exp.Pivot() | exp.Window() | exp.Lambda() | exp.Order() | exp.Group() | exp.Having() | exp.Qualify():
-                return None
+                return False
             case _:
                 pass
-    return column
+    return True

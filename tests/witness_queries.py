@@ -59,7 +59,7 @@ GUARDED = [
     "SELECT sum(revenue) FILTER (WHERE is_mobile) AS mobile, count(DISTINCT user_id) AS users FROM events",
     "SELECT id, (SELECT max(amount) FROM orders) - amount AS gap FROM orders ORDER BY id",
     "SELECT user.tenant AS t, count(*) FROM orders WHERE region IN user.regions",
-    "SELECT region, string_agg(name, ', ' ORDER BY name, id) AS names FROM customers GROUP BY o.region ORDER BY o.region",
+    "SELECT region, string_agg(name, ', ' ORDER BY name, id) AS names FROM customers GROUP BY region ORDER BY region",
     "SELECT number, shipped_on - CAST(ordered_at AS DATE) AS days FROM orders ORDER BY number",
     "SELECT date_diff('day', ordered_at, shipped_on) AS d, count(*) FROM orders GROUP BY d ORDER BY d",
     "SELECT coalesce(region, 'none') AS r, min(ordered_at), max(shipped_on) FROM orders GROUP BY r ORDER BY r",
@@ -95,8 +95,8 @@ GUARDED += [
     "SELECT id, avg(amount) OVER (PARTITION BY region ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE "
     "CURRENT ROW) AS others FROM orders ORDER BY id",
     "SELECT region, status, sum(amount) AS s, grouping(region, status) AS g FROM orders GROUP BY ROLLUP (region, status) ORDER BY ALL",
-    "SELECT o.region, stddev(score) AS s, stddev_pop(score) AS p, var_samp(score) AS v, var_pop(score) AS w, median(score) AS m FROM "
-    "orders o JOIN events e ON e.user_id = o.customer_id GROUP BY o.region ORDER BY o.region",
+    "SELECT device, stddev(score) AS s, stddev_pop(score) AS p, var_samp(score) AS v, var_pop(score) AS w, median(score) AS m FROM "
+    "events GROUP BY device ORDER BY device",
     "SELECT $$ it's $$ AS a, id FROM tenants ORDER BY id",
 ]
 

@@ -453,6 +453,8 @@ def _values(node: exp.Values, scope: Scope, context: Context, want: list[str] | 
     for row in node.expressions:
         if not isinstance(row, exp.Tuple):
             raise not_portable("VALUES like this")
+        if row.find(exp.Query) is not None:
+            context.sql.demand("a sub-query in VALUES")
         rows.append([expression(one, scope, context) for one in row.expressions])
     if len({len(row) for row in rows}) != 1:
         raise not_portable("VALUES of different widths")

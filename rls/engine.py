@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from rls.audit.attempt import Attempt
 from rls.audit.sizes import size_of
 from rls.audit.trail import Trail
-from rls.catalog import Catalog
+from rls.catalog import Catalog, fold
 from rls.engines.base import Executor, Fetch, Fetched
 from rls.engines.limits import Limits
 from rls.engines.parameters import check_parameters, parameter_types
@@ -166,12 +166,14 @@ class Engine:
         """
         return self._query(lambda state: self._verify(token, state), sql, parameters or {}, fetch)
 
-    def guard(self, token: str, sql: str) -> GuardedQuery:
+    def guard(self, token: str, sql: str, parameters: Mapping[str, object] | None = None) -> GuardedQuery:
         """The guarded text of `sql`, for execution on somebody else's DuckDB connection over the same catalog.
+
+        parameters  values for the `$name`s in `sql`; they are bound with the guard's own, and part of the fingerprint
 
         Recorded like a query. Raises like `query`.
         """
-        return self._guard_for(lambda state: self._verify(token, state), sql)
+        return self._guard_for(lambda state: self._verify(token, state), sql, parameters or {})
 
     def explain(self, who: Principal | str, sql: str) -> Explanation:
         """What `sql` would become for a token or for a named principal; touches no data, and leaves no record.
@@ -305,18 +307,26 @@ class Engine:
         attempt, (fetched, export) = self._attempt("query", who, sql, work)
         return Result(fetched, audit_id=attempt.audit_id, export=export)
 
-    def _guard_for(self, who: Callable[[_State], Principal], sql: str) -> GuardedQuery:
+    def _guard_for(
+        self, who: Callable[[_State], Principal], sql: str, parameters: Mapping[str, object]
+    ) -> GuardedQuery:
         from rls.rewrite.copies import refuse_strict
 
         def work(attempt: Attempt, state: _State, principal: Principal) -> GuardedQuery:
             may = state.policies.capabilities(principal)
+            check_parameters(parameters, self._executor.limits.narrowed(may.limits))
+            attempt.bind(parameters)
             self._check_text(sql, principal, state.policies)
-            guarded = attempt.guarded = state.outer_templates.guard(sql, principal)
+            types = parameter_types(parameters)
+            guarded = attempt.guarded = state.outer_templates.guard(sql, principal, types)
+            _refuse_unknown(parameters, guarded)
             refuse_strict(guarded)
             if guarded.pivots:
-                inner = state.inner_templates.guard(sql, principal)
+                inner = state.inner_templates.guard(sql, principal, types)
                 with self._turns.take(principal, may) as turn:
-                    guarded = attempt.guarded = self._fill_pivots(guarded, inner, {}, turn)
+                    guarded = attempt.guarded = self._fill_pivots(guarded, inner, parameters, turn)
+            if parameters:
+                guarded = replace(guarded, parameters={**guarded.parameters, **parameters})
             return guarded if may.read_policies else guarded.without_policies()
 
         return self._attempt("guard", who, sql, work)[1]
@@ -445,9 +455,9 @@ class Session:
         """See `Engine.query`."""
         return self._engine._query(self._who, sql, parameters or {}, fetch)
 
-    def guard(self, sql: str) -> GuardedQuery:
+    def guard(self, sql: str, parameters: Mapping[str, object] | None = None) -> GuardedQuery:
         """See `Engine.guard`."""
-        return self._engine._guard_for(self._who, sql)
+        return self._engine._guard_for(self._who, sql, parameters or {})
 
     def explain(self, sql: str) -> Explanation:
         """See `Engine.explain`."""
@@ -455,6 +465,18 @@ class Session:
 
     def _who(self, state: _State) -> Principal:
         return self._engine._resume(self._admission, state)
+
+
+def _refuse_unknown(parameters: Mapping[str, object], guarded: GuardedQuery) -> None:
+    """Raise `QueryRefused` for a value that the text has no place for, as running it would."""
+    from rls.rewrite.stability import parameters_of
+
+    if parameters:
+        known = parameters_of(guarded.sql) if guarded.dialect == "duckdb" else frozenset(map(fold, guarded.binds))
+        for name in parameters:
+            if fold(name) not in known:
+                message = f"the query has no parameter `${name}`"
+                raise QueryRefused("query.parameter_unknown", message, hint="leave it out")
 
 
 def _open_executor(path: str, isolation: str, **options: Any) -> Executor:

@@ -23,6 +23,7 @@ from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite.barrier import BUSY
 from rls.rewrite.bound import Planner
+from rls.rewrite.capable import answer_bounds
 from rls.rewrite.finish import finish
 from rls.rewrite.guard import Draft, Policies, attribute_values, draft
 from rls.rewrite.guarded import GuardedQuery
@@ -50,6 +51,7 @@ class _Profile:
     principal: Principal
     values: Mapping[str, object]
     may: int
+    bounds: tuple[tuple[str, int | float], ...]
     grants: dict[tuple[str, ...], tuple[Grant, int]] = field(default_factory=dict)
 
 
@@ -231,7 +233,7 @@ class Templates:
         writes = (may.statements, may.relations, may.limits.get("nesting"))
         with self._adding:
             number = self._shapes.setdefault(writes, len(self._shapes) + 1)
-            found = _Profile(principal, attribute_values(principal), number)
+            found = _Profile(principal, attribute_values(principal), number, answer_bounds(may))
             _make_room(self._profiles, PRINCIPALS)
             self._profiles[id(principal)] = found
         return found
@@ -299,4 +301,4 @@ def _bind(template: _Template, profile: _Profile, literals: Mapping[str, object]
         parameters[f"rls_{name}"] = profile.values.get(name)
     parameters.update(literals)
     guards = tuple([replace(one, grant=profile.grants[one.relation.key][0]) for one in made.guards])
-    return replace(made, parameters=parameters, grants=grants, guards=guards)
+    return replace(made, parameters=parameters, grants=grants, guards=guards, bounds=profile.bounds)

@@ -22,6 +22,7 @@ from rls.identity.attributes import Attribute, Refused, read_scalar
 from rls.identity.declared import Identity, Issuer, normalise_type
 from rls.identity.keys import KeyUnfit, family_of
 from rls.identity.load_keys import KeyLoader
+from rls.identity.patterns import why_unusable
 from rls.identity.presets import claim_map
 from rls.identity.revocations import Revocations, RevocationsDown, shared_revocations
 from rls.identity.roles import read_roles
@@ -185,10 +186,10 @@ def _attribute(name: str, entry: AttributeEntry, document: Document) -> Attribut
     if attribute.scale >= attribute.precision:
         raise invalid("scale" if entry.scale is not None else "precision", "`scale` must be less than `precision`")
     if entry.pattern is not None:
-        try:
-            re.compile(entry.pattern)
-        except (re.error, OverflowError, RecursionError):
-            raise invalid("pattern", "`pattern` is not a regular expression") from None
+        problem = why_unusable(entry.pattern, max_length=attribute.max_length)
+        if problem is not None:
+            hint = "bound what is repeated, as in `[a-z]{1,20}`, or lower `max_length`" if "ways" in problem else None
+            raise document.invalid("policy.attribute", f"`pattern` {problem}", path=(*at, "pattern"), hint=hint)
         attribute = replace(attribute, pattern=entry.pattern)
     if entry.enum is not None:
         allowed = []

@@ -164,7 +164,7 @@ class Engine:
         Raises `TokenRejected`, `QueryRefused` (nothing ran), `QueryFailed` (a limit, or an error on visible rows),
         `AuditFailed` (the record could not be written, so the result is withheld), `EngineInvalid`.
         """
-        return self._query(lambda state: self._verify(token, state), sql, parameters or {}, fetch)
+        return self._query(token, lambda state: self._verify(token, state), sql, parameters or {}, fetch)
 
     def guard(self, token: str, sql: str, parameters: Mapping[str, object] | None = None) -> GuardedQuery:
         """The guarded text of `sql`, for execution on somebody else's DuckDB connection over the same catalog.
@@ -173,7 +173,7 @@ class Engine:
 
         Recorded like a query. Raises like `query`.
         """
-        return self._guard_for(lambda state: self._verify(token, state), sql, parameters or {})
+        return self._guard_for(token, lambda state: self._verify(token, state), sql, parameters or {})
 
     def explain(self, who: Principal | str, sql: str) -> Explanation:
         """What `sql` would become for a token or for a named principal; touches no data, and leaves no record.
@@ -220,7 +220,7 @@ class Engine:
             attempt.row_count = len(found)
             return found
 
-        return self._attempt("audit", lambda state: self._verify(token, state), "", work)[1]
+        return self._attempt("audit", token, lambda state: self._verify(token, state), "", work)[1]
 
     def reload(self, policies: str | os.PathLike[str] | None = None) -> None:
         """Read the policies again (from another directory, if given). Running queries end under the old ones.
@@ -277,7 +277,12 @@ class Engine:
         )
 
     def _query(
-        self, who: Callable[[_State], Principal], sql: str, parameters: Mapping[str, object], fetch: Fetch
+        self,
+        token: object,
+        who: Callable[[_State], Principal],
+        sql: str,
+        parameters: Mapping[str, object],
+        fetch: Fetch,
     ) -> Result:
         def work(attempt: Attempt, state: _State, principal: Principal) -> tuple[Fetched, bool]:
             may = state.policies.capabilities(principal)
@@ -304,11 +309,11 @@ class Engine:
             attempt.row_count, attempt.byte_count = fetched.row_count, size_of(fetched)
             return fetched, may.export
 
-        attempt, (fetched, export) = self._attempt("query", who, sql, work)
+        attempt, (fetched, export) = self._attempt("query", token, who, sql, work)
         return Result(fetched, audit_id=attempt.audit_id, export=export)
 
     def _guard_for(
-        self, who: Callable[[_State], Principal], sql: str, parameters: Mapping[str, object]
+        self, token: object, who: Callable[[_State], Principal], sql: str, parameters: Mapping[str, object]
     ) -> GuardedQuery:
         from rls.rewrite.copies import refuse_strict
 
@@ -329,7 +334,7 @@ class Engine:
                 guarded = replace(guarded, parameters={**guarded.parameters, **parameters})
             return guarded if may.read_policies else guarded.without_policies()
 
-        return self._attempt("guard", who, sql, work)[1]
+        return self._attempt("guard", token, who, sql, work)[1]
 
     def _admit(self, token: str) -> Admission:
         """Let a token in for a session."""
@@ -339,7 +344,7 @@ class Engine:
             found.append(state.verifier.admit(token, now=self._clock()))
             return found[0].principal
 
-        return self._attempt("session", who, "", lambda *_: found[0])[1]
+        return self._attempt("session", token, who, "", lambda *_: found[0])[1]
 
     def _resume(self, admission: Admission, state: _State) -> Principal:
         return state.verifier.resume(admission, now=self._clock())
@@ -347,6 +352,7 @@ class Engine:
     def _attempt(
         self,
         action: Action,
+        token: object,
         who: Callable[[_State], Principal],
         sql: str,
         work: Callable[[Attempt, _State, Principal], Answer],
@@ -355,6 +361,7 @@ class Engine:
         answer. Whatever goes wrong on the way is recorded as well and leaves as an `RlsError`."""
         state = self._state
         attempt = self._trail.begin(action, sql, text_limit=self._executor.limits.text, now=self._clock())
+        attempt.token = token
         attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
         failure: RlsError
         try:
@@ -453,11 +460,11 @@ class Session:
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, fetch: Fetch = "rows") -> Result:
         """See `Engine.query`."""
-        return self._engine._query(self._who, sql, parameters or {}, fetch)
+        return self._engine._query(self._admission.token, self._who, sql, parameters or {}, fetch)
 
     def guard(self, sql: str, parameters: Mapping[str, object] | None = None) -> GuardedQuery:
         """See `Engine.guard`."""
-        return self._engine._guard_for(self._who, sql, parameters or {})
+        return self._engine._guard_for(self._admission.token, self._who, sql, parameters or {})
 
     def explain(self, sql: str) -> Explanation:
         """See `Engine.explain`."""

@@ -92,6 +92,8 @@ LAYERS = {
         "rls.engines.parameters",
         "rls.policy.load",
         "rls.rewrite.templates",
+        "rls.identity.inspect",
+        "rls.identity.declared",
     ),
 }
 VALUES = {

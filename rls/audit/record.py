@@ -35,6 +35,7 @@ class AuditRecord:
     agent           who acts for the subject; "" for nobody. `actors`: all who acted, that one first
     attributes      names of the principal's attributes → keyed hashes of their values (`rls.audit.keyed`)
     hash_key        which key made the keyed hashes; `ephemeral:…` for one that only this engine ever had
+    token_hash      keyed hash of the text of a rejected token, which nothing else is known of; "" for others
     sql             the caller's text, cut to the engine's limit: as it is, or with its literals replaced, or "", as
                     `sql_kept` says (`full`, `shape`, `none`); `sql_length` in characters is of the whole text
     sql_sha256      of the whole text, as it is; an HMAC under the hash key unless `sql_kept` is `full`, since literals
@@ -73,6 +74,7 @@ class AuditRecord:
     assurance: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     hash_key: str = ""
+    token_hash: str = ""
     sql: str = ""
     sql_kept: KeptSql = "full"
     sql_length: int = 0

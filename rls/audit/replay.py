@@ -34,8 +34,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replay:
-    """What became of it. `same` where nothing differs; `attributes` says whether the principal is the recorded one for
-    sure; `guarded` is None where the text is refused again, with `code`."""
+    """What became of it. `same` where nothing differs; `attributes` says whether the principal (for a decision on a
+    token: that one) is the recorded one for sure; `guarded` is None where the text or the token is refused again, with
+    `code`, and where there was no text."""
 
     record: Record
     differences: tuple[Difference, ...]
@@ -71,6 +72,8 @@ def replay_record(
     keyed: KeyedHash | None,
     sql: str | None = None,
     template: str | None = None,
+    token: str | None = None,
+    keys_from: Path | None = None,
 ) -> Replay:
     """Derive the decision of a record again, from the policies and the catalog as they were.
 
@@ -79,25 +82,26 @@ def replay_record(
     keyed       of the key that hashed them; None where there is none any more
     sql         the caller's text, where the record does not hold it
     template    the earlier text that the guarded one was made for, where the record's `template_sha256` names one
+    token       for what was decided by the token alone: it was rejected, a session began, the audit was read
+    keys_from   the policy directory that the issuers' keys are in, for these
 
-    Raises `AuditFailed`: `audit.replay` for a record without a decision, or attributes or a text that are not the
-    recorded ones, `audit.snapshot`; `PolicyInvalid` for a snapshot that this version cannot read.
+    Raises `AuditFailed`: `audit.replay` for a record of another engine's query, or a token, attributes or a text that
+    are not the recorded ones, `audit.snapshot`; `PolicyInvalid` for a snapshot that this version cannot read.
     """
     from rls.policy.load import load_policies
     from rls.rewrite.templates import Templates
 
-    if not record["subject"] or record["action"] in ("session", "audit"):
-        raise AuditFailed("audit.replay", "the record holds no decision on a query", hint="take another record")
+    if record["outcome"] == "rejected" or record["action"] in ("session", "audit"):
+        return _replay_token(record, snapshots, token=token, keys_from=keys_from, keyed=keyed)
+    if not record["subject"] or not record["policy_version"]:
+        raise AuditFailed("audit.replay", "nothing was decided: the attempt ended before", hint="take another record")
     if not record["engine_version"].startswith("duckdb "):
         raise AuditFailed(
             "audit.replay", "the record's query was made for another engine than DuckDB", hint="take another record"
         )
     text = _text(record, sql, keyed)
     proven = _check_attributes(record, attributes, keyed)
-    folder = snapshots / f"policies-{record['policy_version']}"
-    if not folder.is_dir():
-        raise AuditFailed("audit.snapshot", f"there is no snapshot of the policies {record['policy_version']}")
-    policies = load_policies(folder, keys="none")
+    policies = load_policies(_snapshot(record, snapshots), keys="none")
     catalog = read_catalog_snapshot(snapshots / f"catalog-{record['catalog_version']}.json")
     principal = Principal(
         subject=record["subject"],
@@ -137,6 +141,34 @@ def replay_record(
         guarded=guarded,
         code=code,
     )
+
+
+def _replay_token(
+    record: Record, snapshots: Path, *, token: str | None, keys_from: Path | None, keyed: KeyedHash | None
+) -> Replay:
+    from rls.audit.replay_token import derive_admission
+
+    if token is None or keys_from is None:
+        raise AuditFailed(
+            "audit.replay", "the token alone decided here, and no record holds it", hint="give it with `--token-file`"
+        )
+    folder = _snapshot(record, snapshots)
+    found = derive_admission(record, token, snapshot=folder, keys_from=keys_from, keyed=keyed)
+    return Replay(
+        record=record,
+        differences=tuple(Difference(*each) for each in found.differences),
+        attributes="proven" if found.proven else "unproven",
+        not_compared=found.not_compared,
+        guarded=None,
+        code=found.code,
+    )
+
+
+def _snapshot(record: Record, snapshots: Path) -> Path:
+    folder = snapshots / f"policies-{record['policy_version']}"
+    if not folder.is_dir():
+        raise AuditFailed("audit.snapshot", f"there is no snapshot of the policies {record['policy_version']}")
+    return folder
 
 
 def _text(record: Record, sql: str | None, keyed: KeyedHash | None) -> str:

@@ -44,11 +44,13 @@ def load_identity(
     directory: Path | str,
     *,
     keys: Literal["load", "none"] = "load",
+    keys_from: Path | str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Identity:
     """The identity of a policy directory, from its identity.yaml.
 
     `keys="none"` loads no key and so verifies no token: for testing policies where the secrets are not.
+    `keys_from` is where key files are, for a copy of an identity file elsewhere, which has no revocations.
     `environment` stands in for the process's. Raises PolicyInvalid, codes `policy.*`.
     """
     path = Path(directory) / IDENTITY_FILE
@@ -59,7 +61,7 @@ def load_identity(
 
     document = documents[0]
     file = validate(document, IdentityFile)
-    loader = KeyLoader(document, path.parent, os.environ if environment is None else environment)
+    loader = KeyLoader(document, Path(keys_from or path.parent), os.environ if environment is None else environment)
     issuers: dict[str, Issuer] = {}
     for number, entry in enumerate(file.issuers):
         at: NodePath = ("issuers", number)
@@ -78,7 +80,7 @@ def load_identity(
         unknown_attributes=file.unknown_attributes,
         file=str(path),
         version="",
-        revocations=_revocations(file, document, path) if keys == "load" else Revocations(),
+        revocations=_revocations(file, document, path) if keys == "load" and keys_from is None else Revocations(),
     )
     return replace(identity, version=_version(identity))
 

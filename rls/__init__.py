@@ -149,3 +149,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext rls` in a notebook: the magics `%rls` and `%%rls`, for queries as a persona sees them."""
+    from rls.notebook.magic import install
+
+    install(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """`%unload_ext rls`."""
+    from rls.notebook.magic import remove
+
+    remove(ipython)

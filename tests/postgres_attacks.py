@@ -22,7 +22,7 @@ from rls.engines.limits import Limits
 from tests.attack_runner import Attack, Finding, Site, load, prepare, score
 from tests.driver import Driver, Refusal
 from tests.oracle import Answer, answer
-from tests.postgres_kit import READER, Cluster, load_database, start
+from tests.postgres_kit import READER, Cluster, load_database, start, strip
 
 __all__ = ["main", "run"]
 
@@ -66,17 +66,7 @@ def _without_nested(site: Site, directory: Path) -> Site:
         target = directory / f"plain{number}" / "memory.duckdb"
         target.parent.mkdir()
         shutil.copyfile(file, target)
-        with duckdb.connect(str(target)) as connection:
-            for schema, view in connection.execute(
-                "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal"
-            ).fetchall():
-                connection.execute(f'DROP VIEW "{schema}"."{view}" CASCADE')
-            nested = connection.execute(
-                "SELECT schema_name, table_name, column_name FROM duckdb_columns() WHERE NOT internal "
-                "AND regexp_matches(data_type, '\\[|STRUCT|MAP|UNION|HUGEINT')"
-            ).fetchall()
-            for schema, table, column in nested:
-                connection.execute(f'ALTER TABLE "{schema}"."{table}" DROP COLUMN "{column}"')
+        strip(target)
         made.append(target)
     return replace(site, database=made[0], oracle=made[1])
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from rls.engines.base import Fetched
+from rls.engines.base import Fetched, Job
 from rls.engines.limits import Limits
 from rls.engines.wire import Request, WorkerGone, receive_answer, receive_request, send_answer, send_request
 from rls.errors import EngineInvalid, Position, QueryFailed, QueryRefused, RlsError
@@ -46,7 +46,7 @@ def test_a_request_arrives_as_it_was_sent(pair: Pair) -> None:
     copy = Copy("k", "t", ("(SELECT 1)",), "(SELECT 1)", {"rls_t": 1}, strict=True, once=False, version="v")
     splices, values = (Splice(7, 8, "$rls_t"),), {"rls_t": ["a"]}
     asked = GuardedQuery("SELECT $rls_t", values, "SELECT t", {}, splices, catalog_version="c")
-    request = Request.of(asked, {"x": None}, form="arrow", limits=Limits(rows=5), copies=[copy])
+    request = Request.of(Job(asked, {"x": None}, "arrow", Limits(rows=5), [copy]))
     send_request(engine, request)
     assert receive_request(worker) == request
     guarded = request.guarded()

@@ -73,8 +73,13 @@ def test_the_same_policies_change_nothing(tmp_path: Path, shop: Path) -> None:
     assert (found.changes, found.policies) == ((), ())
 
 
-def test_rows_gained_and_lost_with_their_keys(tmp_path: Path, shop: Path) -> None:
-    found = compare(tmp_path, shop, OLD.replace("region IN user.regions", "region = 'APAC' OR id < 4"))
+@pytest.mark.parametrize(
+    "condition",
+    ["region = 'APAC' OR id < 4", "id IN (SELECT o.id FROM orders o WHERE o.region = 'APAC') OR id < 4"],
+    ids=["columns", "a sub-query"],
+)
+def test_rows_gained_and_lost_with_their_keys(tmp_path: Path, shop: Path, condition: str) -> None:
+    found = compare(tmp_path, shop, OLD.replace("region IN user.regions", condition))
     change = one(found, "amir")
     # acme has the even ids; of them EMEA had 0, 4, 8 …, and now APAC's 2, 6, 10 … and 0.
     assert (change.gained, change.lost, change.unchanged) == (10, 9, 1)

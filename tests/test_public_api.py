@@ -26,6 +26,7 @@ HEAVY = (
     "pyarrow",
     "pandas",
     "numpy",
+    "IPython",
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 __all__ = ["Action", "AuditRecord", "KeptSql", "Outcome"]
 
-Action = Literal["query", "guard", "session", "audit"]
+Action = Literal["query", "guard", "explain", "session", "audit"]
 Outcome = Literal["allowed", "denied", "refused", "rejected", "limited", "failed"]
 KeptSql = Literal["full", "shape", "none"]
 
@@ -24,7 +24,8 @@ class AuditRecord:
 
     time            UTC, ISO 8601 with milliseconds
     audit_id        128 bits, hexadecimal; also on the result
-    action          `query` (rows were asked for), `guard` (a guarded text was asked for), `session` (a token was given
+    action          `query` (rows were asked for), `guard` (a guarded text was asked for), `explain`
+                    (what it would be, with a token), `session` (a token was given
                     for several queries to come), `audit` (records were asked for)
     outcome         `allowed`; `denied` (it ran, and no policy lets this principal see a row of what it reads);
                     `refused` (the text, not run); `rejected` (the token); `limited` (ended by a limit); `failed` (run

@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from rls.audit.attempt import relations_of
 from rls.audit.keyed import KeyedHash, plain_text
 from rls.audit.snapshots import read_catalog_snapshot
+from rls.catalog import Catalog
 from rls.errors import AuditFailed, QueryRefused
 from rls.identity.principal import AttributeValue, Principal
 from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.port.target import Target
 
 __all__ = ["Difference", "Replay", "replay_record"]
 
 Record = Mapping[str, Any]
+
+# Refusals of a call whose text nobody looked at, or whose parameters, which no record holds, were wrong.
+_BEFORE_THE_TEXT: Final = frozenset(
+    ("query.export_not_allowed", "query.fetch", "query.parameter", "query.parameter_value", "query.parameters",
+     "query.text", "query.too_long", "run.busy", "run.fault", "run.interrupted")
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +103,12 @@ def replay_record(
         return _replay_token(record, snapshots, token=token, keys_from=keys_from, keyed=keyed)
     if not record["subject"] or not record["policy_version"]:
         raise AuditFailed("audit.replay", "nothing was decided: the attempt ended before", hint="take another record")
-    if not record["engine_version"].startswith("duckdb "):
-        raise AuditFailed(
-            "audit.replay", "the record's query was made for another engine than DuckDB", hint="take another record"
-        )
+    policies = load_policies(_snapshot(record, snapshots), keys="none")
+    if not record["final_sha256"] and record["code"] in _BEFORE_THE_TEXT:
+        may = policies.identity.capabilities(frozenset(record["roles"]))
+        return _replay_call(record, may_export=may.export)
     text = _text(record, sql, keyed)
     proven = _check_attributes(record, attributes, keyed)
-    policies = load_policies(_snapshot(record, snapshots), keys="none")
     catalog = read_catalog_snapshot(snapshots / f"catalog-{record['catalog_version']}.json")
     principal = Principal(
         subject=record["subject"],
@@ -113,14 +120,20 @@ def replay_record(
         actors=tuple(record["actors"]),
     )
     # As the engine does it: literals are bound where it runs the text itself.
-    templates = Templates(policies, catalog, for_engine=record["action"] == "query")
+    templates = Templates(
+        policies,
+        catalog,
+        for_engine=record["action"] in ("query", "explain"),
+        target=_target(catalog, record["engine_version"]),
+    )
     guarded, code = None, ""
     try:
         guarded = templates.guard(text, principal, record["parameter_types"])
     except QueryRefused as error:
         code = error.code
     not_compared = []
-    final = _final_hash(record, guarded, keyed)
+    # An explanation's text names the database otherwise than one that runs, and binds no literals.
+    final = None if record["action"] == "explain" and guarded else _final_hash(record, guarded, keyed)
     if guarded is not None and record["template_sha256"]:
         # It ran in the words of an earlier text; made for this principal, they must give the recorded text.
         if template is None or _hash(record, template, keyed) != record["template_sha256"]:
@@ -164,11 +177,39 @@ def _replay_token(
     )
 
 
+def _replay_call(record: Record, *, may_export: bool) -> Replay:
+    """A call that was refused for something else than its text."""
+    code = record["code"]
+    if code != "query.export_not_allowed":
+        not_compared = (f"the refusal `{code}`: no record holds what it was for",)
+        return Replay(record, (), "proven", not_compared, None, code)
+    found = (Difference("decision", f"refused, {code}", "results may leave"),) if may_export else ()
+    return Replay(record, found, "proven", (), None, code)
+
+
 def _snapshot(record: Record, snapshots: Path) -> Path:
     folder = snapshots / f"policies-{record['policy_version']}"
     if not folder.is_dir():
         raise AuditFailed("audit.snapshot", f"there is no snapshot of the policies {record['policy_version']}")
     return folder
+
+
+def _target(catalog: Catalog, engine: str) -> Target | None:
+    """What the text was made for; an engine that this version does not know is none."""
+    found: Target | None = None
+    try:
+        found = Target.read(catalog.engine)
+    except (ValueError, KeyError, TypeError):
+        known = False
+    else:
+        known = engine.startswith("duckdb " if found is None else "postgresql ")
+    if not known:
+        raise AuditFailed(
+            "audit.replay",
+            "the record is of an engine that is not known here",
+            hint="take another record",
+        )
+    return found
 
 
 def _text(record: Record, sql: str | None, keyed: KeyedHash | None) -> str:

@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": ("rls.cli.demo:demo", "See it work: a warehouse, three people, five questions, two attacks."),
     "init": ("rls.cli.init:init", "Write a first policy directory for a database."),
     "check": ("rls.cli.check:check", "Check a policy directory against a database."),
+    "seed": ("rls.cli.seed:seed", "Write a first suite: rows and personas that meet every part of the policies."),
     "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) of a policy directory."),
     "matrix": ("rls.cli.matrix:matrix", "Show how many rows of every table each persona sees, and why none."),
     "coverage": ("rls.cli.coverage:coverage", "Measure which parts of the policies the suites have met."),
@@ -85,7 +86,7 @@ def cli() -> None:
     may see comes out.
 
     Every command takes --json. Exit codes: 0 ok, 1 findings, 2 usage, 3 policy invalid, 4 token rejected, 5 query
-    refused, 6 engine or audit.
+    refused, 6 engine or audit, 7 a widening that nobody acknowledged.
     """
 
 

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["cells"]
+__all__ = ["cells", "is_number"]
+
+_NUMBERS = frozenset(
+    ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
+     "FLOAT", "DOUBLE", "DECIMAL")
+)  # fmt: skip
+
+
+def is_number(type_text: str) -> bool:
+    """Whether values of a DuckDB type are numbers, which stand at the right of their column.
+
+    >>> is_number("DECIMAL(9,2)"), is_number("UUID"), is_number("INTEGER[]")
+    (True, False, False)
+    """
+    return type_text.partition("(")[0] in _NUMBERS and not type_text.endswith("]")
 
 
 def cells(text: str) -> int:

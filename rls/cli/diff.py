@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rls.cli.options import database_option, json_option
+from rls.cli.options import database_file_option, json_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,7 @@ WIDENED = 7
 @click.command()
 @click.argument("old")
 @click.argument("new")
-@database_option
+@database_file_option
 @click.option(
     "--allow", multiple=True, metavar="RELATION[:PERSONA]", help="Acknowledge a widening; may be given again."
 )
@@ -83,8 +83,8 @@ def diff(
     return WIDENED if missing else 0
 
 
-def show(out: Console, found: Diff, missing: list[Change]) -> None:
-    """The diff on the terminal."""
+def show(out: Console, found: Diff, missing: list[Change] | None) -> None:
+    """The diff on the terminal; `missing` are the widenings nobody acknowledged, None where nobody was asked."""
     from rls.cli import render
     from rls.lab.diff.report import count_text, key_text
 
@@ -103,7 +103,7 @@ def show(out: Console, found: Diff, missing: list[Change]) -> None:
         return
     rows = []
     for row in found.changes:
-        wider = row in missing
+        wider = row in (found.widenings if missing is None else missing)
         what = [*([row.error] if row.error else []), *([key_text(row)] if key_text(row) else [])]
         what += [f"{c.column}: {c.before} → {c.after}" for c in row.columns]
         rows.append(
@@ -120,7 +120,9 @@ def show(out: Console, found: Diff, missing: list[Change]) -> None:
     out.print(render.table(*columns, rows=rows))
     out.print()
     widenings = len(found.widenings)
-    if missing:
+    if missing is None:
+        out.print(render.styled((f"widenings: {widenings}", "error" if widenings else "good")))
+    elif missing:
         names = ", ".join(dict.fromkeys(f"{c.relation}:{c.persona}" for c in missing))
         out.print(render.styled((f"{len(missing)} of {widenings} widenings not acknowledged", "error"), f": {names}"))
         out.print(render.styled(("acknowledge with --allow RELATION[:PERSONA], or in widenings.yaml", "note")))

@@ -18,7 +18,7 @@ FOUND = 1
 @click.argument("policies", metavar="DIR", type=click.Path(path_type=Path), envvar="RLS_POLICIES")
 @database_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write here, not to stdout.")
-def export(*, format: str, policies: Path, database: Path, out: Path | None) -> int:
+def export(*, format: str, policies: Path, database: Path | str, out: Path | None) -> int:
     """Write policies for PostgreSQL, or a document of who sees what.
 
     \b

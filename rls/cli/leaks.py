@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rls.cli.options import database_option, json_option
+from rls.cli.options import database_file_option, json_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,7 @@ FOUND = 1
 
 @click.command()
 @click.argument("policies", metavar="DIR", type=click.Path(path_type=Path), envvar="RLS_POLICIES")
-@database_option
+@database_file_option
 @click.option(
     "--as", "names", multiple=True, metavar="PERSONA", help="Who asks; may be given again. Default: everyone."
 )

@@ -65,20 +65,18 @@ def open_world(stack: ExitStack, path: Path, database: Path | None) -> World:
     """The rows of a suite, if `path` is one that gives rows, else those of the database."""
     from rls.lab.suites.reader import directory_personas, read_suite
     from rls.lab.suites.run import Worlds
-    from rls.lab.world.world import open_live
+    from rls.lab.world.world import open_directory
     from rls.policy.load import load_policies
 
     directory, only = policies_of(path)
-    policies = load_policies(directory, keys="none")
-    personas = directory_personas(directory, policies.identity)
     if only is not None:
+        policies = load_policies(directory, keys="none")
+        personas = directory_personas(directory, policies.identity)
         suite = read_suite(only[0], policies.identity, personas)
         return stack.enter_context(Worlds(policies, database)).open(suite)
     if database is None:
         raise click.UsageError("give --database FILE (or RLS_DATABASE), or a suite that gives rows")
-    if not personas:
-        raise click.UsageError(f"there is no `{directory / 'personas.yaml'}`: it names who to compare")
-    return stack.enter_context(open_live(database, policies, personas))
+    return stack.enter_context(open_directory(directory, database))
 
 
 def show(out: Console, found: Matrix) -> None:

@@ -84,9 +84,11 @@ WIDEST_COLUMN = 40
 _GAP = 3  # what rich puts between two columns
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console for the process's output; it finds out itself what the terminal can do."""
-    made = _Console(theme=THEME, stderr=stderr, highlight=False, emoji=False, markup=False)
+def console(*, stderr: bool = False, plain: bool = False) -> Console:
+    """A console for the process's output; it finds out itself what the terminal can do, unless it is to be `plain`."""
+    terminal = False if plain else None
+    made = _Console(theme=THEME, stderr=stderr, highlight=False, emoji=False, markup=False, force_jupyter=False,
+                    force_terminal=terminal)  # fmt: skip
     if not made.is_terminal:
         made.file = cast(IO[str], _Stripped(made.file))
     return made

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import json_option
+from rls.cli.options import DatabaseType, json_option
 
 if TYPE_CHECKING:
     from rls.lab.suites.run import Filters, Run
@@ -18,7 +18,7 @@ FOUND = 1
 
 live_option = click.option(
     "--database",
-    type=click.Path(path_type=Path),
+    type=DatabaseType(servers=False),
     envvar="RLS_DATABASE",
     show_envvar=True,
     metavar="FILE",

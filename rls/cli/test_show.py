@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from rls.lab.suites.suite import Failure, Outcome
     from rls.policy.rules import Policy
 
-__all__ = ["policy_lines", "rows_table", "show"]
+__all__ = ["policy_lines", "rows_table", "show", "show_outcome"]
 
 _MARKS = {"passed": ("✓", "good"), "failed": ("✗", "error"), "error": ("!", "error")}
 _MOST_DETAILS = 25
 _LONGEST = 28
 
 
-def show(out: Console, run: Run, *, verbose: bool) -> None:
+def show(out: Console, run: Run, *, verbose: bool = False) -> None:
     """Everything; `verbose` lists the cases that passed as well."""
     for suite in run.suites:
         mine = [o for o in run.outcomes if o.case.place.file == suite.place.file]
@@ -31,7 +31,7 @@ def show(out: Console, run: Run, *, verbose: bool) -> None:
             _suite(out, _short(suite.place.file), mine, verbose=verbose)
     out.print()
     for outcome in run.failed[:_MOST_DETAILS]:
-        _outcome(out, outcome)
+        show_outcome(out, outcome)
     if len(run.failed) > _MOST_DETAILS:
         more = f"… and {len(run.failed) - _MOST_DETAILS:,} more; choose some with --persona, --relation or -k"
         out.print(render.styled((more, "note")))
@@ -85,7 +85,8 @@ def _mark(outcome: Outcome) -> Any:
     return render.styled(_MARKS[outcome.status])
 
 
-def _outcome(out: Console, outcome: Outcome) -> None:
+def show_outcome(out: Console, outcome: Outcome) -> None:
+    """One case that did not pass: each difference with its rows and the policies behind them."""
     case = outcome.case
     mark, style = _MARKS[outcome.status]
     who = case.persona or case.suite

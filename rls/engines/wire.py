@@ -13,11 +13,10 @@ import os
 import pickle
 import socket
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rls.engines.base import Fetched
+from rls.engines.base import Fetched, Job
 from rls.engines.limits import Limits
 from rls.errors import EngineInvalid, Position, QueryFailed, QueryRefused, RlsError
 from rls.rewrite.guarded import Copy, GuardedQuery, Splice
@@ -52,27 +51,20 @@ class Request:
     copies: tuple[Copy, ...]
 
     @classmethod
-    def of(
-        cls,
-        guarded: GuardedQuery,
-        parameters: dict[str, object],
-        *,
-        form: str,
-        limits: Limits,
-        copies: Sequence[Copy] = (),
-    ) -> Request:
-        """The request for a guarded query; `form` is a `Fetch` or `names`."""
+    def of(cls, job: Job) -> Request:
+        """The request for a job."""
+        guarded = job.guarded
         return cls(
             guarded.sql,
             guarded.original,
             guarded.splices,
             dict(guarded.parameters),
-            parameters,
-            form,
-            limits,
+            dict(job.parameters),
+            job.form,
+            job.limits,
             guarded.hide_statistics,
             guarded.catalog_version,
-            tuple(copies),
+            tuple(job.copies),
         )
 
     def guarded(self) -> GuardedQuery:

@@ -34,11 +34,11 @@ def check_statement(parsed: Parsed, may: Capabilities) -> None:
                     f"your roles may not use `{kind}`",
                     hint=f"allowed are: {', '.join(sorted(allowed))}",
                 )
-    most = int(may.limits.get("nesting", parsed.nesting))
-    if parsed.nesting > most:
+    most = may.limits.get("nesting")
+    if most is not None and parsed.nesting > most:
         raise QueryRefused(
             "query.too_nested",
-            f"the query is nested deeper than the {most} levels that your roles allow",
+            f"the query is nested deeper than the {int(most)} levels that your roles allow",
             hint="use WITH to name inner parts",
         )
 

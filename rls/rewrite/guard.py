@@ -25,10 +25,11 @@ from rls.rewrite.capable import answer_bounds, check_statement, nameable
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
 from rls.rewrite.literals import BoundLiteral, value_of
-from rls.rewrite.naming import name_items
+from rls.rewrite.naming import Replaced, name_items
 from rls.rewrite.parse import Parsed, parse
 from rls.rewrite.pivot import list_pivots
-from rls.rewrite.resolve import Reference, Resolution, resolve, unknown_relation
+from rls.rewrite.resolution import Reference, Resolution
+from rls.rewrite.resolve import resolve, unknown_relation
 from rls.rewrite.sampling import sample_splices
 from rls.rewrite.splice import apply_splices
 from rls.rewrite.stability import answer_lasts
@@ -298,10 +299,10 @@ class Draft:
 def _other_splices(parsed: Parsed, found: Resolution) -> list[Splice]:
     """Qualified columns, names of items, samples: what is replaced beside guards and attributes."""
     splices = [Splice(c.start, c.end, quote(c.reference.alias)) for c in found.columns]
-    places: list[tuple[int, exp.Expr, str | None]] = [(r.start, r.node, None) for r in found.references]
-    places += [(c.start, c.node, c.reference.name if c.whole_row else None) for c in found.columns]
-    places += [(a.start, a.node, a.name) for a in found.attributes]
-    splices += name_items(parsed, places)
+    replaced = [Replaced(r.start, r.node, r.place) for r in found.references]
+    replaced += [Replaced(c.start, c.node, c.place, c.reference.name if c.whole_row else None) for c in found.columns]
+    replaced += [Replaced(a.start, a.node, a.place, a.name) for a in found.attributes]
+    splices += name_items(parsed, replaced)
     splices += sample_splices(parsed)
     return splices
 

@@ -22,7 +22,7 @@ from sqlglot.tokens import Token, TokenType
 
 from rls.catalog import Relation, fold
 from rls.rewrite.parse import Parsed
-from rls.rewrite.resolve import Reference, Resolution
+from rls.rewrite.resolution import Reference, Resolution
 
 __all__ = ["PREFIX", "BoundLiteral", "bound_literals", "class_of", "literal_positions", "shape_of_tokens", "value_of"]
 

@@ -17,9 +17,10 @@ from sqlglot.tokens import TokenType
 
 from rls.errors import QueryRefused
 from rls.rewrite.guarded import GuardedQuery, PivotValues, Splice
-from rls.rewrite.parse import Parsed, clause_end, starts_statement
-from rls.rewrite.resolve import Resolution, Scope
+from rls.rewrite.parse import Parsed
+from rls.rewrite.resolution import Resolution, Scope
 from rls.rewrite.splice import apply_splices
+from rls.rewrite.wrap import clause_end, starts_statement
 
 __all__ = ["ListedPivot", "list_pivots", "with_pivot_values"]
 

@@ -12,10 +12,12 @@ from functools import lru_cache
 from typing import Final
 
 from rls.catalog import Catalog, fold
+from rls.errors import QueryRefused
 from rls.rewrite.engine_ast import EngineParseError, list_functions, serialize
 from rls.rewrite.functions import bare_function
+from rls.rewrite.guarded import GuardedQuery
 
-__all__ = ["answer_lasts", "changes_by_itself", "parameters_of"]
+__all__ = ["answer_lasts", "changes_by_itself", "parameters_of", "refuse_unknown"]
 
 # DuckDB says nothing about table functions. These make rows of their arguments and of nothing else (`->` is no function
 # of its list at all).
@@ -56,6 +58,18 @@ def answer_lasts(text: str, parameters: Mapping[str, object], catalog: Catalog) 
 def parameters_of(text: str) -> frozenset[str]:
     """The folded names of a text's parameters."""
     return _read(text)[1]
+
+
+def refuse_unknown(parameters: Mapping[str, object], guarded: GuardedQuery) -> None:
+    """Raise `QueryRefused` (`query.parameter_unknown`) for a value that the text has no place for, as running it
+    would."""
+    if not parameters:
+        return
+    known = parameters_of(guarded.sql) if guarded.dialect == "duckdb" else frozenset(map(fold, guarded.binds))
+    for name in parameters:
+        if fold(name) not in known:
+            message = f"the query has no parameter `${name}`"
+            raise QueryRefused("query.parameter_unknown", message, hint="leave it out")
 
 
 def _lasts(calls: Collection[str], catalog: Catalog, *, zoned: bool) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rls.lab.html import Html, page, table, tag
 from rls.lab.matrix.compute import Cell, Matrix, MatrixRow
 
-__all__ = ["compact", "html_matrix", "percent", "same_columns", "zero_reasons"]
+__all__ = ["compact", "html_matrix", "matrix_parts", "percent", "same_columns", "zero_reasons"]
 
 
 def percent(part: float) -> str:
@@ -60,6 +60,14 @@ def same_columns(matrix: Matrix) -> Iterator[tuple[str, tuple[str, ...], tuple[s
 
 def html_matrix(matrix: Matrix) -> str:
     """The page."""
+    about = f"visible rows of each table, by persona; policies {matrix.policy_version}"
+    return page(
+        "Who sees how much", tag("h1", "Who sees how much"), tag("p", about, _class="soft"), *matrix_parts(matrix)
+    )
+
+
+def matrix_parts(matrix: Matrix) -> list[Html]:
+    """The picture, the reasons and the columns."""
     head = tag("tr", *(tag("th", name) for name in ("", "rows", "nobody sees", *matrix.personas)))
     rows = [_row(matrix, row) for row in matrix.rows]
     open_ = [row.label for row in matrix.rows if row.open_to_all]
@@ -70,9 +78,7 @@ def html_matrix(matrix: Matrix) -> str:
         _card("tables everyone sees", len(open_), warn=bool(open_)),
         _card("rows nobody sees", f"{sum(r.unseen or 0 for r in unseen):,}", warn=bool(unseen)),
     ]
-    content: list[object] = [
-        tag("h1", "Who sees how much"),
-        tag("p", f"visible rows of each table, by persona; policies {matrix.policy_version}", _class="soft"),
+    content = [
         tag("div", *cards, _class="cards"),
         tag("div", tag("table", head, *rows, _class="grid"), _class="scroll"),
         _legend(),
@@ -88,7 +94,7 @@ def html_matrix(matrix: Matrix) -> str:
     ]
     if columns:
         content += [tag("h2", "Columns"), table(("table", "personas who see rows", "masked", "absent"), columns)]
-    return page("Who sees how much", *content)
+    return content
 
 
 def _row(matrix: Matrix, row: MatrixRow) -> Html:
@@ -124,8 +130,9 @@ def _legend() -> Html:
         tag("td", label, _class="heat", style=f"--heat:{heat}")
         for label, heat in (("<1%", 0.08), ("25%", 0.25), ("50%", 0.5), ("75%", 0.75), ("100%", 1))
     ]
+    steps = [tag("table", tag("tr", *steps), _class="grid legend")]
     words = "· sees no row; “2 col” are masked or absent columns; the pointer on a cell shows the policies"
-    return tag("div", tag("table", tag("tr", *steps, tag("td", words, _class="plain soft")), _class="grid legend"))
+    return tag("div", *steps, tag("p", words, _class="soft legend"))
 
 
 def _card(label: str, value: object, *, warn: bool = False) -> Html:

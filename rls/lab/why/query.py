@@ -49,6 +49,13 @@ class QueryWhy:
     steps: tuple[Step, ...]
     rows: int
 
+    def _repr_html_(self) -> str:
+        """The counts, in a notebook."""
+        from rls.lab.html import fragment
+        from rls.lab.why.report import query_parts
+
+        return fragment(*query_parts(self))
+
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {

@@ -39,9 +39,9 @@ _CHUNK = 40
 
 def servers() -> dict[str, Callable[..., Any]]:
     """Engine → what starts a server of it (`tests.judge.Server`)."""
-    from tests import postgres_kit
+    from tests import postgres_kit, spark_kit
 
-    return {"postgres": postgres_kit.Server}
+    return {"postgres": postgres_kit.Server, "sail": spark_kit.SailServer}
 
 
 def outcomes_of(name: str, server: Any, options: argparse.Namespace) -> Iterator[Outcome]:

@@ -202,7 +202,7 @@ def _target(catalog: Catalog, engine: str) -> Target | None:
     except (ValueError, KeyError, TypeError):
         known = False
     else:
-        known = engine.startswith("duckdb " if found is None else "postgresql ")
+        known = engine.startswith("duckdb " if found is None else found.engine)
     if not known:
         raise AuditFailed(
             "audit.replay",

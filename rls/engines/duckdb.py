@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import duckdb
 
@@ -39,6 +39,10 @@ __all__ = ["DuckDBExecutor"]
 
 # Names of DuckDB's own catalogs. `memory` may be taken: the in-memory catalog beside the data is empty.
 _TAKEN_NAMES = frozenset(("system", "temp"))
+
+# Said of constructs, and of values: an interval of months and days in `time_bucket`.
+_NOT_IMPLEMENTED: Final = "Not implemented"
+_FILTER: Final = "leave such values out"
 
 
 class DuckDBExecutor(Executor):
@@ -123,7 +127,10 @@ class DuckDBExecutor(Executor):
             case Fetched():
                 return found
             case QueryRefused(code="query.invalid"):
-                helpful = self._shadow.explain(job.guarded, dict(job.parameters), partial(self._columns, job))
+                asked = job.guarded, dict(job.parameters), partial(self._columns, job)
+                helpful = self._shadow.explain(*asked)
+                if helpful is None and (found.detail or "").startswith(_NOT_IMPLEMENTED) and self._shadow.binds(*asked):
+                    helpful = QueryFailed("run.failed", "DuckDB cannot do this with a value that it met", hint=_FILTER)
                 if helpful is not None:
                     helpful.detail = found.detail
                     raise helpful

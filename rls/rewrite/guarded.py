@@ -150,6 +150,23 @@ class GuardedQuery:
         """
         return self.lasts is not None and not self.pivots and self.lasts(self.parameters)
 
+    def with_grants(
+        self,
+        grants: Mapping[str, Grant],
+        guards: tuple[Guard, ...],
+        parameters: Mapping[str, object],
+        *,
+        bounds: tuple[tuple[str, int | float], ...],
+        near: bool,
+    ) -> GuardedQuery:
+        """The same text for another principal of the same shape, or (`near`) for other literals."""
+        found = object.__new__(GuardedQuery)
+        # `dataclasses.replace` sets all fields one by one: most of what a warm query would cost.
+        vars(found).update(vars(self), grants=grants, guards=guards, parameters=parameters, bounds=bounds, near=near)
+        for computed in ("fingerprint", "cacheable"):
+            vars(found).pop(computed, None)
+        return found
+
     def without_policies(self) -> GuardedQuery:
         """The same query without the names and reasons of policies, for principals that may not read them."""
         grants = {label: grant.without_policies() for label, grant in self.grants.items()}

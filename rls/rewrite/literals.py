@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
+from itertools import pairwise
 from typing import Final
 
 from sqlglot import exp
@@ -31,7 +33,7 @@ PREFIX: Final = "rls_0_"
 MAX_LITERALS: Final = 200  # bound ones in one text
 MAX_LENGTH: Final = 200  # characters of a text that is bound
 
-_LITERALS: Final = (TokenType.NUMBER, TokenType.STRING)
+_LITERALS: Final = frozenset((TokenType.NUMBER, TokenType.STRING))
 _INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,12})\.([0-9]{1,6})")
 _NUMBERS: Final = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "DOUBLE"}
@@ -42,7 +44,8 @@ _WORDS: Final = re.compile(r"[A-Za-z#%_][A-Za-z0-9 _.,:;/@#&%+()\[\]*-]*")
 _SPECIAL: Final = frozenset(
     "true false t f yes no y n on off nan inf infinity epoch now today tomorrow yesterday null".split()  # noqa: SIM905
 )
-_WORDLIKE: Final = re.compile(r"[A-Za-z0-9_$'\".\x80-\U0010ffff]")
+# What ends a token wherever it stands: between other characters, white space makes a difference.
+_SEPARATES: Final = frozenset(c for c in map(chr, range(128)) if not c.isalnum() and c not in "_$'\".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,26 +69,26 @@ class BoundLiteral:
         return f"CAST({value} AS {self.cast})" if self.cast else value
 
 
-def shape_of_tokens(text: str, tokens: Sequence[Token]) -> tuple[object, ...]:
-    """What is left of a text when its literals and its white space are taken away."""
-    parts: list[object] = []
-    end = -2
-    for token in tokens:
-        kind, start = token.token_type, token.start
-        # `x'41'` and `0x1F` are tokens of their own to DuckDB, `x '41'` is not.
-        if start == end + 1 and _WORDLIKE.match(text, start) and _WORDLIKE.match(text, end):
-            parts.append("")
-        if kind is TokenType.STRING and parts and parts[-1] is kind:
-            parts.append("\n" in text[end:start])  # two strings are one, if a line ends between them
-        end = token.end
-        if kind is TokenType.NUMBER or kind is TokenType.STRING:
-            parts.append(kind)
-        elif kind is TokenType.VAR:
-            parts.append(token.text)
-        else:
-            parts.append(kind)
-            parts.append(token.text)
-    return tuple(parts)
+def shape_of_tokens(text: str, tokens: Sequence[Token], literals: Sequence[int]) -> object:
+    """What is left of a text when its literals (`literal_positions`) and its white space are taken away."""
+    kinds = [token.token_type for token in tokens]
+    words = [token.text for token in tokens]
+    for index in literals:
+        words[index] = ""
+    starts, ends = [token.start for token in tokens], [token.end for token in tokens]
+    # `x'41'` and `0x1F` are tokens of their own to DuckDB, `x '41'` is not.
+    joined = [
+        index
+        for index, (start, end) in enumerate(zip(starts[1:], ends, strict=False))
+        if start == end + 1 and text[start] not in _SEPARATES and text[end] not in _SEPARATES
+    ]
+    # Two strings are one, if a line ends between them.
+    lines = [
+        "\n" in text[ends[one] : starts[other]]
+        for one, other in pairwise(literals)
+        if other == one + 1 and kinds[one] is kinds[other] is TokenType.STRING
+    ]
+    return tuple(kinds), "\0".join(words), tuple(joined), tuple(lines)
 
 
 def literal_positions(tokens: Sequence[Token]) -> list[int]:
@@ -182,9 +185,14 @@ def class_of(text: str) -> str | None:
     >>> class_of("'42'") is None, class_of("1e5") is None
     (True, True)
     """
+    return None if len(text) > MAX_LENGTH + 2 else _class_of(text)
+
+
+@lru_cache(maxsize=4096)
+def _class_of(text: str) -> str | None:
     if text[0] == "'":
         inner = text[1:-1]
-        if len(inner) <= MAX_LENGTH and _WORDS.fullmatch(inner) and inner.strip().lower() not in _SPECIAL:
+        if _WORDS.fullmatch(inner) and inner.strip().lower() not in _SPECIAL:
             return "VARCHAR"
         return "DATE" if _DAY.fullmatch(inner) and _is_day(inner) else None
     if _INTEGER.fullmatch(text):

@@ -1,4 +1,4 @@
-"""ORDER BY clauses and window frames → PostgreSQL's: directions and NULLs spelled out, texts ordered by their bytes."""
+"""ORDER BY clauses and window frames → another engine's: directions and NULLs spelled out, texts by their bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from sqlglot import exp
 
-from rls.rewrite.port.expressions import BYTES, only, whole_number
+from rls.rewrite.port.dialect import Dialect
+from rls.rewrite.port.expressions import only, whole_number
 from rls.rewrite.port.kinds import Lowered, not_portable
 
 __all__ = ["frame", "ordering"]
@@ -15,7 +16,7 @@ __all__ = ["frame", "ordering"]
 _SIDES: Final = ("PRECEDING", "FOLLOWING")
 
 
-def ordering(order: exp.Expr, lower: Callable[[Any], Lowered]) -> str:
+def ordering(order: exp.Expr, lower: Callable[[Any], Lowered], sql: Dialect) -> str:
     """`ORDER BY …`; `lower` gives each key. A key of kind "" is the number of a column of the result."""
     keys = []
     for key in order.expressions:
@@ -25,7 +26,7 @@ def ordering(order: exp.Expr, lower: Callable[[Any], Lowered]) -> str:
         found = lower(key.this)
         if found.kind in ("INTERVAL", "NULL", "UUID") or found.literal is not None:
             raise not_portable(f"ORDER BY {found.kind}", hint="order by a column")
-        text = f"({found.text} {BYTES})" if found.kind == "VARCHAR" else found.text
+        text = sql.ordered(found.text) if found.kind == "VARCHAR" else found.text
         nulls = "FIRST" if key.args.get("nulls_first") else "LAST"
         keys.append(f"{text} {'DESC' if key.args.get('desc') else 'ASC'} NULLS {nulls}")
     return "ORDER BY " + ", ".join(keys)

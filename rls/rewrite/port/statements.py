@@ -1,4 +1,4 @@
-"""A qualified tree of a DuckDB query → PostgreSQL's SQL; closed world over clauses.
+"""A qualified tree of a DuckDB query → another engine's SQL; closed world over clauses.
 
 Takes what `normalise` gives; returns the text and its columns. Owns that every clause of a query is written, or the
 query refused by the clause's name; base relations are written where the tree has them, and `check` judges them.
@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlglot import exp
 
-from rls.catalog import Catalog, fold
-from rls.rewrite.port.expressions import BYTES, condition, expression, only, whole_number
-from rls.rewrite.port.kinds import TYPES, Lowered, common, convert, kind_of, not_portable
+from rls.catalog import fold
+from rls.rewrite.port.expressions import condition, expression, only, whole_number
+from rls.rewrite.port.kinds import Lowered, common, kind_of, not_portable
 from rls.rewrite.port.ordering import ordering
-from rls.rewrite.port.scopes import Column, Columns, Context, Scope, name_of
+from rls.rewrite.port.scopes import Column, Columns, Context, Scope
 
 __all__ = ["lower_query"]
 
@@ -68,19 +68,21 @@ def _with(node: exp.Expr, scope: Scope, context: Context) -> str:
         else:
             text, columns = lower_query(cte.this, scope, context)
         scope.tables[fold(name)] = _renamed(columns, renamed)
-        listed = ", ".join(name_of(one.name) for one in scope.tables[fold(name)])
-        parts.append(f"{name_of(fold(name))}({listed}) AS ({text})")
+        listed = ", ".join(context.sql.name_of(one.name) for one in scope.tables[fold(name)])
+        parts.append(f"{context.sql.name_of(fold(name))}({listed}) AS ({text})")
     return f"WITH {'RECURSIVE ' if with_.args.get('recursive') else ''}{', '.join(parts)} "
 
 
 def _recursive(union: exp.Union, name: str, renamed: list[str], scope: Scope, context: Context) -> tuple[str, Columns]:
     """The anchor's types are those of the whole, in both engines."""
     only(union, "this", "expression", "distinct")
+    word = "UNION" if union.args.get("distinct") else "UNION ALL"
+    context.sql.demand(f"WITH RECURSIVE by {word}")
     text, columns = lower_query(union.this, scope, context)
     inside = Scope(scope)
     inside.tables[fold(name)] = _renamed(columns, renamed)
     rest, _ = lower_query(union.expression, inside, context, [one.kind for one in columns])
-    return f"({text}) UNION {'' if union.args.get('distinct') else 'ALL '}({rest})", columns
+    return f"({text}) {word} ({rest})", columns
 
 
 def _renamed(columns: Columns, names: list[str]) -> Columns:
@@ -106,10 +108,10 @@ def _select(node: exp.Select, scope: Scope, context: Context, want: list[str] | 
             raise not_portable("DISTINCT ON")
     word = "SELECT DISTINCT" if distinct is not None else "SELECT"
     order = _order(node, scope, context, [one.text for one in items], columns, free=distinct is None)
-    names = [name_of(one.name) for one in columns]
+    names = [context.sql.name_of(one.name) for one in columns]
     listed = ", ".join(f"{one.text} AS {name}" for one, name in zip(items, names, strict=True))
     if node.args.get("qualify") is None:
-        return f"{with_}{word} {listed}{tail}{order.text}{_limit(node, context)}", columns
+        return _fenced(node, f"{with_}{word} {listed}{tail}{order.text}{_limit(node, context)}", context), columns
     # The window's condition becomes a column of a sub-query, and is none of the result.
     keep = condition(node.args["qualify"].this, scope, context)
     shown = [f"{one.text} AS c{i}" for i, one in enumerate(items)]
@@ -167,9 +169,9 @@ def _order(
         found.keys.append(lowered.text)
         return Lowered(f"q.o{len(found.keys) - 1}", lowered.kind)
 
-    found.text = " " + ordering(clause, inside)
+    found.text = " " + ordering(clause, inside, context.sql)
     if node.args.get("qualify") is not None:
-        found.outside = " " + ordering(clause, outside)
+        found.outside = " " + ordering(clause, outside, context.sql)
     return found
 
 
@@ -180,22 +182,23 @@ def _settled(kind: str) -> str:
 def _items(node: exp.Select, scope: Scope, context: Context, want: list[str] | None) -> tuple[list[Lowered], Columns]:
     items: list[Lowered] = []
     columns: list[Column] = []
+    sql = context.sql
     for number, item in enumerate(node.expressions):
         if isinstance(item, exp.Star) or item.is_star:
             raise not_portable("a star that could not be written out", hint="list the columns")
         inner = item.unalias()
         if isinstance(inner, exp.Column) and inner.args.get("table") is not None:
             # Also of a type that no expression may use.
-            value = scope.column(inner.args["table"].name, inner.name)
+            value = scope.column(inner.args["table"].name, inner.name, sql)
         else:
             value = expression(item, scope, context)
         if want is not None:
             if len(want) != len(node.expressions):
                 raise not_portable("a set operation of different widths")
-            value = convert(value, want[number])
-        if value.kind not in TYPES and (node.args.get("distinct") or not isinstance(inner, exp.Column | exp.Null)):
+            value = sql.convert(value, want[number])
+        if value.kind not in sql.types and (node.args.get("distinct") or not isinstance(inner, exp.Column | exp.Null)):
             raise not_portable(f"a column of type {value.kind}")
-        text = value.text if value.kind != "VARCHAR" or value.plain else f"({value.text} {BYTES})"
+        text = value.text if value.kind != "VARCHAR" or value.plain else sql.ordered(value.text)
         items.append(Lowered(text, value.kind))
         columns.append(Column(item.alias_or_name or f"?column{number}?", value.kind))
     return items, tuple(columns)
@@ -248,12 +251,12 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
             if node.args.get("db") is not None:
                 if renamed:
                     raise not_portable("names for a relation's columns")
-                text, columns = _base(node, context.catalog, context)
+                text, columns = _base(node, context)
             else:
                 found = scope.table(node.name)
                 if found is None:
                     raise not_portable(f"the relation `{node.name}`")
-                text, columns = name_of(fold(node.name)), found
+                text, columns = context.sql.name_of(fold(node.name)), found
         case exp.Subquery() | exp.Values():
             if isinstance(node, exp.Subquery):
                 only(node, "this", "alias", *_INSIDE)
@@ -270,9 +273,10 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
     if renamed:
         columns = _renamed(columns, renamed)
         scope.add(name, columns)
-        return f"{text} AS {name_of(fold(name))}({', '.join(name_of(one.name) for one in columns)})"
+        listed = ", ".join(context.sql.name_of(one.name) for one in columns)
+        return f"{text} AS {context.sql.name_of(fold(name))}({listed})"
     scope.add(name, columns)
-    return f"{text} AS {name_of(fold(name))}"
+    return f"{text} AS {context.sql.name_of(fold(name))}"
 
 
 def _around(scope: Scope) -> Scope:
@@ -280,16 +284,17 @@ def _around(scope: Scope) -> Scope:
     return Scope(scope.outer, {}, scope.tables)
 
 
-def _base(node: exp.Table, catalog: Catalog, context: Context) -> tuple[str, Columns]:
+def _base(node: exp.Table, context: Context) -> tuple[str, Columns]:
+    catalog = context.catalog
     path = [part.name for key in ("catalog", "db", "this") if (part := node.args.get(key)) is not None]
     relation = catalog.relations.get(tuple(fold(part) for part in path[1:]))
     if fold(path[0]) != fold(catalog.attached) or relation is None or relation.kind != "table":
         raise not_portable(f"the relation `{node.name}`")
-    schema = context.schemas.get(relation.key[0])
-    if schema is None:
+    source = context.sql.source(relation, catalog)
+    if source is None:
         raise not_portable(f"the relation `{node.name}`")
     columns = tuple(Column(one.name, kind_of(one.type) or one.type, stored=True) for one in relation.columns)
-    return f"{name_of(schema)}.{name_of(relation.name)}", columns
+    return source, columns
 
 
 def _group(node: exp.Select, scope: Scope, context: Context) -> str:
@@ -308,7 +313,13 @@ def _group_key(node: exp.Expr, scope: Scope, context: Context) -> str:
         case exp.Rollup() | exp.Cube() | exp.GroupingSets():
             only(node, "expressions")
             word = {exp.Rollup: "ROLLUP", exp.Cube: "CUBE", exp.GroupingSets: "GROUPING SETS"}[type(node)]
-            return f"{word} ({', '.join(_group_key(one, scope, context) for one in node.expressions)})"
+            keys = [_group_key(one, scope, context) for one in node.expressions]
+            if word == "GROUPING SETS":
+                keys = [
+                    one if isinstance(each, exp.Tuple) else f"({one})"
+                    for one, each in zip(keys, node.expressions, strict=True)
+                ]
+            return f"{word} ({', '.join(keys)})"
         case exp.Tuple():
             only(node, "expressions")
             return f"({', '.join(_group_key(one, scope, context) for one in node.expressions)})"
@@ -323,13 +334,27 @@ def _limit(node: exp.Expr, context: Context) -> str:
         if clause is None:
             continue
         only(clause, "expression")
-        text += f" {word} {_count(clause.expression, word, context)}"
+        if not _is_fence(node):
+            text += f" {word} {_count(clause.expression, word, context)}"
     return text
+
+
+def _is_fence(node: exp.Expr) -> bool:
+    """Whether a query has OFFSET 0 over a stored relation, as only guards have."""
+    offset, clause = node.args.get("offset"), node.args.get("from_")
+    if offset is None or clause is None or node.args.get("limit") is not None:
+        return False
+    stored = isinstance(clause.this, exp.Table) and clause.this.args.get("db") is not None
+    return stored and offset.expression == exp.Literal.number(0)
+
+
+def _fenced(node: exp.Expr, text: str, context: Context) -> str:
+    return context.sql.fenced(text) if context.fences and _is_fence(node) else text
 
 
 def _count(node: Any, word: str, context: Context) -> str:
     if isinstance(node, exp.Cast) and isinstance(node.this, exp.Placeholder):
-        return convert(expression(node, Scope(), context), "BIGINT").text
+        return context.sql.least_of(context.sql.convert(expression(node, Scope(), context), "BIGINT").text)
     return str(whole_number(node, f"{word} of what is no whole number"))
 
 
@@ -342,7 +367,7 @@ def _set_operation(
     if len(columns) != len(others):
         raise not_portable("a set operation of different widths")
     kinds = [common((a.kind, b.kind)) for a, b in zip(columns, others, strict=True)]
-    if not all(kind in TYPES and kind != "INTERVAL" for kind in kinds):
+    if not all(kind in context.sql.types and kind != "INTERVAL" for kind in kinds):
         raise not_portable("a set operation over these types", hint="cast columns to the same types")
     if [one.kind for one in columns] != kinds or [one.kind for one in others] != kinds:
         agreed = [kind or "" for kind in kinds]
@@ -350,6 +375,7 @@ def _set_operation(
         right, _ = lower_query(node.expression, scope, context, agreed)
     word = {exp.Union: "UNION", exp.Intersect: "INTERSECT", exp.Except: "EXCEPT"}[type(node)]
     word += "" if node.args.get("distinct") else " ALL"
+    context.sql.demand(word)
     order = _order(node, None, context, [], columns, free=False)
     return f"{with_}({left}) {word} ({right}){order.text}{_limit(node, context)}", columns
 
@@ -365,9 +391,9 @@ def _values(node: exp.Values, scope: Scope, context: Context, want: list[str] | 
     kinds = want or [common(one.kind for one in column) or "" for column in zip(*rows, strict=True)]
     if any(kind in ("", "NULL") for kind in kinds) or len(kinds) != len(rows[0]):
         raise not_portable("VALUES of these types", hint="cast them to the same types")
+    convert = context.sql.convert
     lines = [
         "(" + ", ".join(convert(value, kind).text for value, kind in zip(row, kinds, strict=True)) + ")" for row in rows
     ]
     columns = tuple(Column(f"col{number}", kind) for number, kind in enumerate(kinds))
-    named = ", ".join(f"column{number + 1} AS {name_of(one.name)}" for number, one in enumerate(columns))
-    return f"SELECT {named} FROM (VALUES {', '.join(lines)}) AS v", columns
+    return context.sql.rows(lines, [one.name for one in columns]), columns

@@ -20,7 +20,7 @@ class Explanation:
     `grants` maps each relation that is read to its grant; `masked` and `denied` name its columns that are shown
     changed, or not at all. `parameters` are bound when it runs: attribute values of this principal.
 
-    `fingerprint` and `cacheable` are those of the text as the engine would run it; for a cache ask `Engine.guard`.
+    `fingerprint` is that of the text as the engine would run it; for a cache ask `Engine.guard`.
 
     `fence_reason` says why the guards hold a fence ("" where there is none: nothing in the query could tell of a hidden
     row), `copied` the caller's own conditions below the fences, by relation, `hide_statistics` whether DuckDB runs it
@@ -36,7 +36,6 @@ class Explanation:
     parameters: Mapping[str, object]
     attributes_read: tuple[str, ...]
     fingerprint: str
-    cacheable: bool
     policy_version: str
     fence_reason: str = ""
     hide_statistics: bool = False
@@ -90,7 +89,6 @@ class Explanation:
             "parameters": sorted(self.parameters),
             "attributes_read": list(self.attributes_read),
             "fingerprint": self.fingerprint,
-            "cacheable": self.cacheable,
             "policy_version": self.policy_version,
         }
 
@@ -107,7 +105,6 @@ def explain_guarded(guarded: GuardedQuery) -> Explanation:
         parameters=guarded.parameters,
         attributes_read=guarded.attributes_read,
         fingerprint=guarded.fingerprint,
-        cacheable=guarded.cacheable,
         policy_version=guarded.policy_version,
         fence_reason=guarded.fence_reason,
         hide_statistics=guarded.hide_statistics,

@@ -27,6 +27,7 @@ _OF_ARGUMENTS: Final = frozenset(
 )  # fmt: skip
 # It calls these consistent, and they read the clock.
 _CLOCKS: Final = frozenset(("current_localtime", "current_localtimestamp"))
+_LONGEST_KEPT: Final = 10_000  # characters of a text that is remembered
 _ZONED: Final = "time with time zone"
 
 
@@ -123,9 +124,17 @@ def _calls_of_macro(definition: str) -> set[str]:
         return {definition}  # the name of no function
 
 
-@lru_cache(maxsize=1024)
 def _read(text: str) -> tuple[frozenset[str], frozenset[str]]:
     """What a text calls, and the names of its parameters, folded."""
+    return _read_again(text) if len(text) <= _LONGEST_KEPT else _read_anew(text)
+
+
+@lru_cache(maxsize=1024)
+def _read_again(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    return _read_anew(text)
+
+
+def _read_anew(text: str) -> tuple[frozenset[str], frozenset[str]]:
     calls, parameters = set[str](), set[str]()
     stack: list[object] = list(serialize(text))
     while stack:

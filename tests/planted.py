@@ -14,11 +14,39 @@ import duckdb
 
 __all__ = ["FAULTS", "FILES", "Fault", "write_database", "write_set"]
 
-NAMES = (
-    "accounts assets audits batches bookings budgets campaigns carts claims contacts contracts coupons deals deliveries "
-    "deposits forecasts grants inspections invoices leads licences meetings offers payouts plans quotes refunds "
-    "renewals returns shifts shipments"
-).split()  # 31 alike; the others are below
+NAMES = [
+    "accounts",
+    "assets",
+    "audits",
+    "batches",
+    "bookings",
+    "budgets",
+    "campaigns",
+    "carts",
+    "claims",
+    "contacts",
+    "contracts",
+    "coupons",
+    "deals",
+    "deliveries",
+    "deposits",
+    "forecasts",
+    "grants",
+    "inspections",
+    "invoices",
+    "leads",
+    "licences",
+    "meetings",
+    "offers",
+    "payouts",
+    "plans",
+    "quotes",
+    "refunds",
+    "renewals",
+    "returns",
+    "shifts",
+    "shipments",
+]
 
 TABLES = """
 CREATE TABLE tenants (id VARCHAR PRIMARY KEY, name VARCHAR);

@@ -33,6 +33,11 @@ _PHRASES: Final = (
     (("more than one row", "returned more than 1 row"), _ROWS),
     (("overflow", "out of range", "too large to store", "Can't cast value"), _RANGE),
 )
+# How Sail begins, where it could not plan what it had read.
+_PLANNER: Final = (
+    "No field named", "Schema error", "Internal error", "Error during planning", "Optimizer rule", "invalid argument:",
+    "This feature is not implemented", "type_coercion", "Physical plan does not support",
+)  # fmt: skip
 _LOST: Final = ("SESSION_", "INVALID_HANDLE", "OPERATION_")
 _STALE: Final = ("TABLE_OR_VIEW_NOT_FOUND", "UNRESOLVED_COLUMN", "FAILED_READ_FILE", "PATH_NOT_FOUND", "_METADATA_")
 
@@ -70,14 +75,12 @@ def explain_failure(error: BaseException, *, closed: bool) -> RlsError:
         found = QueryFailed(
             "run.connection", "the connection to the server was lost", hint="send the query again later"
         )
+    elif not state and message.startswith(_PLANNER):
+        found = _cannot()
     elif known := _known(kind, state, message):
         found = QueryFailed(known[0], known[1], hint=known[2])
     elif kind == "UnsupportedOperationException" or state.startswith(("0A", "42")) or kind == "AnalysisException":
-        found = QueryRefused(
-            "query.not_portable",
-            "this engine cannot run the query as DuckDB does",
-            hint="correlated sub-queries and joins without equalities are where engines differ",
-        )
+        found = _cannot()
     elif state.startswith("22"):
         found = QueryFailed("run.invalid_input", "a function got a value that it does not accept")
     elif state.startswith("53") or "OUT_OF_MEMORY" in message:
@@ -86,6 +89,14 @@ def explain_failure(error: BaseException, *, closed: bool) -> RlsError:
         found = QueryFailed("run.failed", "the query could not be run", hint="tell the operator")
     found.detail = f"{kind} {_condition(error)}: {message}"[:2_000]
     return found
+
+
+def _cannot() -> QueryRefused:
+    return QueryRefused(
+        "query.not_portable",
+        "this engine cannot run the query as DuckDB does",
+        hint="correlated sub-queries and joins without equalities are where engines differ",
+    )
 
 
 def _known(kind: str, state: str, message: str) -> tuple[str, str, str] | None:

@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
+from sqlglot import exp
+
 from rls.catalog import Catalog, Relation
 from rls.rewrite.port.kinds import Lowered, common, is_day, is_time, not_portable
 
@@ -25,6 +27,7 @@ class Dialect(ABC):
     functions  all that a finished text may call
     called     sqlglot's name of a function, where it is another
     total      operations that raise for no operands; of all others a fence keeps hidden rows away
+    lacks      constructs that the engine has not, or does in another way
     """
 
     name: ClassVar[str]
@@ -32,10 +35,7 @@ class Dialect(ABC):
     functions: ClassVar[frozenset[str]]
     called: ClassVar[Mapping[str, str]]
     total: ClassVar[frozenset[str]] = frozenset()
-    ordered_windows: ClassVar[bool] = False
-    """Whether functions that number rows need an ORDER BY."""
-    recursion: ClassVar[frozenset[str]] = frozenset()
-    """What may stand between the sides of a recursive query: `UNION`, `UNION ALL`."""
+    lacks: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self.texts = texts
@@ -49,6 +49,11 @@ class Dialect(ABC):
         if operation not in self.total and f"{operation} {kind}" not in self.total:
             self.may_raise = True
         return text.format(*operands)
+
+    def demand(self, construct: str) -> None:
+        """Raise `QueryRefused` where the engine lacks a construct."""
+        if construct in self.lacks:
+            raise not_portable(construct)
 
     def type_of(self, kind: str) -> str:
         """The type of a kind. Raises `QueryRefused` where the engine has none."""
@@ -74,6 +79,10 @@ class Dialect(ABC):
     def widened(self, value: Lowered, kind: str) -> str:
         """A value in a wider kind, which has all of its values."""
         return f"CAST({value.text} AS {self.type_of(kind)})"
+
+    def scalar(self, query: exp.Expr) -> exp.Expr:
+        """A query of one column that stands for a value, as the engine must see it."""
+        return query
 
     def ordered(self, text: str) -> str:
         """A text value, to be ordered by its bytes."""

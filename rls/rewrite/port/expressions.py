@@ -116,7 +116,7 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             found = Lowered(f"(EXISTS ({context.query(node.this, scope)[0]}))", "BOOLEAN")
         case exp.Subquery():
             only(node, "this")
-            text, columns = context.query(node.this, scope)
+            text, columns = context.query(sql.scalar(node.this), scope)
             if len(columns) != 1:
                 raise not_portable("a sub-query of several columns as a value")
             sql.may_raise = True  # on a second row

@@ -186,11 +186,13 @@ def aggregate(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
         call = call.this
     if isinstance(call, exp.Filter):
         only(call, "this", "expression")
+        if over:
+            sql.demand("FILTER in a window function")
         tail = f" FILTER (WHERE {condition(call.expression.this, scope, context)}){tail}"
         call = call.this
     kind = type(call)
-    if over and kind in _ORDERED and sql.ordered_windows and node.args.get("order") is None:
-        raise not_portable("a window function that numbers rows without ORDER BY", hint="say in which order")
+    if over and kind in _ORDERED and node.args.get("order") is None:
+        sql.demand("numbering rows without ORDER BY")
     if over and kind in _NUMBERING:
         only(call)
         name, result = _NUMBERING[kind]

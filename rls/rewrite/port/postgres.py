@@ -89,7 +89,6 @@ class Postgres(Dialect):
     """For one database."""
 
     name = "postgres"
-    recursion = frozenset(("UNION", "UNION ALL"))
     types: ClassVar[Mapping[str, str]] = {
         "BOOLEAN": "boolean", "SMALLINT": "smallint", "INTEGER": "integer", "BIGINT": "bigint", "HUGEINT": "numeric",
         "DECIMAL": "numeric", "FLOAT": "real", "DOUBLE": "double precision", "VARCHAR": "text",

@@ -78,8 +78,7 @@ def _recursive(union: exp.Union, name: str, renamed: list[str], scope: Scope, co
     """The anchor's types are those of the whole, in both engines."""
     only(union, "this", "expression", "distinct")
     word = "UNION" if union.args.get("distinct") else "UNION ALL"
-    if word not in context.sql.recursion:
-        raise not_portable(f"WITH RECURSIVE by {word}")
+    context.sql.demand(f"WITH RECURSIVE by {word}")
     text, columns = lower_query(union.this, scope, context)
     inside = Scope(scope)
     inside.tables[fold(name)] = _renamed(columns, renamed)
@@ -349,7 +348,13 @@ def _group_key(node: exp.Expr, scope: Scope, context: Context) -> str:
         case exp.Rollup() | exp.Cube() | exp.GroupingSets():
             only(node, "expressions")
             word = {exp.Rollup: "ROLLUP", exp.Cube: "CUBE", exp.GroupingSets: "GROUPING SETS"}[type(node)]
-            return f"{word} ({', '.join(_group_key(one, scope, context) for one in node.expressions)})"
+            keys = [_group_key(one, scope, context) for one in node.expressions]
+            if word == "GROUPING SETS":
+                keys = [
+                    one if isinstance(each, exp.Tuple) else f"({one})"
+                    for one, each in zip(keys, node.expressions, strict=True)
+                ]
+            return f"{word} ({', '.join(keys)})"
         case exp.Tuple():
             only(node, "expressions")
             return f"({', '.join(_group_key(one, scope, context) for one in node.expressions)})"
@@ -412,6 +417,7 @@ def _set_operation(
         right, _ = lower_query(node.expression, scope, context, agreed)
     word = {exp.Union: "UNION", exp.Intersect: "INTERSECT", exp.Except: "EXCEPT"}[type(node)]
     word += "" if node.args.get("distinct") else " ALL"
+    context.sql.demand(word)
     order = _order(node, None, context, [], columns, free=False)
     return f"{with_}({left}) {word} ({right}){order.text}{_limit(node, scope, context)}", columns
 
@@ -447,6 +453,8 @@ def _values(node: exp.Values, scope: Scope, context: Context, want: list[str] | 
     for row in node.expressions:
         if not isinstance(row, exp.Tuple):
             raise not_portable("VALUES like this")
+        if row.find(exp.Query) is not None:
+            context.sql.demand("a sub-query in VALUES")
         rows.append([expression(one, scope, context) for one in row.expressions])
     if len({len(row) for row in rows}) != 1:
         raise not_portable("VALUES of different widths")

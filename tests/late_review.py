@@ -44,6 +44,17 @@ SHAPES = (
     "WITH c AS MATERIALIZED (SELECT * FROM {o} o) SELECT {a} FROM c o JOIN c b ON o.id = b.id",
     "SELECT {a} FILTER (WHERE o.k > 3) FROM {o} o", "SELECT max(CASE WHEN o.k > 3 THEN {e} END) FROM {o} o",
     "SELECT max(r) FROM (SELECT {e} AS r, o.k FROM {o} o) GROUP BY k",
+    "SELECT {e}, {a} FROM {o} o GROUP BY 1 ORDER BY 2 LIMIT 5", "SELECT {e}, count(*) FROM {o} o GROUP BY ROLLUP (1)",
+    "SELECT {e}, {a} FROM {o} o JOIN {l} l ON o.k = l.k GROUP BY ALL", "SELECT {a} FROM {o} o GROUP BY {e}, o.k",
+    "SELECT {e}, d.name, count(DISTINCT o.id) FROM {o} o JOIN dim d ON o.k = d.k GROUP BY 1, 2 ORDER BY 1",
+    "SELECT r, count(*) FROM (SELECT {e} AS r FROM {o} o LEFT JOIN {l} l ON o.id = l.id) GROUP BY r",
+    # The same sub-plan twice, below the answer.
+    "SELECT {a} FROM (SELECT * FROM {o} x WHERE k > 3 UNION ALL SELECT * FROM {o} x WHERE k > 3) o",
+    "SELECT k, {a} FROM {o} o WHERE id > (SELECT avg(id) FROM {o} y WHERE k > 3) AND k > 3 GROUP BY 1 "
+    "ORDER BY 2 LIMIT 5",
+    "SELECT o.k, {a} FROM (SELECT *, count(*) OVER () AS c FROM {o} x) o JOIN (SELECT k, count(*) AS c FROM {o} x GROUP BY k) "
+    "b ON o.k = b.k GROUP BY 1",
+    "SELECT o.k, {a} FROM {o} o GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5 OFFSET 2",
 )  # fmt: skip
 
 

@@ -103,6 +103,7 @@ def test_a_record_says_who_asked_what_and_why_it_was_answered() -> None:
         "assurance": "token",
         "attributes": {"tenant": KEYED.value("tenant", "acme-value")},
         "hash_key": KEYED.name,
+        "token_hash": "",
         "sql": "SELECT 1",
         "sql_kept": "full",
         "sql_length": 8,

@@ -127,12 +127,13 @@ LATE = [
     "SELECT DISTINCT i + 1 FROM t",
     "WITH c AS MATERIALIZED (SELECT * FROM t) SELECT max(i + 1) FROM c",
     "SELECT max(v) + 1 FROM (SELECT i + 1 AS v, note FROM t) GROUP BY note",
+    "SELECT date_trunc('month', ts), count(*) FROM t GROUP BY 1 ORDER BY 1 LIMIT 3",
     "SELECT GROUPING(note) + 1, sum(d38) FROM t GROUP BY CUBE (note)",
 ]
 EARLY = [
     "SELECT i FROM t WHERE i + 1 > 3",
     "SELECT count(*) FROM t JOIN t x ON t.i + 1 = x.i",
-    "SELECT count(*) FROM t GROUP BY i + 1",
+    "SELECT i + 1, count(*) FROM t GROUP BY 1 HAVING count(*) > 3",
     "SELECT sum(i * i) FROM t GROUP BY note HAVING sum(i * i) > 3",
     "SELECT i + 1 FROM t UNION ALL SELECT 3",
     "SELECT max(v) FROM (SELECT i + 1 AS v FROM t) WHERE v > 3",

@@ -23,8 +23,8 @@ FOUND = 1
 @click.option("--strict", is_flag=True, help="Warnings are findings too (exit code 1).")
 @click.option("--keys", is_flag=True, help="Load the issuers' keys as well, as the engine does.")
 @json_option
-def check(*, policies: Path, database: Path, strict: bool, keys: bool, as_json: bool) -> int:
-    """Check a policy directory against a database: policies, personas, suites, invariants and audit settings.
+def check(*, policies: Path, database: Path | str, strict: bool, keys: bool, as_json: bool) -> int:
+    """Check policies, suites and settings against a database.
 
     Exit code 1 if there are errors, 3 if a file of DIR cannot be read as policies at all. Warnings are shown and
     accepted.

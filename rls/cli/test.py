@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import json_option
+from rls.cli.options import DatabaseType, json_option
 
 if TYPE_CHECKING:
     from rls.lab.suites.run import Filters, Run
@@ -18,7 +18,7 @@ FOUND = 1
 
 live_option = click.option(
     "--database",
-    type=click.Path(path_type=Path),
+    type=DatabaseType(servers=False),
     envvar="RLS_DATABASE",
     show_envvar=True,
     metavar="FILE",
@@ -54,7 +54,7 @@ def test(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Run the suites (*.test.yaml) and invariants of a policy directory.
+    """Run suites (*.test.yaml) and invariants of a directory.
 
     Every persona goes through the engine with a token of its own. What a suite does not list is expected to be
     invisible. With --database, the statements of DIR/invariants.yaml are proved as well. Exit code 1 if a case fails,

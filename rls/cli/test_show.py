@@ -24,7 +24,7 @@ _MOST_DETAILS = 25
 _LONGEST = 28
 
 
-def show(out: Console, run: Run, *, verbose: bool) -> None:
+def show(out: Console, run: Run, *, verbose: bool = False) -> None:
     """Everything; `verbose` lists the cases that passed as well."""
     for suite in run.suites:
         mine = [o for o in run.outcomes if o.case.place.file == suite.place.file]
@@ -126,7 +126,7 @@ def rows_table(failure: Failure) -> Any:
             values.append(render.styled(("\n".join(row.why), "warning")))
         rows.append(values)
     columns = [*shown, "why"] if any(row.why for row in failure.rows) else shown
-    return render.table(*columns, rows=rows)
+    return render.table(*columns, rows=rows, one_line=shown)
 
 
 def policy_lines(policies: tuple[Policy, ...]) -> Any:

@@ -15,15 +15,16 @@ from rls.catalog import quote
 
 __all__ = ["open_locked"]
 
-# Statistics propagation runs functions on a column's stored minimum and maximum, hidden rows' included, and folds a
-# comparison with them into nothing: an error, or the time a query takes, would tell a hidden value below every fence.
-# It is off for the queries that this can happen to, and on for the others: without it other plans are chosen, and the
-# rows that a LIMIT takes among equals are others than those of the unguarded query.
-# Off with it: whatever else moves expressions than filters, since a text that may run without fences although its
+# What moves expressions, other than filters, from where they stand: a text that may run without fences although its
 # answer may raise relies on the answer's expressions staying above every row filter.
-_HIDE_STATISTICS: Final = """SET disabled_optimizers = 'statistics_propagation,partial_aggregate_pushdown,
-projection_pullup,projection_placement,scalar_fn_pushdown,type_pushdown,remote_pushdown,common_subplan,
-late_materialization'""".replace("\n", "")
+_MOVERS: Final = (
+    "partial_aggregate_pushdown", "projection_placement", "scalar_fn_pushdown", "type_pushdown", "remote_pushdown",
+    "late_materialization",
+)  # fmt: skip
+# It runs functions on a column's stored minimum and maximum, hidden rows' included, and folds a comparison with them
+# into nothing: an error, or the time a query takes, would tell a hidden value below every fence. It is off for the
+# queries that this can happen to, and on for the others: without it other plans are chosen, and sums are slower.
+_STATISTICS: Final = "statistics_propagation"
 # In this order: the file is attached before the file system is taken away, and the lock comes last.
 _NO_ACCESS: Final = "SET enable_external_access = false"
 # What is in the temporary directory is then all that DuckDB reaches; without one, nothing is.
@@ -54,8 +55,8 @@ def open_locked(
             location = str(attach[0]).replace("'", "''")
             # With its TYPE written out, a file of another kind is an error and not a reason to load an extension.
             connection.execute(f"ATTACH '{location}' AS {quote(attach[1])} (READ_ONLY, TYPE duckdb)")
-        if hide_statistics:
-            connection.execute(_HIDE_STATISTICS)
+        off = (*_MOVERS, _STATISTICS) if hide_statistics else _MOVERS
+        connection.execute(f"SET disabled_optimizers = '{','.join(off)}'")
         # Given at connect, it would be shown by `duckdb_settings()` and not be kept to.
         connection.execute(f"SET max_temp_directory_size = '{spill[1] if spill else 0}B'")
         for statement in (_NO_ACCESS, *([] if spill else [_NO_FILES]), _LOCK):

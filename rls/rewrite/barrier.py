@@ -22,12 +22,13 @@ from sqlglot.tokens import TokenType
 from rls.catalog import Catalog, Relation, fold, quote
 from rls.errors import QueryRefused
 from rls.rewrite.bound import PROBE, Planner, PlannerBusy, bound_plan, pushed_plan
-from rls.rewrite.bound_tree import WITHOUT_EXPRESSIONS
+from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
 from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise, why_plan_may_raise_early
 from rls.rewrite.parse import Parsed
+from rls.rewrite.prunable import why_statistics_may_tell
 from rls.rewrite.pushed import pushed_conditions
 from rls.rewrite.splice import apply_splices
 
@@ -80,7 +81,7 @@ _WORDS: Final = {
     "count_if",
 }  # fmt: skip
 _STOPS: Final = {
-    TokenType.LIMIT, TokenType.OFFSET, TokenType.FETCH, TokenType.OVER, TokenType.QUALIFY, TokenType.PIVOT,
+    TokenType.OVER, TokenType.QUALIFY, TokenType.PIVOT,
     TokenType.UNPIVOT, TokenType.TABLE_SAMPLE, TokenType.SUMMARIZE, TokenType.DESCRIBE, TokenType.ASOF,
     TokenType.LATERAL, TokenType.WINDOW,
 }  # fmt: skip
@@ -168,9 +169,10 @@ def _decide(
         early = why_plan_may_raise_early(plan)
     if len(written.guards) > MAX_BESIDE_MAPPING and any("SELECT" in g.grant.predicate.upper() for g in written.guards):
         words = words or "many joins beside a mapping table are planned better behind fences"
-    reason = early or words or _why_observable(plan)
+    reason = early or _why_observable(plan) or words
+    hide = raises is not None and (early is not None or why_statistics_may_tell(plan) is not None)
     if reason is None:
-        return Barrier(fenced=False, hide_statistics=raises is not None)
+        return Barrier(fenced=False, hide_statistics=hide)
     pushed: dict[str, tuple[str, ...]] = {}
     if plan is not None and open_ is None:
         if query.literals:
@@ -186,7 +188,7 @@ def _decide(
         for name, number in names.items()
         if pushed.get(name) and number not in raising and written.guards[number].grant.kind == "conditional"
     }
-    return Barrier(fenced=True, hide_statistics=raises is not None, reason=raises or reason, conjuncts=conjuncts)
+    return Barrier(fenced=True, hide_statistics=hide, reason=early or reason, conjuncts=conjuncts)
 
 
 def _untyped_parameter(parsed: Parsed, types: Mapping[str, str]) -> str | None:
@@ -231,7 +233,9 @@ def _why_words(parsed: Parsed) -> str | None:
             return f"{token.text.upper()} depends on the order of rows or on plans"
         if token.token_type == TokenType.L_PAREN and index:
             name = tokens[index - 1].text.lower()
-            # Also what merely looks like a call (`AS t(a, b)`); then the fence costs time, and nothing else.
+            if index > 1 and tokens[index - 2].token_type == TokenType.ALIAS:
+                continue  # `AS t(a, b)`, or a type's name
+            # Also what else merely looks like a call; then the fence costs time, and nothing else.
             if name.isidentifier() and name not in _BOUNDED and name not in _WORDS:
                 return f"`{name[:60]}` is not among the cheap functions"
     return None
@@ -240,11 +244,11 @@ def _why_words(parsed: Parsed) -> str | None:
 def _why_observable(plan: Any) -> str | None:
     """What in a plan that cannot raise depends on the order of rows, or may take unbounded effort; None if nothing."""
     growing = expressions = 0
-    stack: list[Any] = [plan]
+    stack: list[Any] = [_without_last_limit(tree) for tree in plan or ()]
     while stack:
         tree = stack.pop()
         if isinstance(tree, list):
-            stack.extend(item for item in tree if isinstance(item, dict | list))
+            stack += [item for item in tree if isinstance(item, PARTS)]
             continue
         kind = tree.get("type")
         if isinstance(kind, str) and kind.startswith("LOGICAL_") and kind not in _NODES:
@@ -278,8 +282,33 @@ def _why_observable(plan: Any) -> str | None:
             return "the query does much per row"
         if (children := tree.get("children")) is not None:
             stack.append(children)
-        stack.extend(v for key, v in tree.items() if key not in WITHOUT_EXPRESSIONS and isinstance(v, dict | list))
+        stack += [v for key, v in tree.items() if key not in WITHOUT_EXPRESSIONS and isinstance(v, PARTS)]
     return None
+
+
+def _without_last_limit(plan: Any) -> Any:
+    """The plan without the LIMIT at its top that takes the first of sorted groups, as many as a number says.
+
+    Which of equal groups come first is settled by the order in which groups arose, with or without a fence. Of rows it
+    is not: DuckDB then reads first what stored extremes say is near the top.
+    """
+    match plan:
+        case {"type": "LOGICAL_MATERIALIZED_CTE", "children": [body, rest]}:
+            return {**plan, "children": [body, _without_last_limit(rest)]}
+        case {"type": "LOGICAL_PROJECTION", "children": [{"type": "LOGICAL_LIMIT"} as below], "expressions": shown} if (
+            all(one["expression_class"] == "BOUND_REF" for one in shown)
+        ):
+            return _without_last_limit(below)
+        case {"type": "LOGICAL_LIMIT", "children": [{"type": "LOGICAL_ORDER_BY"} as order]} if _are_groups(order):
+            if all(plan[part]["type"] in ("UNSET", "CONSTANT_VALUE") for part in ("limit_val", "offset_val")):
+                return order
+    return plan
+
+
+def _are_groups(tree: Any) -> bool:
+    while tree["type"] in ("LOGICAL_ORDER_BY", "LOGICAL_PROJECTION", "LOGICAL_FILTER"):
+        (tree,) = tree["children"]
+    return bool(tree["type"] == "LOGICAL_AGGREGATE_AND_GROUP_BY")
 
 
 def _type_id(tree: Any) -> str:

@@ -1,10 +1,10 @@
 """A bound plan → the same without the expressions that DuckDB evaluates on rows of the answer only.
 
-Select list, arguments of aggregates, DISTINCT, ORDER BY and LIMIT at the top of a plan, above every join, filter and
-set operation: nothing there becomes a filter, and no row filter is pulled above it, so that `sum(price * (1 - tax))`
-may overflow without a word about a hidden row. Takes and returns trees; owns that it goes down single nodes allowed by
-name, no further than the first that is not. Measured, not proven: `tests/late_review.py`. A field of a struct is
-another matter (`unused_columns` reads it in the scan, below any fence): see the guard's text.
+Select list, groups, arguments of aggregates, DISTINCT, ORDER BY and LIMIT at the top of a plan, above every join,
+filter and set operation: nothing there becomes a filter, and no row filter is pulled above it, so that
+`sum(price * (1 - tax))` may overflow without a word about a hidden row. Takes and returns trees; owns that it goes down
+single nodes allowed by name, no further than the first that is not. Measured, not proven: `tests/late_review.py`. A
+field of a struct is another matter (`unused_columns` reads it in the scan, below any fence): see the guard's text.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def _without(tree: Tree) -> Tree:
         case "LOGICAL_PROJECTION":
             return {**tree, "expressions": _values(tree["expressions"]), "children": _below(tree)}
         case "LOGICAL_AGGREGATE_AND_GROUP_BY":
-            # Groups may be filtered by HAVING, which then stands above and ends the way down; still they are judged.
-            columns = [*tree["groups"], *_values(tree["expressions"]), *_values(_bits(tree))]
+            # HAVING, which DuckDB may push below the groups, stands above and ends the way down.
+            columns = [*_values(tree["groups"]), *_values(tree["expressions"]), *_values(_bits(tree))]
             return {"type": "LOGICAL_PROJECTION", "expressions": columns, "children": _below(tree)}
         case kind if kind in _PASSING:
             return {**tree, "children": _below(tree)}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from rls.engines.failures import closed
 from rls.errors import EngineInvalid
 
 __all__ = ["Connection", "Connections", "driver"]
@@ -105,7 +106,7 @@ class Connections:
         while True:
             with self._lock:
                 if self.closed:
-                    raise EngineInvalid("engine.closed", "the engine is closed", hint="open it again")
+                    raise closed()
                 connection = self._idle.pop() if self._idle else None
             new = connection is None
             if connection is None:

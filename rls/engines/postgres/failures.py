@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rls.engines.failures import timed_out
+from rls.engines.failures import interrupted, timed_out
 from rls.engines.limits import Limits
 from rls.errors import QueryFailed, QueryRefused, RlsError
 
@@ -48,7 +48,7 @@ def explain_failure(error: Any, limits: Limits, *, closed: bool) -> RlsError:
     if state == "57014" and not closed:
         found = timed_out(limits)
     elif state == "57014":
-        found = QueryFailed("run.interrupted", "the query was interrupted")
+        found = interrupted()
     elif state is None or state.startswith(("08", "57P")):
         found = QueryFailed(
             "run.connection", "the connection to the database was lost", hint="send the query again later"

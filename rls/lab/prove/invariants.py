@@ -236,8 +236,8 @@ def _compared(path: str, base: Path, policies: PolicySet) -> tuple[PolicySet, Po
     )
     both = {**older.attributes, **policies.attributes}
     return (
-        replace(older, attributes=both, identity=identity, _bound={}),
-        replace(policies, attributes=both, identity=identity, _bound={}),
+        replace(older, attributes=both, identity=identity),
+        replace(policies, attributes=both, identity=identity),
     )
 
 

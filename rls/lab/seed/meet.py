@@ -13,7 +13,7 @@ from typing import Final
 from rls.catalog import Relation
 from rls.identity.principal import Principal
 from rls.lab.seed.board import Board, BoardFailed
-from rls.lab.truth.branches import branches_of, leaves_of, truth_of
+from rls.lab.truth.branches import branches_of, leaves_of
 from rls.policy.attributes import known_values
 from rls.policy.bind import bind
 from rls.policy.evaluate import evaluate
@@ -138,12 +138,12 @@ def _answers(
     for number, (*answers, numbers) in enumerate(rows):
         vector = tuple(answers[: len(leaves)])
         truth = {id(leaf.branch): value for leaf, value in zip(leaves, vector, strict=True)}
-        points: set[Point] = {("branch", id(b), truth_of(b, truth)) for b in branches_of(root)}
+        points: set[Point] = {("branch", id(b), b.truth(truth)) for b in branches_of(root)}
         if number < MOST_VECTORS:
             points.add(("leaves", id(root), vector))
         for (leaf, text), equal in zip(edges, answers[len(leaves) :], strict=True):
             points.add(("edge", id(leaf), text, equal, truth[id(leaf)]))
-        yield _Answer(each.policy, truth_of(root, truth), frozenset(points)), numbers
+        yield _Answer(each.policy, root.truth(truth), frozenset(points)), numbers
 
 
 def _edges(leaf: Branch, each: BoundPolicy, relation: Relation, eye: Eye) -> Iterator[str]:

@@ -68,6 +68,13 @@ class Run:
     def failed(self) -> tuple[Outcome, ...]:
         return tuple(o for o in self.outcomes if o.status != "passed")
 
+    def _repr_html_(self) -> str:
+        """Counts, the grids and each failure, in a notebook."""
+        from rls.lab.html import fragment
+        from rls.lab.suites.report import run_parts
+
+        return fragment(*run_parts(self))
+
     def count(self, status: str) -> int:
         """Cases with this status."""
         return sum(o.status == status for o in self.outcomes)

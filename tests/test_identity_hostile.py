@@ -219,7 +219,7 @@ def _unsigned(body: dict[str, Any]) -> str:
 
 
 ENVELOPES: dict[str, Any] = {
-    "HS256, one": lambda body: token(body),
+    "HS256, one": token,
     "HS256, two": lambda body: token(body, key=OTHER_SECRET),
     "ES256": lambda body: asymmetric_token("ES256", body),
     "RS256": lambda body: asymmetric_token("RS256", body),

@@ -147,7 +147,7 @@ class Templates:
     def _make(self, asked: Key, profile: _Profile) -> GuardedQuery:
         sql, types = (asked, ()) if isinstance(asked, str) else asked
         query = draft(sql, profile.principal, self._policies, self._catalog, lambda one: self.grant(one, profile)[0])
-        if self._for_engine and self._target is None:
+        if self._for_engine and self._target is None and len(query.parsed.tokens) <= NEAR_TOKENS:
             query.literals = bound_literals(query.parsed, query.found, lambda relation: _masked(query, relation))
         made = finish(query, dict(types), for_engine=self._for_engine, planner=self._planner, target=self._target)
         if not made.pivots and made.fence_reason != BUSY.reason:

@@ -43,6 +43,8 @@ _SPECIAL: Final = frozenset(
     "true false t f yes no y n on off nan inf infinity epoch now today tomorrow yesterday null".split()  # noqa: SIM905
 )
 _WORDLIKE: Final = re.compile(r"[A-Za-z0-9_$'\".\x80-\U0010ffff]")
+_OPERATORLIKE: Final = re.compile(r"[-+*/<>=~!@#%^&|`?]")
+_GLUED: Final = (_WORDLIKE, _OPERATORLIKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,11 @@ def shape_of_tokens(text: str, tokens: Sequence[Token]) -> tuple[object, ...]:
     end = -2
     for token in tokens:
         kind, start = token.token_type, token.start
-        # `x'41'` and `0x1F` are tokens of their own to DuckDB, `x '41'` is not.
-        if start == end + 1 and _WORDLIKE.match(text, start) and _WORDLIKE.match(text, end):
+        # `x'41'`, `0x1F` and `%-` are tokens of their own to DuckDB, `x '41'` and `% -` are not.
+        if start == end + 1 and any(one.match(text, start) and one.match(text, end) for one in _GLUED):
             parts.append("")
-        if kind is TokenType.STRING and parts and parts[-1] is kind:
-            parts.append("\n" in text[end:start])  # two strings are one, if a line ends between them
+        if kind is TokenType.STRING and parts and text[end] == "'":
+            parts.append(text[end + 1 : start])  # two strings are one, if a line ends between them (not in a comment)
         end = token.end
         if kind is TokenType.NUMBER or kind is TokenType.STRING:
             parts.append(kind)

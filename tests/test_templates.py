@@ -274,6 +274,21 @@ def test_texts_that_are_not_near_are_guarded_for_themselves(other: str) -> None:
     assert not templates.guard_alike(other, small.PRINCIPAL).near
 
 
+@pytest.mark.parametrize(
+    ("known", "other"),
+    [
+        ("SELECT 'a'\n'b' FROM orders", "SELECT 'a' /*\n*/ 'b' FROM orders"),
+        ("SELECT id FROM orders WHERE id % -5 = 0", "SELECT id FROM orders WHERE id %-5 = 0"),
+        ("SELECT id FROM orders WHERE id & ~4 = 0", "SELECT id FROM orders WHERE id &~4 = 0"),
+    ],
+)
+def test_what_duckdb_does_not_read_is_near_to_nothing(known: str, other: str) -> None:
+    templates = Templates(small.Policies(), small.CATALOG, for_engine=True)
+    templates.guard_alike(known, small.PRINCIPAL)
+    with pytest.raises(QueryRefused):
+        templates.guard_alike(other, small.PRINCIPAL)
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_masked_column_binds_for_those_alone_who_see_it(order: tuple[int, int]) -> None:
     """Beside a mask nothing is bound, so two shapes of one text bind different literals."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
-from itertools import pairwise
 from typing import Final
 
 from sqlglot import exp
@@ -44,8 +43,12 @@ _WORDS: Final = re.compile(r"[A-Za-z#%_][A-Za-z0-9 _.,:;/@#&%+()\[\]*-]*")
 _SPECIAL: Final = frozenset(
     "true false t f yes no y n on off nan inf infinity epoch now today tomorrow yesterday null".split()  # noqa: SIM905
 )
-# What ends a token wherever it stands: between other characters, white space makes a difference.
-_SEPARATES: Final = frozenset(c for c in map(chr, range(128)) if not c.isalnum() and c not in "_$'\".")
+# Characters that DuckDB reads as one token where no white space stands between them: words with words, operators with
+# operators (`%-` is one, `% -` are two). What is not here, non-ASCII letters among it, is as a word.
+_JOINS: Final = {
+    **dict.fromkeys(" \t\n\r\f\v()[]{},;:\\", 0),
+    **dict.fromkeys("-+*/<>=~!@#%^&|`?", 2),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +80,17 @@ def shape_of_tokens(text: str, tokens: Sequence[Token], literals: Sequence[int])
         words[index] = ""
     starts, ends = [token.start for token in tokens], [token.end for token in tokens]
     # `x'41'` and `0x1F` are tokens of their own to DuckDB, `x '41'` is not.
-    joined = [
-        index
-        for index, (start, end) in enumerate(zip(starts[1:], ends, strict=False))
-        if start == end + 1 and text[start] not in _SEPARATES and text[end] not in _SEPARATES
+    joined = []
+    for index, (start, end) in enumerate(zip(starts[1:], ends, strict=False)):
+        if start == end + 1 and (kind := _JOINS.get(text[start], 1)) and kind == _JOINS.get(text[end], 1):
+            joined.append(index)
+    # Two strings are one, if a line ends between them (and not in a comment).
+    between = [
+        text[ends[index - 1] + 1 : starts[index]].strip(" ")
+        for index in literals
+        if index and kinds[index] is TokenType.STRING and text[ends[index - 1]] == "'"
     ]
-    # Two strings are one, if a line ends between them.
-    lines = [
-        "\n" in text[ends[one] : starts[other]]
-        for one, other in pairwise(literals)
-        if other == one + 1 and kinds[one] is kinds[other] is TokenType.STRING
-    ]
-    return tuple(kinds), "\0".join(words), tuple(joined), tuple(lines)
+    return tuple(kinds), "\0".join(words), tuple(joined), tuple(between)
 
 
 def literal_positions(tokens: Sequence[Token]) -> list[int]:

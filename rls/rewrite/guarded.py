@@ -132,6 +132,16 @@ class GuardedQuery:
         decided = [self.sql, values, self.hide_statistics, self.policy_version, self.catalog_version]
         return hashlib.sha256(json.dumps(decided).encode()).hexdigest()
 
+    def with_grants(
+        self, grants: Mapping[str, Grant], guards: tuple[Guard, ...], parameters: Mapping[str, object], *, near: bool
+    ) -> GuardedQuery:
+        """The same text for another principal of the same shape, or (`near`) for other literals."""
+        found = object.__new__(GuardedQuery)
+        # `dataclasses.replace` sets all fields one by one: most of what a warm query would cost.
+        vars(found).update(vars(self), grants=grants, guards=guards, parameters=parameters, near=near)
+        vars(found).pop("fingerprint", None)
+        return found
+
     def without_policies(self) -> GuardedQuery:
         """The same query without the names and reasons of policies, for principals that may not read them."""
         grants = {label: grant.without_policies() for label, grant in self.grants.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -343,3 +345,13 @@ def test_records_name_the_engine_and_no_address(shop: Shop, server: Server) -> N
     record = repr(shop.records[-1])
     assert "sail 0.7" in record
     assert str(server.port) not in record
+
+
+def test_the_client_is_found_in_a_program_without_a_file() -> None:
+    """`python -c`: the client would take it for a doctest, and end it where there is no whole Spark."""
+    program = (
+        "from rls.engines.spark.address import read_address; from rls.engines.spark.sessions import Sessions; "
+        "Sessions(read_address('spark://127.0.0.1'), prepare=print).close(); print('here')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "here\n"

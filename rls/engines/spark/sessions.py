@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -158,10 +159,25 @@ def interrupt(session: Session) -> None:
         session.interruptAll()
 
 
+@contextmanager
+def _main_file() -> Iterator[None]:
+    """A program without a file (`python -c`, one that embeds Python) is a doctest to the client, which then looks for a
+    whole Spark and ends the program where there is none."""
+    main = sys.modules["__main__"]
+    if hasattr(main, "__file__"):
+        yield
+        return
+    main.__file__ = "rls"
+    try:
+        yield
+    finally:
+        del main.__file__
+
+
 def _client() -> Callable[[str], Session]:
     """What opens a session. Raises `EngineInvalid` (`engine.spark_missing`)."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _main_file():
             warnings.simplefilter("ignore")
             from pyspark.sql.connect.client.retries import DefaultPolicy
             from pyspark.sql.connect.session import SparkSession

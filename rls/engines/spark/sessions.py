@@ -70,7 +70,8 @@ class Sessions:
             yield session
             healthy = True
         except QueryFailed as error:
-            healthy = error.code in ("run.rows", "run.types", "run.columns")
+            # Of others, something may still run on the server.
+            healthy = error.code in ("run.types", "run.out_of_range")
             raise
         except Exception as error:
             healthy = not is_lost(error)

@@ -49,7 +49,7 @@ class DatabaseType(click.ParamType[Path | str]):
 
 
 def _database(*, servers: bool) -> Decorator:
-    also = ", or postgresql://user@host/name of a role that can only read" if servers else ""
+    also = ", or postgresql://user@host/name of a role that can only read, or spark://host:port" if servers else ""
     return click.option(
         "--database",
         type=DatabaseType(servers=servers),

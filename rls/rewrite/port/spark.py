@@ -39,6 +39,7 @@ _PARTS: Final = {
 }  # fmt: skip
 _TRUNCATED: Final = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
 _RANKS: Final = ("row_number", "rank", "dense_rank")
+_SPREADS: Final = ("stddev_samp", "stddev_pop", "var_samp", "var_pop")
 
 
 def _rounding(even: str) -> dict[str, str]:
@@ -96,6 +97,7 @@ _TEXTS: Final[dict[str, str]] = {
     **{one: f"{one}(){{0}}" for one in ("percent_rank", "cume_dist")},
     "ntile": "CAST(ntile({0}){1} AS BIGINT)", "lag": "lag({0}){1}", "lead": "lead({0}){1}",
     "first_value": "first_value({0}){1}", "last_value": "last_value({0}){1}",
+    **{one: f"{one}({{0}}{{1}}){{2}}" for one in _SPREADS}, "strlen": "CAST(octet_length({0}) AS BIGINT)",
 }  # fmt: skip
 _TOTAL: Final = frozenset((
     "/", "/ plain", "= null safe", "<> null safe", "LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "list_contains", "shift",
@@ -108,6 +110,7 @@ _TOTAL: Final = frozenset((
     *(f"part {one}" for one in _PARTS),
     # What an aggregate or a window function raises, it raises on rows that have passed the filter.
     "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "string_agg ordered", *_RANKS,
+    *_SPREADS, "strlen",
     "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
 ))  # fmt: skip
 
@@ -131,7 +134,8 @@ class Spark(Dialect):
         "concat_ws", "coalesce", "nullif", "greatest", "least", "date_trunc", "datediff", "date_add", "year",
         "quarter", "month", "weekofyear", "day", "hour", "minute", "dayofweek", "weekday", "dayofyear",
         "array_contains", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "listagg", "row_number", "rank",
-        "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
+        "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value", "octet_length",
+        *_SPREADS,
     ))  # fmt: skip
     called: ClassVar[Mapping[str, str]] = {
         "TIMESTAMP_TRUNC": "date_trunc", "GROUP_CONCAT": "listagg", "LOGICAL_AND": "bool_and",
@@ -139,6 +143,7 @@ class Spark(Dialect):
         "CHAR_LENGTH": "length", "STARTS_WITH": "startswith", "TS_OR_DS_ADD": "date_add", "DATE_DIFF": "datediff",
         "TS_OR_DS_TO_DATE": "datediff", "DAY_OF_WEEK": "dayofweek", "DAY_OF_YEAR": "dayofyear",
         "WEEK_OF_YEAR": "weekofyear", "DAY_OF_MONTH": "day", "MD5_DIGEST": "md5", "NULL_IF": "nullif",
+        "VARIANCE": "var_samp", "VARIANCE_POP": "var_pop", "BYTE_LENGTH": "octet_length",
     }  # fmt: skip
 
     def __init__(self, target: Target) -> None:

@@ -51,6 +51,8 @@ LIBRARIES = {
     "ruamel": ("rls.yaml_source",),
     "opentelemetry": ("rls.audit.telemetry",),
     "psycopg": ("rls.engines.postgres.connections",),
+    "pyspark": ("rls.engines.spark.sessions", "rls.engines.spark.catalog", "rls.engines.spark.failures"),
+    "grpc": ("rls.engines.spark.failures",),
     "pyarrow": ("rls.engines",),
     "pandas": ("rls.result",),
     "IPython": ("rls.notebook.magic",),
@@ -95,6 +97,8 @@ LAYERS = {
         "rls.policy.load",
         "rls.rewrite.port.target",
         "rls.rewrite.templates",
+        "rls.identity.inspect",
+        "rls.identity.declared",
     ),
 }
 VALUES = {
@@ -204,7 +208,13 @@ def test_there_is_one_way_in() -> None:
     ]
     assert found == []
     # The catalog of a file is read by opening it; nothing is run.
-    runners = ("rls.engines.duckdb", "rls.engines.workers", "rls.engines.postgres.executor", "rls.engines.opening")
+    runners = (
+        "rls.engines.duckdb",
+        "rls.engines.workers",
+        "rls.engines.postgres.executor",
+        "rls.engines.spark.executor",
+        "rls.engines.opening",
+    )
     openers = {
         module
         for module, path in MODULES.items()

@@ -107,7 +107,7 @@ def test_the_page_is_whole_and_escaped(tmp_path: Path) -> None:
     assert "<i>" not in page
     assert "&lt;i&gt;" in page
     assert "<script" not in page
-    assert page.count('class="heat"') == 6 + 5
+    assert page.count('class="heat"') == 6 + 6
 
 
 def test_the_command_fits_80_columns_whatever_there_is(

@@ -98,7 +98,7 @@ def show_table(out: Console, result: Result, *, limit: int, hints: tuple[str, st
     """The first rows; returns what there is to say below them: how many there are, and what does not fit, each with
     a hint on where the rest is."""
     from rls.cli import render
-    from rls.cli.cells import is_number
+    from rls.cli.cells import counted, is_number
 
     shown = result.first(limit)
     columns = [(n, is_number(t)) for n, t in zip(result.columns, result.types, strict=True)]
@@ -106,7 +106,7 @@ def show_table(out: Console, result: Result, *, limit: int, hints: tuple[str, st
     table, fitting = render.wide_table(out, columns, cells, nulls=NULL)
     out.print(table)
     out.print()
-    notes = [_count(result.row_count, "row")]
+    notes = [counted(result.row_count, "row")]
     if len(shown) < result.row_count:
         notes.append(f"{len(shown)} shown{hints[0]}")
     if fitting < len(columns):
@@ -131,7 +131,3 @@ def _cell(value: object) -> str:
             return str(plain(value))
         case _:
             return str(value)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

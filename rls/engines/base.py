@@ -58,7 +58,7 @@ class Executor(ABC):
     library's, and keeps its own engine's limits.
     """
 
-    dialect: ClassVar[Literal["duckdb", "postgres"]]
+    dialect: ClassVar[Literal["duckdb", "postgres", "spark"]]
 
     def __init__(self, *, limits: Limits, concurrent: int, planner: Planner, slices: bool = False) -> None:
         """

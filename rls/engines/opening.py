@@ -14,16 +14,21 @@ from rls.errors import EngineInvalid
 __all__ = ["is_server", "open_executor", "open_idle", "read_catalog_of"]
 
 _POSTGRES = ("postgresql://", "postgres://")
+_SPARK = "spark://"
 
 
 def is_server(database: str | os.PathLike[str]) -> bool:
     """Whether a database is named by a URL, and not by a file's path."""
-    return os.fspath(database).startswith(_POSTGRES)
+    return os.fspath(database).startswith((*_POSTGRES, _SPARK))
 
 
 def open_executor(path: str, isolation: str, **options: Any) -> Executor:
     """Open a database; `options` are those of `rls.Engine.open`. Raises `EngineInvalid`."""
     match isolation:
+        case "thread" | "process" if path.startswith(_SPARK):
+            from rls.engines.spark.executor import SparkExecutor
+
+            return SparkExecutor.open(path, name=options["name"], limits=options["limits"], isolation=isolation)
         case "thread" | "process" if is_server(path):
             from rls.engines.postgres.executor import PostgresExecutor
 

@@ -37,7 +37,8 @@ _GUEST = """
 _PARTS = """
 *{box-sizing:border-box}
 h1{font-size:1.5rem;margin:0 0 .2rem}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
-p{margin:.3rem 0}.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}
+p{margin:.3rem 0}a{color:inherit;text-decoration-color:var(--soft)}.nowrap{white-space:nowrap}
+.soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}
 code,pre,td.value{font-family:ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;font-size:.87em}
 pre{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:.7rem .9rem;overflow:auto;
 margin:.4rem 0}
@@ -61,7 +62,8 @@ td.heat small{opacity:.75;font-weight:400}.legend{font-size:.85rem}
 section.case{border:1px solid var(--line);border-left:4px solid var(--bad);border-radius:8px;padding:.6rem 1rem;
 margin:.8rem 0}
 .place{float:right;color:var(--soft);font-size:.85rem}.why{color:var(--soft)}
-ins,del{text-decoration:none;display:block}ins{color:var(--good)}del{color:var(--bad)}
+ins,del{text-decoration:none;display:block;min-width:16rem}
+ins{color:var(--good)}del{color:var(--bad)}
 .bar{display:flex;gap:1px;width:9rem;height:.8rem;margin-top:.25rem;border-radius:3px;overflow:hidden}
 .bar .kept{background:color-mix(in srgb,var(--ink) 30%,transparent)}.bar .gained{background:var(--hot)}
 .bar .lost{background:repeating-linear-gradient(45deg,var(--soft) 0 2px,transparent 2px 5px)}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rls.cli.cells import is_number
+from rls.cli.cells import counted, is_number
 from rls.cli.sql_view import Span, side_by_side
 from rls.errors import EngineInvalid
 from rls.explanation import Explanation, describe_barrier
@@ -27,7 +27,7 @@ _KINDS = {"always": ("all rows", "good"), "conditional": ("some rows", "warn"), 
 def result_html(result: Result) -> str:
     """The first rows as a table, and how many there are."""
     names, types = result.columns[:_COLUMNS], result.types[:_COLUMNS]
-    counts = [_count(result.row_count, "row")]
+    counts = [counted(result.row_count, "row")]
     try:
         rows = result.first(ROWS)
     except EngineInvalid as error:
@@ -89,7 +89,3 @@ def _cut(text: str, most: int = _CHARACTERS) -> str:
 
 def _span(span: Span) -> Html:
     return tag("span", span.text, _class=None if span.mark == "text" else f"sql-{span.mark}")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -42,7 +42,7 @@ _SIMPLE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A part of a condition (`branch`) that is TRUE for every row, or (`value` False) for none."""
+    """A part of a condition (`branch`) that is TRUE for every row with values, or (`value` False) for none."""
 
     branch: Branch
     value: bool
@@ -62,7 +62,7 @@ def find_constants(
     found = []
     for index, leaf in enumerate(simple):
         values = {vector[index] for vector in vectors}
-        if values == {True} or True not in values:
+        if False not in values or True not in values:
             found.append(Constant(leaf, True in values))
     if expression.root.kind == "leaf":
         return found
@@ -72,7 +72,7 @@ def find_constants(
         for guess in product((True, False, None), repeat=len(others)):
             truth = {id(leaf): value for leaf, value in zip([*simple, *others], [*vector, *guess], strict=True)}
             roots.add(expression.root.truth(truth))
-    if roots == {True} or True not in roots:
+    if False not in roots or True not in roots:
         found.insert(0, Constant(expression.root, True in roots))
     return found
 

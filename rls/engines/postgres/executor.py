@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar, Literal
 
-from rls.catalog import Catalog, Column, fold, shown_type
-from rls.engines.base import Executor, Fetched, Job
+from rls.catalog import Catalog
+from rls.engines.base import Fetched, Job
 from rls.engines.convert import arrow_of
-from rls.engines.failures import database_changed, timed_out, too_many_rows
+from rls.engines.failures import timed_out, too_many_rows
 from rls.engines.limits import Limits
-from rls.engines.parameters import bind
 from rls.engines.planner import PlannerProcess
 from rls.engines.postgres.catalog import Database, check_role, read_database
 from rls.engines.postgres.connections import Connections, driver
 from rls.engines.postgres.failures import explain_failure, is_stale
 from rls.engines.postgres.values import Conversion, conversions
-from rls.engines.shadow import Shadow
-from rls.engines.sizes import check_types
-from rls.engines.slots import Slot
-from rls.errors import EngineInvalid, QueryFailed, QueryRefused, RlsError
+from rls.engines.server import ServerExecutor, names_and_types
+from rls.errors import EngineInvalid, QueryFailed, RlsError
 from rls.rewrite.bound import LOCAL, Planner
 from rls.rewrite.guarded import GuardedQuery
 from rls.rewrite.port.target import Target
@@ -38,20 +33,18 @@ from rls.rewrite.port.target import Target
 __all__ = ["PostgresExecutor"]
 
 _CHUNK_ROWS = 5_000
+# The server's clock and ours may be this far apart about the end of a query's time.
+_CLOSE_SECONDS = 0.1
 
 
-class PostgresExecutor(Executor):
+class PostgresExecutor(ServerExecutor):
     """An `Executor` over one PostgreSQL database. Thread-safe: every query has its own connection."""
 
     dialect: ClassVar[Literal["postgres"]] = "postgres"
 
     def __init__(self, connections: Connections, *, name: str | None, limits: Limits, planner: Planner) -> None:
-        super().__init__(limits=limits, concurrent=limits.concurrent, planner=planner)
+        super().__init__(limits=limits, planner=planner)
         self._connections = connections
-        self._slots = threading.BoundedSemaphore(limits.concurrent)
-        self._refreshing = threading.Lock()
-        self._stale = False
-        self._shadow = Shadow()
         with connections.take() as connection:
             check_role(connection)
             number = connection.info.server_version
@@ -112,82 +105,35 @@ class PostgresExecutor(Executor):
 
     def close(self) -> None:
         self._connections.close()
-        self._shadow.close()
-        if isinstance(self.planner, PlannerProcess):
-            self.planner.close()
+        super().close()
 
     def _read(self, connection: Any) -> Database:
         # A new name for every catalog: no guard made for one is taken for another's.
         return read_database(connection, f"rls_{secrets.token_hex(16)}", name=self._title)
 
-    def _answer(self, job: Job) -> Fetched:
-        """See `Executor.execute`. Codes: `query.parameter*`, `query.invalid` and finer ones; `run.timeout`, `.rows`,
-        `.columns`, `.types`, `.out_of_range`, `.division_by_zero`, `.subquery_rows`, `.invalid_input`, `.memory`,
-        `.temporary_disk`, `.busy`, `.connection`, `.database_changed`."""
-        guarded = job.guarded
-        if job.copies:
-            raise QueryRefused("query.strict", "this database has no copies of permitted rows")
-        self._check(guarded, job.parameters)
-        if job.form == "names":
-            return Fetched(*_names_and_types(guarded), 0)
-        values = bind(guarded.parameters, job.parameters, named=guarded.binds)
-        with Slot(self._slots, job.limits.seconds):
-            fetched = self._run(guarded, [values[name] for name in guarded.binds], job.limits)
-        if isinstance(fetched, RlsError):
-            # Raised here and not where psycopg's error was caught, which would travel along as its context.
-            raise fetched
-        return fetched if job.form == "rows" else replace(fetched, rows=None, table=arrow_of(fetched))
-
-    def _check(self, guarded: GuardedQuery, parameters: Mapping[str, object]) -> None:
-        if guarded.catalog_version not in ("", self.catalog.version):
-            raise database_changed()
-        if guarded.dialect != self.dialect:
-            helpful = self._shadow.explain(guarded, dict(parameters), partial(self._columns, guarded))
-            raise helpful or QueryRefused(
-                "query.invalid",
-                "the query does not fit the columns and types of what it reads",
-                hint="check names and types",
-            )
-
-    def _columns(self, guarded: GuardedQuery, text: str) -> tuple[Column, ...] | None:
-        """The columns that a guard shows, by the relation that its text names first."""
-        places = {text.find(f" FROM {self.catalog.source(one.relation)} AS "): one for one in guarded.guards}
-        first = min((place for place in places if place >= 0), default=None)
-        if first is None:
-            return None
-        relation, denied = places[first].relation, {fold(name) for name in places[first].grant.denied}
-        return tuple(
-            replace(column, type=shown_type(column.type))
-            for column in relation.columns
-            if fold(column.name) not in denied
-        )
-
-    def _run(self, guarded: GuardedQuery, values: list[object], limits: Limits) -> Fetched | RlsError:
+    def _run(self, job: Job, values: Mapping[str, object]) -> Fetched | RlsError:
         psycopg = driver()
+        # A cancelled statement says in its server's language only why.
+        until = time.monotonic() + job.limits.seconds - _CLOSE_SECONDS
         try:
             with self._connections.take() as connection:
-                return _fetch(psycopg, connection, guarded, values, limits)
+                fetched = _fetch(
+                    psycopg, connection, job.guarded, [values[one] for one in job.guarded.binds], job.limits
+                )
         except (QueryFailed, EngineInvalid) as error:
             return error
         except psycopg.DataError as error:
             if error.sqlstate is None:  # not sent: a value that the driver cannot write, or read
                 return QueryFailed("run.out_of_range", "a value is out of the range of its type", detail=str(error))
-            failure = explain_failure(error, limits, closed=self._connections.closed)
+            return explain_failure(error, job.limits, expired=time.monotonic() >= until)
         except psycopg.Error as error:
-            failure = explain_failure(error, limits, closed=self._connections.closed)
             self._stale = self._stale or is_stale(error)
-        if self._stale:
-            try:
-                if self.refresh():
-                    return database_changed()
-            except RlsError as error:
-                return error
-        return failure
+            return explain_failure(error, job.limits, expired=time.monotonic() >= until)
+        return fetched if job.form == "rows" else replace(fetched, rows=None, table=arrow_of(fetched))
 
 
 def _fetch(psycopg: Any, connection: Any, guarded: GuardedQuery, values: list[object], limits: Limits) -> Fetched:
-    names, types = _names_and_types(guarded)
-    check_types(types, limits)
+    names, types = names_and_types(guarded)
     deadline = time.monotonic() + limits.seconds
     rows: list[tuple[Any, ...]] = []
     _leave(connection, deadline, limits)
@@ -218,7 +164,3 @@ def _converted(chunk: list[tuple[Any, ...]], convert: list[Conversion]) -> list[
     return [
         tuple(value if one is None else one(value) for value, one in zip(row, convert, strict=True)) for row in chunk
     ]
-
-
-def _names_and_types(guarded: GuardedQuery) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return tuple(column.name for column in guarded.columns), tuple(column.type for column in guarded.columns)

@@ -49,7 +49,7 @@ def _row(change: Change, missing: Sequence[Change] | None) -> tuple[object, ...]
     if change.widens:
         unanswered = missing is None or change in missing
         mark = tag("b", "wider", _class="bad") if unanswered else tag("span", "acknowledged", _class="soft")
-    example = tag("span", change.error, _class="bad") if change.error else key_text(change)
+    example = tag("span", change.error or key_text(change), _class="bad" if change.error else "nowrap")
     return (
         change.relation,
         change.persona,

@@ -98,7 +98,7 @@ def shorten(
         if key not in keys:
             board.take(bound.relation, set(range(counts.get(key, 0))) - choice.rows.get(key, set()))
     for relation in sorted(read, key=lambda r: r.label):
-        asking = [(b, only) for b in bounds.values() if (only := _reading(b, relation, board))]
+        asking = [b for b in bounds.values() if _reads(b, relation, board)]
         wanted = _points(board, policies, choice, people, asking)
         spare = sorted(set(range(counts.get(relation.key, 0))) - choice.rows.get(relation.key, set()))
         size = len(spare)
@@ -117,15 +117,11 @@ def shorten(
         choice.rows.setdefault(relation.key, set()).update(spare)
 
 
-def _reading(bound: Bound, relation: Relation, board: Board) -> frozenset[int]:
-    """The policies of a relation that read another one, by id."""
-    found = set()
-    for each in bound.policies:
-        for path in each.policy.using.relations:
-            other = board.catalog.find(path)
-            if other is not None and other.key == relation.key:
-                found.add(id(each.policy))
-    return frozenset(found)
+def _reads(bound: Bound, relation: Relation, board: Board) -> bool:
+    """Whether a policy of a relation reads another one."""
+    paths = [path for each in bound.policies for path in each.policy.using.relations]
+    found = (board.catalog.find(path) for path in paths)
+    return any(other is not None and other.key == relation.key for other in found)
 
 
 def _points(
@@ -133,11 +129,11 @@ def _points(
     policies: PolicySet,
     choice: Choice,
     people: Mapping[str, Principal],
-    asking: Iterable[tuple[Bound, frozenset[int]]],
+    asking: Iterable[Bound],
 ) -> set[Point]:
     found: set[Point] = set()
-    for bound, only in asking:
-        eye = Eye(board, policies, only, frozenset(choice.rows.get(bound.relation.key, ())))
+    for bound in asking:
+        eye = Eye(board, policies, frozenset(choice.rows.get(bound.relation.key, ())))
         for name in choice.people:
             for points in set(look(eye, bound, people[name]).rows.values()):
                 found |= points

@@ -13,7 +13,7 @@ from typing import Final
 from rls.catalog import Relation
 from rls.identity.principal import Principal
 from rls.lab.seed.board import Board, BoardFailed
-from rls.lab.truth.branches import branches_of, leaves_of, truth_of
+from rls.lab.truth.branches import branches_of, leaves_of
 from rls.policy.attributes import known_values
 from rls.policy.bind import bind
 from rls.policy.evaluate import evaluate
@@ -41,12 +41,10 @@ class Met:
 
 @dataclass(frozen=True)
 class Eye:
-    """What a look needs besides who looks. `only` are the policies that are looked at (all for None), `among` the
-    numbers of the rows."""
+    """What a look needs besides who looks; `among` are the numbers of the rows, None for all."""
 
     board: Board
     policies: PolicySet
-    only: frozenset[int] | None = None
     among: frozenset[int] | None = None
 
 
@@ -58,8 +56,6 @@ def look(eye: Eye, bound: Bound, persona: Principal) -> Met:
     signatures: dict[int, list[_Answer]] = {}
     for each in bound.policies:
         policy = each.policy
-        if eye.only is not None and id(policy) not in eye.only:
-            continue
         if not policy.applies_to(persona.roles):
             # What it would say counts, too: it is what happens when a role is added.
             for answer, numbers in _answers(eye, each, bound.relation, known):
@@ -92,7 +88,7 @@ class _Answer:
     """What one policy says of some rows alike."""
 
     policy: Policy
-    passes: bool
+    truth: bool | None
     points: frozenset[Point]
 
 
@@ -100,22 +96,24 @@ def _together(answers: list[_Answer], bound: Bound, who: tuple[str, ...]) -> fro
     """The points of rows for which policies say the same."""
     key, roles = bound.relation.key, frozenset(who)
     mine = [a for a in answers if a.policy.applies_to(roles)]
-    opening = [a.policy for a in mine if a.policy.kind == "permissive" and a.passes]
-    closing = [a.policy for a in mine if a.policy.kind == "restrictive" and not a.passes]
+    opening = [a.policy for a in mine if a.policy.kind == "permissive" and a.truth]
+    closing = [a.policy for a in mine if a.policy.kind == "restrictive" and not a.truth]
     visible = (bound.public or bool(opening)) and not closing
     points: set[Point] = {
         ("visible", key, who, visible),
-        ("combined", key, who, tuple((a.policy.name, a.passes) for a in mine)),
+        ("combined", key, who, tuple((a.policy.name, a.truth) for a in mine)),
     }
     for answer in answers if len(who) < 2 else ():
         policy = answer.policy
         # The row that tells whether this policy is there for this role: all others leave it open.
         if policy.kind == "permissive":
-            alone = answer.passes and not closing and not bound.public and all(p is policy for p in opening)
+            matters = answer.truth is not False and not closing and not bound.public
+            matters = matters and all(p is policy for p in opening)
         else:
-            alone = not answer.passes and (bound.public or bool(opening)) and all(p is policy for p in closing)
-        if alone:
-            points.add(("alone", id(policy), who))
+            matters = answer.truth is not True and (bound.public or bool(opening))
+            matters = matters and all(p is policy for p in closing)
+        if matters:
+            points.add(("alone", id(policy), who, answer.truth))
     return frozenset().union(points, *(a.points for a in mine))
 
 
@@ -140,12 +138,12 @@ def _answers(
     for number, (*answers, numbers) in enumerate(rows):
         vector = tuple(answers[: len(leaves)])
         truth = {id(leaf.branch): value for leaf, value in zip(leaves, vector, strict=True)}
-        points: set[Point] = {("branch", id(b), truth_of(b, truth)) for b in branches_of(root)}
+        points: set[Point] = {("branch", id(b), b.truth(truth)) for b in branches_of(root)}
         if number < MOST_VECTORS:
             points.add(("leaves", id(root), vector))
         for (leaf, text), equal in zip(edges, answers[len(leaves) :], strict=True):
             points.add(("edge", id(leaf), text, equal, truth[id(leaf)]))
-        yield _Answer(each.policy, truth_of(root, truth) is True, frozenset(points)), numbers
+        yield _Answer(each.policy, root.truth(truth), frozenset(points)), numbers
 
 
 def _edges(leaf: Branch, each: BoundPolicy, relation: Relation, eye: Eye) -> Iterator[str]:

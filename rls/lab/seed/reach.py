@@ -91,7 +91,7 @@ class _Asking:
             rules = Rules(
                 (*relation.schema, relation.name), public=False, policies=only, columns=(), place=policy.place
             )
-            asked = replace(self.policies, rules=(rules,), _bound={})
+            asked = replace(self.policies, rules=(rules,))
             limits = Limits(tuple(sorted(policy.roles or ())))
             claim = Claim(relation, point.part, (Sight("one", "row", "asked"),), {"asked": asked}, limits)
             answer = solve(claim, self.catalog, self.oracle, seconds=SECONDS)

@@ -20,7 +20,11 @@ from rls.lab.seed.spots import Spot, Spots, column_spot, kind_of
 __all__ = ["Rows", "add_rows", "try_rows"]
 
 MOST: Final = 160
+MOST_READ: Final = 280  # of a table that sub-queries read
+MOST_BASES: Final = 10
 LEAST: Final = 48
+FIRST_KEYS: Final = 8
+MORE_KEYS: Final = 12
 Row = dict[str, object]
 
 
@@ -52,7 +56,7 @@ def try_rows(
         used = spots.used.get(relation.key, {})
         if name is not None and spot in used and pools.is_free(spot) and kind_of(spots.types[spot]) in _NUMBERED:
             owners.setdefault(spots.group(spot), []).append((relation.key, name))
-            pools.set(spot, [_numbered(kind_of(spots.types[spot]), name, n) for n in range(1, MOST + 1)])
+            pools.set(spot, [_numbered(kind_of(spots.types[spot]), name, n) for n in range(1, MOST_READ + 1)])
     first = {key for listed in owners.values() for key, _ in listed}
     made: dict[Spot, list[Row]] = {}
     for relation in sorted(relations, key=lambda r: (r.key not in first, _points(r, spots, owners))):
@@ -151,10 +155,12 @@ class _Table:
         if size <= LEAST:
             picked.update(dict.fromkeys(tuple(row) for row in product(*values.values())))
         else:
-            one, two = self._changed(list(picked), [values[s][:6] + values[s][-2:] for s in varied])
+            some = [values[s] if self._points_to(s) else values[s][:6] + values[s][-2:] for s in varied]
+            one, two = self._changed(list(picked)[:MOST_BASES], some)
             # What suits somebody stays in any case.
             picked = dict.fromkeys([*picked, *one[: MOST * 2 // 3], *two])
-        chosen: list[tuple[Any, ...]] = list(picked)[:MOST]
+        most = MOST_READ if self.relation.key in self.spots.read else MOST
+        chosen: list[tuple[Any, ...]] = self._few_nulls(list(picked), varied)[:most]
         names = self.pools.values(owned)[: len(chosen)] if owned is not None else []
         return [
             self._row(varied, row, names[number] if owned is not None else None, number)
@@ -175,7 +181,20 @@ class _Table:
         singles, pairs = list(one), [row for row in two if row not in one]
         self.source.shuffle(singles)
         self.source.shuffle(pairs)
-        return singles, pairs
+        # `until IS NULL` beside another customer is what tables of mappings are made of.
+        return singles, sorted(pairs, key=lambda row: None not in row)
+
+    def _few_nulls(self, rows: list[tuple[Any, ...]], varied: Sequence[Spot]) -> list[tuple[Any, ...]]:
+        """Where sub-queries read it, NULL keys in two rows only: beside one, nothing is surely not `IN` the rest."""
+        if self.relation.key not in self.spots.read:
+            return rows
+        pointing = [n for n, spot in enumerate(varied) if self._points_to(spot)]
+        nulls = [row for row in rows if any(row[n] is None for n in pointing)]
+        return [row for row in rows if row not in nulls[2:]]
+
+    def _points_to(self, spot: Spot) -> bool:
+        """Whether a column holds keys of a table."""
+        return self.spots.group(spot) in self.made
 
     def _values(self, spot: Spot) -> list[Any]:
         """What is tried in a column: some keys of the table it points to, else its pool; NULL where it may be."""
@@ -184,8 +203,10 @@ class _Table:
         target = self.made.get(self.spots.group(spot))
         pool = self.pools.values(spot)
         if target is not None:
-            named = [row[name] for row in target for name in row if row[name] in pool][:14]
-            pool = [*dict.fromkeys(named), pool[-1]]
+            named = [*dict.fromkeys(row[name] for row in target for name in row if row[name] in pool)]
+            others = named[FIRST_KEYS:]
+            self.source.shuffle(others)
+            pool = [*named[:FIRST_KEYS], *others[:MORE_KEYS], pool[-1]]
         elif self.pools.is_free(spot) and len(pool) > 14:
             pool = [*pool[:14], pool[-1]]  # its own table's keys: the first ones are there
         if kind_of(self.spots.types[spot]) == "other":

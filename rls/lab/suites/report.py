@@ -64,7 +64,8 @@ def github_annotations(run: Run) -> str:
     for outcome in run.failed:
         place = outcome.case.place
         where = f"file={_property(_relative(place.file))},line={place.line},col={place.column}"
-        title = f"{outcome.case.persona}: {outcome.case.subject}" if outcome.case.persona else outcome.case.suite
+        title = f"{outcome.case.persona or outcome.case.test}: {outcome.case.subject}"
+        title = title if outcome.case.relation or outcome.case.sql else outcome.case.suite
         told = _data("\n".join(map(plain_failure, outcome.failures)))
         lines.append(f"::error {where},title={_property(title)}::{told}\n")
     return "".join(lines)
@@ -106,7 +107,8 @@ def _card(label: str, value: object, style: str | None) -> Html:
 
 def _case(outcome: Outcome) -> Html:
     case = outcome.case
-    title = [tag("b", case.persona or case.suite), f" · {case.subject} · {case.test}" if case.persona else ""]
+    what = f" · {case.subject} · {case.test}" if case.persona else f" · {case.relation}" if case.relation else ""
+    title = [tag("b", case.persona or (case.test if case.relation else case.suite)), what]
     parts = [tag("span", f"{case.place.file}:{case.place.line}", _class="place"), tag("div", *title)]
     if not case.listed:
         parts.append(tag("p", "not listed in the suite, so expected to be invisible", _class="soft"))

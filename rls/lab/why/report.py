@@ -68,6 +68,7 @@ def query_parts(found: QueryWhy) -> list[Html]:
         parts.append(_steps([Step("rows", relation.total), *relation.steps, visible]))
         if not relation.visible:
             parts += [tag("p", reason, _class="warn") for reason in relation.reasons]
+    parts += [tag("p", found.lost_at, _class="warn")] if found.lost_at else []
     parts += [tag("h3", "the query"), _steps([*found.steps, Step("rows of the answer", found.rows)])]
     return parts
 

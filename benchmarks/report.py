@@ -10,7 +10,7 @@ from benchmarks.measure import Measurement
 from benchmarks.plots import draw_ratios, draw_series
 from benchmarks.show import number
 from benchmarks.suite import GROUPS, Run
-from benchmarks.summary import summarise
+from benchmarks.summary import SERIES, summarise
 from benchmarks.thresholds import Verdict
 
 __all__ = ["write_report"]
@@ -26,6 +26,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; color: #1b6ca8; }
 
 """
 UNITS = {"policies": "policies", "attribute length": "values", "rows": "rows"}
+UNITS |= {"principals": "principals who asked before", "list in a token": "values"}
 
 
 def write_report(run: Run, verdicts: Sequence[Verdict]) -> str:
@@ -52,7 +53,7 @@ def _drawings(group: str, found: Sequence[Measurement]) -> Iterable[str]:
     if group == "throughput":
         for values, title in (("median", "median latency"), ("p99", "tail latency (p99)")):
             yield f"<figure>{draw_series(title, found, unit='threads', values=values)}</figure>"
-    elif group == "growth":
+    elif group in SERIES:
         units = UNITS | {one["name"]: one["unit"] for one in read_case_file("growth")["series"]}
         for case in dict.fromkeys(m.case for m in found):
             series = [m for m in found if m.case == case]

@@ -108,9 +108,9 @@ def _canonical(value: object) -> str:
 
 def _counted_all(items: Sequence[object]) -> str:
     kinds = set(map(type, items))
-    if kinds != {str} and kinds != {int}:
+    if kinds not in ({str}, {int}):
         return "".join(map(_counted, items))
-    # An attribute may be a list of ten thousand, and is hashed for every record: the same text, without a call for each.
+    # An attribute may be a list of ten thousand, hashed for every record: the same text, without a call for each item.
     prefix = f"{kinds.pop().__name__}:"
     texts = [f"{prefix}{item}" for item in items]
     return "".join([f"{len(text)}:{text}" for text in texts])

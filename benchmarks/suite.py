@@ -49,7 +49,10 @@ GROUPS: dict[str, tuple[str, Callable[[Options], Iterator[Measurement]]]] = {
     "isolation": ("Guarded text to rows, in a thread and in a process", measure_isolation),
     "audit": ("Keeping an audit record", measure_audit),
     "throughput": ("Many users at once", measure_throughput),
-    "postgres": ("Beside PostgreSQL's own row security: TPC-H, one thread each", measure_postgres),
+    "postgres": (
+        "Beside PostgreSQL's own row security: TPC-H, one thread each, wall time",
+        measure_postgres,
+    ),
     "growth": ("How costs grow", measure_growth),
 }
 

@@ -15,7 +15,7 @@ from rls.lab.start.look import ColumnPlan, Plan, TablePlan
 __all__ = ["ROLES", "is_denied", "start_files"]
 
 ROLES = ("explorer", "maker")
-_RESERVED = frozenset(("identity", "personas", "tenancy", "start"))
+_RESERVED = frozenset(("identity", "personas", "tenancy", "start", "invariants", "widenings", "audit"))
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
 # Words that no column may be written as in SQL without quotes.
 _SQL_WORDS = re.compile(

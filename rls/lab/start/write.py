@@ -35,7 +35,22 @@ def start_files(plan: Plan, tenants: list[object], *, database: str) -> dict[str
     for table in plan.tables:
         files[_file_name(table.relation.label, set(files))] = _table(table, plan)
     files["start.test.yaml"] = _suite(plan, tenants)
+    if "tenancy.yaml" in files:
+        files["invariants.yaml"] = _invariants(plan)
     return files
+
+
+def _invariants(plan: Plan) -> str:
+    return (
+        _header("invariants", "What must hold of every row and every user: `rls prove`, and `rls test --database`.")
+        + f"""
+invariants:
+  - name: tenants never meet
+    about: {{with_columns: [{_text(plan.tenant)}]}}
+    # unless: [admin]                    # a role that is meant to see all tenants
+    prove: isolated by tenant
+"""
+    )
 
 
 def _header(kind: str, *lines: str) -> str:

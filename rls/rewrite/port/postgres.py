@@ -119,8 +119,9 @@ class Postgres(Dialect):
         "= null safe", "<> null safe", "LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "list_contains", "length", "strlen",
         "substr", "substr to", "left", "right", "starts_with", "contains", "strpos", "coalesce", "greatest", "least",
         "ltrim", "rtrim", "nullif", "upper", "lower", "abs DOUBLE", "abs DECIMAL", "neg DOUBLE", "neg DECIMAL", "ceil",
-        "floor", "interval", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "row_number", "rank",
-        "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value", "stddev_samp",
+        "floor", "interval", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "row_number",
+        "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
+        "stddev_samp",
         "stddev_pop", "var_samp", "var_pop", "median", "grouping", "lateral", "any", "all", "distinct on", "range",
         "exclude",
     ))  # fmt: skip

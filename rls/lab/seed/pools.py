@@ -161,7 +161,7 @@ def _fits(value: Any, type_: str) -> bool:
     if "ENUM(" in type_:
         return str(value) in [x.replace("''", "'") for x in re.findall(r"'((?:[^']|'')*)'", type_)]
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        return abs(value) < _beyond(type_)
+        return bool(-_beyond(type_) < value < _beyond(type_))
     return True
 
 
@@ -170,7 +170,7 @@ def _beyond(type_: str) -> int:
     digits = re.search(r"DECIMAL\((\d+),\s*(\d+)\)", type_)
     if digits is not None:
         return int(10 ** (int(digits[1]) - int(digits[2])))
-    return {"TINYINT": 100, "UTINYINT": 200, "SMALLINT": 30_000, "USMALLINT": 60_000}.get(type_, 10**9)
+    return {"TINYINT": 100, "UTINYINT": 200, "SMALLINT": 30_000, "USMALLINT": 60_000}.get(type_, 1_000_000_000)
 
 
 def _neighbours(value: Any, kind: str, type_: str) -> list[Any]:

@@ -78,6 +78,7 @@ _TEXTS: Final[dict[str, str]] = {
     "substr to": "substr({0}, {1}, {2})", "left": "left({0}, {1})", "right": "right({0}, {1})",
     "replace": "replace({0}, {1}, {2})", "split_part": "split_part({0}, {1}, {2})", "md5": "md5({0})",
     "starts_with": "startswith({0}, {1})", "contains": "contains({0}, {1})",
+    "ltrim": "trim(LEADING {1} FROM {0})", "rtrim": "trim(TRAILING {1} FROM {0})",
     "strpos": "CAST(instr({0}, {1}) AS BIGINT)", "||": "({0} || {1})", "concat": "concat_ws('', {0})",
     "coalesce": "coalesce({0})", "greatest": "greatest({0})", "least": "least({0})", "nullif": "nullif({0}, {1})",
     **{f"part {one}": f"CAST({text} AS BIGINT)" for one, text in _PARTS.items()},
@@ -130,7 +131,7 @@ class Spark(Dialect):
     }  # fmt: skip
     functions = frozenset((
         "abs", "ceil", "floor", "round", "rint", "bround", "sign", "sqrt", "power", "translate", "upper", "lower",
-        "length", "substr", "left", "right", "replace", "split_part", "md5", "startswith", "contains", "instr",
+        "length", "substr", "left", "right", "replace", "split_part", "md5", "startswith", "contains", "instr", "trim",
         "concat_ws", "coalesce", "nullif", "greatest", "least", "date_trunc", "datediff", "date_add", "year",
         "quarter", "month", "weekofyear", "day", "hour", "minute", "dayofweek", "weekday", "dayofyear",
         "array_contains", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "listagg", "row_number", "rank",

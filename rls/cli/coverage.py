@@ -28,7 +28,7 @@ _STATES = {"TRUE": "T", "FALSE": "F", "NULL": "N"}
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write one HTML page.")
 @json_option
 def coverage(*, path: Path, database: Path | None, least: float | None, html: Path | None, as_json: bool) -> int:
-    """Measure which parts of the policies the suites have met.
+    """Measure which parts of the policies the suites met.
 
     Every condition inside a policy should have been TRUE, FALSE and NULL, every role and attribute seen with and
     without, every mask applied and spared.

@@ -36,7 +36,7 @@ __all__ = ["demo"]
 @click.option("--fresh", is_flag=True, help="Begin anew: edits in the directory are lost.")
 @json_option
 def demo(*, directory: Path, scale: float, fresh: bool, as_json: bool) -> None:
-    """See it work: a warehouse, three people, five questions, two attacks.
+    """See it work: three people, five questions, two attacks.
 
     A second run in the same directory keeps your edits of its policies, and the numbers follow them.
     """

@@ -43,7 +43,7 @@ def diff(
     html: Path | None,
     as_json: bool,
 ) -> int:
-    """Compare what personas see under two sets of policies, on the rows of a database.
+    """Who sees more or less under two sets of policies.
 
     OLD and NEW are directories, or REVISION:DIR of the git repository around the working directory. The personas are
     NEW's. A widening (rows gained, columns shown) must be acknowledged by --allow or by an entry in NEW's

@@ -20,7 +20,7 @@ FOUND = 1
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write here, not to stdout.")
 @json_option
 def export(*, format: str, policies: Path, database: Path | str, out: Path | None, as_json: bool) -> int:
-    """Write policies for PostgreSQL, or a document of who sees what.
+    """Policies for PostgreSQL; documents of who sees what.
 
     \b
       postgres  CREATE POLICY statements; who asks is said by settings of the

@@ -30,7 +30,7 @@ _UNSEEN = "unseen"
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write one HTML page.")
 @json_option
 def matrix(*, path: Path, database: Path | None, persona: str, relation: str, html: Path | None, as_json: bool) -> None:
-    """Show how many rows of every table each persona sees, and why none.
+    """Rows of every table that each persona sees; why none.
 
     Counts the rows of --database, or the rows that a SUITE gives. No row is shown.
     """

@@ -143,7 +143,10 @@ def _legend() -> Html:
         for label, share in (("<1%", 0.001), ("5%", 0.05), ("25%", 0.25), ("50%", 0.5), ("75%", 0.75), ("100%", 1.0))
     ]
     steps = [tag("table", tag("tr", *steps), _class="grid legend")]
-    words = "· sees no row; ⊘ nobody decided, refused; “2 col” are masked or absent columns; the pointer on a cell shows the policies"
+    words = (
+        "· sees no row; ⊘ nobody decided, refused; “2 col” are masked or absent columns; "
+        "the pointer on a cell shows the policies"
+    )
     return tag("div", *steps, tag("p", words, _class="soft legend"))
 
 

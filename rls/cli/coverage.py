@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import json_option
+from rls.cli.options import json_option, write_text
 from rls.cli.test import live_option, policies_of
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def coverage(*, path: Path, database: Path | None, least: float | None, html: Pa
             raise no_suites(directory)
         found = measure_coverage(policies, suites, database=database, on_step=on_step)
     if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(html_coverage(found), encoding="utf-8")
+        write_text(html, html_coverage(found))
     if as_json:
         from rls.cli.as_json import dump_json
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rls.audit.record import AuditRecord
     from rls.audit.sinks import AuditSink
     from rls.audit.trace import traced
+    from rls.audit.verify import verify_log
     from rls.catalog import Catalog, Column, Relation
     from rls.engine import Engine, Session
     from rls.engines.limits import Limits
@@ -91,6 +92,7 @@ __all__ = [
     "mint_token",
     "read_records",
     "traced",
+    "verify_log",
     "verify_token",
 ]
 
@@ -133,6 +135,7 @@ _HOMES = {
     "mint_token": "identity.mint",
     "read_records": "audit.read",
     "traced": "audit.trace",
+    "verify_log": "audit.verify",
     "verify_token": "identity.verify",
 }
 

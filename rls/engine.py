@@ -140,37 +140,27 @@ class Engine(WayIn):
         Raises `TokenRejected`, `QueryRefused` (nothing ran), `QueryFailed` (a limit, or an error on visible rows),
         `AuditFailed` (the record could not be written, so the result is withheld), `EngineInvalid`.
         """
-        return self._query(lambda state: self._verify(token, state), sql, parameters or {}, fetch)
+        return self._query(token, lambda state: self._verify(token, state), sql, parameters or {}, fetch)
 
-    def guard(self, token: str, sql: str) -> GuardedQuery:
+    def guard(self, token: str, sql: str, parameters: Mapping[str, object] | None = None) -> GuardedQuery:
         """The guarded text of `sql`, for execution on somebody else's DuckDB connection over the same catalog.
+
+        parameters  values for the `$name`s in `sql`; they are bound with the guard's own, and part of the fingerprint
 
         Recorded like a query. Raises like `query`.
         """
-        return self._guard_for(lambda state: self._verify(token, state), sql)
+        return self._guard_for(token, lambda state: self._verify(token, state), sql, parameters or {})
 
     def explain(self, who: Principal | str, sql: str) -> Explanation:
-        """What `sql` would become for a token or for a named principal; touches no data, and leaves no record.
+        """What `sql` would become for a token or for a named principal; touches no data. Recorded for a token.
 
         A token's roles may keep the policies from it: then it says which columns are masked, and no more. Raises
-        `TokenRejected`, `QueryRefused`, `PolicyInvalid` (with the policy's place: this is for its author).
+        `TokenRejected`, `QueryRefused`; for a named principal also `PolicyInvalid`, with the policy's place: that is
+        for its author.
         """
-        state = self._refreshed()
-        principal = who if isinstance(who, Principal) else self._verify(who, state)
-        check_text(sql, self._executor.limits.narrowed(state.policies.capabilities(principal).limits))
-        from rls.rewrite.finish import finish
-        from rls.rewrite.guard import draft
-
-        # As the engine would run it, with names that callers know.
-        guarded = finish(
-            draft(sql, principal, state.policies, state.outer),
-            for_engine=True,
-            planner=self._executor.planner,
-            target=self._executor.target,
-        )
-        found = explain_guarded(guarded)
-        shown = principal.assurance == "persona" or state.policies.capabilities(principal).read_policies
-        return found if shown else found.without_policies()
+        if isinstance(who, Principal):
+            return self._explained(sql, who, self._refreshed())[0]
+        return self._explain_for(who, lambda state: self._verify(who, state), sql)
 
     def session(self, token: str) -> Session:
         """A principal's queries without verifying its token each time. Recorded. Raises `TokenRejected`."""
@@ -194,7 +184,7 @@ class Engine(WayIn):
             attempt.row_count = len(found)
             return found
 
-        return self._attempt("audit", lambda state: self._verify(token, state), "", work)[1]
+        return self._attempt("audit", token, lambda state: self._verify(token, state), "", work)[1]
 
     def close(self) -> None:
         """Free what `Engine.open` opened. Running queries end with an error."""
@@ -207,7 +197,12 @@ class Engine(WayIn):
         self.close()
 
     def _query(
-        self, who: Callable[[State], Principal], sql: str, parameters: Mapping[str, object], fetch: Fetch
+        self,
+        token: object,
+        who: Callable[[State], Principal],
+        sql: str,
+        parameters: Mapping[str, object],
+        fetch: Fetch,
     ) -> Result:
         def work(attempt: Attempt, state: State, principal: Principal) -> tuple[Fetched, bool]:
             may = state.policies.capabilities(principal)
@@ -235,21 +230,52 @@ class Engine(WayIn):
             attempt.row_count, attempt.byte_count = fetched.row_count, size_of(fetched)
             return fetched, may.export
 
-        attempt, (fetched, export) = self._attempt("query", who, sql, work)
+        attempt, (fetched, export) = self._attempt("query", token, who, sql, work)
         return Result(fetched, audit_id=attempt.audit_id, export=export)
 
-    def _guard_for(self, who: Callable[[State], Principal], sql: str) -> GuardedQuery:
+    def _guard_for(
+        self, token: object, who: Callable[[State], Principal], sql: str, parameters: Mapping[str, object]
+    ) -> GuardedQuery:
         from rls.rewrite.copies import refuse_strict
+        from rls.rewrite.stability import refuse_unknown
 
         def work(attempt: Attempt, state: State, principal: Principal) -> GuardedQuery:
             may = state.policies.capabilities(principal)
-            check_text(sql, self._executor.limits.narrowed(may.limits))
-            guarded = attempt.guarded = state.outer_templates.guard(sql, principal)
+            limits = self._executor.limits.narrowed(may.limits)
+            check_parameters(parameters, limits)
+            attempt.bind(parameters)
+            check_text(sql, limits)
+            types = parameter_types(parameters)
+            guarded = attempt.guarded = state.outer_templates.guard(sql, principal, types)
+            refuse_unknown(parameters, guarded)
             refuse_strict(guarded)
             if guarded.pivots:
-                inner = state.inner_templates.guard(sql, principal)
+                inner = state.inner_templates.guard(sql, principal, types)
                 with self._turns.take(principal, may) as turn:
-                    guarded = attempt.guarded = turn.fill_pivots(guarded, inner, {})
+                    guarded = attempt.guarded = turn.fill_pivots(guarded, inner, parameters)
+            if parameters:
+                guarded = replace(guarded, parameters={**guarded.parameters, **parameters})
             return guarded if may.read_policies else guarded.without_policies()
 
-        return self._attempt("guard", who, sql, work)[1]
+        return self._attempt("guard", token, who, sql, work)[1]
+
+    def _explain_for(self, token: object, who: Callable[[State], Principal], sql: str) -> Explanation:
+        def work(attempt: Attempt, state: State, principal: Principal) -> Explanation:
+            found, attempt.guarded = self._explained(sql, principal, state)
+            return found if state.policies.capabilities(principal).read_policies else found.without_policies()
+
+        return self._attempt("explain", token, who, sql, work)[1]
+
+    def _explained(self, sql: str, principal: Principal, state: State) -> tuple[Explanation, GuardedQuery]:
+        from rls.rewrite.finish import finish
+        from rls.rewrite.guard import draft
+
+        check_text(sql, self._executor.limits.narrowed(state.policies.capabilities(principal).limits))
+        # As the engine would run it, with names that callers know.
+        guarded = finish(
+            draft(sql, principal, state.policies, state.outer),
+            for_engine=True,
+            planner=self._executor.planner,
+            target=self._executor.target,
+        )
+        return explain_guarded(guarded), guarded

@@ -20,6 +20,8 @@ class Explanation:
     `grants` maps each relation that is read to its grant; `masked` and `denied` name its columns that are shown
     changed, or not at all. `parameters` are bound when it runs: attribute values of this principal.
 
+    `fingerprint` is that of the text as the engine would run it; for a cache ask `Engine.guard`.
+
     `fence_reason` says why the guards hold a fence ("" where there is none: nothing in the query could tell of a hidden
     row), `copied` the caller's own conditions below the fences, by relation, `hide_statistics` whether DuckDB runs it
     without looking at stored extremes.

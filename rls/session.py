@@ -39,15 +39,15 @@ class Session:
 
     def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, fetch: Fetch = "rows") -> Result:
         """See `Engine.query`."""
-        return self._engine._query(self._who, sql, parameters or {}, fetch)
+        return self._engine._query(self._admission.token, self._who, sql, parameters or {}, fetch)
 
-    def guard(self, sql: str) -> GuardedQuery:
+    def guard(self, sql: str, parameters: Mapping[str, object] | None = None) -> GuardedQuery:
         """See `Engine.guard`."""
-        return self._engine._guard_for(self._who, sql)
+        return self._engine._guard_for(self._admission.token, self._who, sql, parameters or {})
 
     def explain(self, sql: str) -> Explanation:
         """See `Engine.explain`."""
-        return self._engine.explain(self._who(self._engine._state), sql)
+        return self._engine._explain_for(self._admission.token, self._who, sql)
 
     def _who(self, state: State) -> Principal:
         return self._engine._resume(self._admission, state)

@@ -111,7 +111,7 @@ class WayIn:
             found.append(state.verifier.admit(token, now=self._clock()))
             return found[0].principal
 
-        return self._attempt("session", who, "", lambda *_: found[0])[1]
+        return self._attempt("session", token, who, "", lambda *_: found[0])[1]
 
     def _resume(self, admission: Admission, state: State) -> Principal:
         return state.verifier.resume(admission, now=self._clock())
@@ -119,6 +119,7 @@ class WayIn:
     def _attempt(
         self,
         action: Action,
+        token: object,
         who: Callable[[State], Principal],
         sql: str,
         work: Callable[[Attempt, State, Principal], Answer],
@@ -127,6 +128,7 @@ class WayIn:
         answer. Whatever goes wrong on the way is recorded as well and leaves as an `RlsError`."""
         state = self._state
         attempt = self._trail.begin(action, sql, text_limit=self._executor.limits.text, now=self._clock())
+        attempt.token = token
         attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
         failure: RlsError
         try:

@@ -159,7 +159,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         options.json.write_text("".join(json.dumps(one.to_dict(), default=str) + "\n" for one in everything))
     if options.figures:
-        options.figures.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+        before = json.loads(options.figures.read_text(encoding="utf-8")) if options.figures.exists() else {}
+        options.figures.write_text(json.dumps({**before, **figures}, indent=1, ensure_ascii=False) + "\n")
     passed = sum(one["alike"] + one["refused"] for one in figures.values())
     failed = sum(one["unexplained"] for one in figures.values())
     print(f"{passed} passed, {failed} failed")

@@ -24,7 +24,7 @@ from tests.driver import Driver, Refusal
 from tests.oracle import Answer, answer
 from tests.postgres_kit import READER, Cluster, load_database, start, strip
 
-__all__ = ["main", "run"]
+__all__ = ["judge_attack", "main", "run"]
 
 _ALIVE = "SELECT count(*) AS n FROM products"
 
@@ -41,14 +41,15 @@ def run(folder: Path, cluster: Cluster, directory: Path) -> list[Finding]:
         findings = []
         for attack in load(folder):
             outcome = driver.ask(attack.sql)
-            findings.append(_judge(attack, outcome, plain, directory))
+            findings.append(judge_attack(attack, outcome, plain, directory))
             alive = driver.ask(_ALIVE)
             if not isinstance(alive, Answer) or alive.rows != [(4,)]:
                 findings.append(Finding(attack, "instance lost", repr(alive)[:300]))
         return findings
 
 
-def _judge(attack: Attack, outcome: Answer | Refusal, site: Site, directory: Path) -> Finding:
+def judge_attack(attack: Attack, outcome: Answer | Refusal, site: Site, directory: Path) -> Finding:
+    """What became of an attack, against the oracle in `site`; what the engine lacks is `refused`."""
     expected = None
     if isinstance(outcome, Answer) or attack.expect == "filtered":
         copy = Path(shutil.copyfile(site.oracle, directory / "copy" / "memory.duckdb"))

@@ -48,6 +48,16 @@ class Cluster:
     def restart(self) -> None:
         self.run("pg_ctl", "-D", str(self.directory / "data"), "-m", "fast", "-w", "restart")
 
+    def halt(self) -> None:
+        """End the server; `resume` starts it again."""
+        self.run("pg_ctl", "-D", str(self.directory / "data"), "-m", "immediate", "stop")
+
+    def resume(self) -> None:
+        options = (
+            f"-c listen_addresses='' -c unix_socket_directories='{self.directory}' -c fsync=off -c max_connections=40"
+        )
+        self.run("pg_ctl", "-D", str(self.directory / "data"), "-o", options, "-w", "start")
+
     def run(self, program: str, *arguments: str) -> None:
         command = [*self.as_user, str(self.binaries / program), *arguments]
         with (self.directory / "log").open("ab") as log:
@@ -82,8 +92,7 @@ def start() -> Cluster:
         "initdb", "-D", data, "-U", "owner", "-A", "trust", "--encoding=UTF8", "--locale-provider=icu",
         "--icu-locale=en-US", "--locale=C.UTF-8", "--no-sync",
     )  # fmt: skip
-    options = f"-c listen_addresses='' -c unix_socket_directories='{directory}' -c fsync=off -c max_connections=40"
-    cluster.run("pg_ctl", "-D", data, "-o", options, "-w", "start")
+    cluster.resume()
     return cluster
 
 

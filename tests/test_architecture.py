@@ -97,6 +97,8 @@ LAYERS = {
         "rls.policy.load",
         "rls.rewrite.port.target",
         "rls.rewrite.templates",
+        "rls.identity.inspect",
+        "rls.identity.declared",
     ),
 }
 VALUES = {

@@ -161,8 +161,9 @@ def test_explain_shows_why_and_touches_nothing(engine: Engine, kept: Kept) -> No
     assert found.denied["orders"] == ("margin",)
     assert '"warehouse"."main"."orders"' in found.sql
     assert "acme" not in str(found.to_dict())
-    assert engine.explain(token(engine), "FROM products").references == ("products",)
     assert kept == []
+    assert engine.explain(token(engine), "FROM products").references == ("products",)
+    assert [(record.action, record.outcome) for record in kept] == [("explain", "allowed")]
 
 
 @pytest.mark.parametrize(

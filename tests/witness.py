@@ -35,7 +35,7 @@ class Witness:
         issuer: str,
         key: str | None,
     ) -> None:
-        self._cluster, self._name = cluster, file.stem
+        self.cluster, self._name = cluster, file.stem
         load_database(cluster, file, database=self._name)
         self.personas = personas
         identity = rls.load_identity(policies)
@@ -74,7 +74,7 @@ class Witness:
     def _install_policies(self) -> None:
         import psycopg
 
-        with psycopg.connect(self._cluster.url(self._name), autocommit=True) as connection:
+        with psycopg.connect(self.cluster.url(self._name), autocommit=True) as connection:
             for statement in self.exported.statements:
                 if not statement.startswith("--"):
                     connection.execute(statement)
@@ -90,7 +90,7 @@ class Witness:
             ).fetchall():
                 connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO asker")
                 connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO asker")
-        self._native = psycopg.connect(self._cluster.url(self._name, user="asker"), autocommit=True)
+        self._native = psycopg.connect(self.cluster.url(self._name, user="asker"), autocommit=True)
 
     def natively(self, who: Principal, sql: str) -> list[tuple[Any, ...]]:
         """The query as it stands, under PostgreSQL's own row security."""

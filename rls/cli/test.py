@@ -54,7 +54,7 @@ def test(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Run the suites (*.test.yaml) and invariants of a directory.
+    """Run suites (*.test.yaml) and invariants of a directory.
 
     Every persona goes through the engine with a token of its own. What a suite does not list is expected to be
     invisible. With --database, the statements of DIR/invariants.yaml are proved as well. Exit code 1 if a case fails,

@@ -38,11 +38,13 @@ def fetch_rows(
     return Fetched(columns, types, len(rows), rows=rows)
 
 
-def fetch_arrow(cursor: duckdb.DuckDBPyConnection, sql: str, values: dict[str, object], limits: Limits) -> Fetched:
-    """Run a text and fetch a pyarrow Table. Raises `EngineInvalid` (`engine.arrow_missing`)."""
+def fetch_arrow(
+    cursor: duckdb.DuckDBPyConnection, statement: duckdb.Statement, values: dict[str, object], limits: Limits
+) -> Fetched:
+    """Run a statement and fetch a pyarrow Table. Raises `EngineInvalid` (`engine.arrow_missing`)."""
     pyarrow = _pyarrow()
     # The relation streams; the cursor's own Arrow output first copies a result of any size into memory.
-    relation = cursor.sql(sql, params=values)
+    relation = cursor.sql(statement, params=values)
     columns, types = tuple(relation.columns), tuple(map(str, relation.types))
     nested = check_types(types, limits)
     rows = size = 0

@@ -39,19 +39,21 @@ _NOT_POLICIES = frozenset(
 )
 
 
-def load_policies(directory: str | Path, *, keys: Literal["load", "none"] = "load") -> PolicySet:
+def load_policies(
+    directory: str | Path, *, keys: Literal["load", "none"] = "load", keys_from: str | Path | None = None
+) -> PolicySet:
     """The policies of a directory, with the identity file beside them.
 
-    `keys="none"` loads no issuer's key, for checking and testing policies where the secrets are not. Raises
-    PolicyInvalid at the first thing that is wrong: those of the YAML reader and of the identity file,
-    `policy.unreadable`, `policy.relation_name`, `policy.duplicate_relation`, `policy.duplicate_name`,
-    `policy.duplicate_column`, `policy.unknown_role`, and those of `read_expressions`.
+    `keys="none"` loads no issuer's key, for checking and testing policies where the secrets are not; `keys_from` is
+    where they are, for a copy of a directory. Raises PolicyInvalid at the first thing that is wrong: those of the YAML
+    reader and of the identity file, `policy.unreadable`, `policy.relation_name`, `policy.duplicate_relation`,
+    `policy.duplicate_name`, `policy.duplicate_column`, `policy.unknown_role`, and those of `read_expressions`.
     """
     from rls.identity.issuers import load_identity
     from rls.policy.model import PolicyFile
 
     folder = Path(directory)
-    identity = load_identity(folder, keys=keys)
+    identity = load_identity(folder, keys=keys, keys_from=keys_from)
     attributes = attributes_by_name(identity.attributes)
     contents: list[_Content] = []
     version = hashlib.sha256(identity.version.encode())

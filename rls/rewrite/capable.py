@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 from sqlglot import exp
 
@@ -17,7 +18,9 @@ from rls.errors import QueryRefused
 from rls.identity.capabilities import Capabilities
 from rls.rewrite.parse import Parsed
 
-__all__ = ["check_statement", "nameable", "statement_kinds"]
+__all__ = ["answer_bounds", "check_statement", "nameable", "statement_kinds"]
+
+_OF_ANSWERS: Final = ("columns", "list_items", "nesting", "rows")
 
 
 def check_statement(parsed: Parsed, may: Capabilities) -> None:
@@ -46,6 +49,11 @@ def nameable(catalog: Catalog, may: Capabilities) -> Catalog:
         return catalog
     found = (catalog.find(path) for path in may.relations)
     return replace(catalog, relations={relation.key: relation for relation in found if relation is not None})
+
+
+def answer_bounds(may: Capabilities) -> tuple[tuple[str, int | float], ...]:
+    """Limits that end a query by what its answer holds: who has lower ones has no right to the same answer."""
+    return tuple((name, may.limits[name]) for name in _OF_ANSWERS if name in may.limits)
 
 
 def statement_kinds(parsed: Parsed) -> frozenset[str]:

@@ -21,7 +21,7 @@ from rls.identity.capabilities import Capabilities
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite import verify as verification
-from rls.rewrite.capable import check_statement, nameable
+from rls.rewrite.capable import answer_bounds, check_statement, nameable
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
 from rls.rewrite.literals import BoundLiteral, value_of
@@ -32,6 +32,7 @@ from rls.rewrite.resolution import Reference, Resolution
 from rls.rewrite.resolve import resolve, unknown_relation
 from rls.rewrite.sampling import sample_splices
 from rls.rewrite.splice import apply_splices
+from rls.rewrite.stability import answer_lasts
 
 __all__ = ["Draft", "Policies", "attribute_values", "draft", "guard"]
 
@@ -182,6 +183,8 @@ class Draft:
             pivots=tuple(pivot.places(splices) for pivot in listed),
             guards=tuple(guards),
             check=check if listed else None,
+            bounds=answer_bounds(policies.capabilities(self.principal)),
+            lasts=lambda values: answer_lasts(text, values, catalog),
         )
 
     def grant(self, relation: Relation) -> Grant | None:

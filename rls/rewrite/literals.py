@@ -106,6 +106,7 @@ def bound_literals(
     types = _types_of_columns(found, changed)
     aliases = {_alias(reference) for reference in found.references}
     bound = []
+    conditions = _Conditions()
     for node in found.literals:
         start = node.meta.get("start")
         index = parsed.token_at.get(start) if isinstance(start, int) else None
@@ -122,7 +123,7 @@ def bound_literals(
             if class_ != "DATE" or before.text.upper() != "DATE" or operand.to.this != exp.DType.DATE:
                 continue
             start, cast = before.start, "DATE"
-        column = _compared_column(operand)
+        column = _compared_column(operand, conditions)
         if column is None or not isinstance(column.this, exp.Identifier) or column.args.get("db") is not None:
             continue
         table = column.args.get("table")
@@ -217,7 +218,7 @@ def _is_day(text: str) -> bool:
     return True
 
 
-def _compared_column(literal: exp.Expr) -> exp.Column | None:
+def _compared_column(literal: exp.Expr, conditions: _Conditions) -> exp.Column | None:
     """The column beside which a literal stands by itself in a comparison of a WHERE or ON, where no name of a result
     column is made of the text around it."""
     comparison = literal.parent
@@ -230,23 +231,54 @@ def _compared_column(literal: exp.Expr) -> exp.Column | None:
                 return None
         case _:
             return None
-    if type(column) is not exp.Column:
-        return None
-    node, parent = comparison, comparison.parent
-    while isinstance(parent, exp.And | exp.Or | exp.Not | exp.Paren):
-        node, parent = parent, parent.parent
-    plain_join = isinstance(parent, exp.Join) and node.arg_key == "on" and not parent.args.get("method")
-    if not isinstance(parent, exp.Where) and not plain_join:
-        return None
-    while parent is not None:
-        node, parent = parent, parent.parent
-        match parent:
-            case exp.Select() if node.arg_key not in ("where", "joins", "from_", "with_"):
-                return None
-            case exp.Func() if not isinstance(parent, exp.Exists | exp.And | exp.Or):
-                return None
-            case exp.Pivot() | exp.Window() | exp.Lambda() | exp.Order() | exp.Group() | exp.Having() | exp.Qualify():
-                return None
-            case _:
-                pass
-    return column
+    return column if type(column) is exp.Column and conditions.hold(comparison) else None
+
+
+class _Conditions:
+    """What a WHERE or ON is made of; each part of the tree is settled once, however long the chain it is in."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, bool] = {}  # by id of a node, which the tree keeps alive
+        self._free: dict[int, bool] = {}
+
+    def hold(self, node: exp.Expr) -> bool:
+        """Whether a node is a condition, or one of those that AND, OR and NOT make one of."""
+        return _settle(node, self._parts, self._is_part)
+
+    def _is_part(self, node: exp.Expr) -> bool | None:
+        parent = node.parent
+        if isinstance(parent, exp.And | exp.Or | exp.Not | exp.Paren):
+            return None
+        plain_join = isinstance(parent, exp.Join) and node.arg_key == "on" and not parent.args.get("method")
+        if parent is None or not (isinstance(parent, exp.Where) or plain_join):
+            return False
+        return _settle(parent, self._free, _is_free)
+
+
+def _is_free(node: exp.Expr) -> bool | None:
+    """Whether no name of a result column is made of a node's text, as far as the node above it tells."""
+    parent = node.parent
+    match parent:
+        case None:
+            return True
+        case exp.Select() if node.arg_key not in ("where", "joins", "from_", "with_"):
+            return False
+        case exp.Func() if not isinstance(parent, exp.Exists | exp.And | exp.Or):
+            return False
+        case exp.Pivot() | exp.Window() | exp.Lambda() | exp.Order() | exp.Group() | exp.Having() | exp.Qualify():
+            return False
+        case _:
+            return None
+
+
+def _settle(node: exp.Expr, known: dict[int, bool], verdict: Callable[[exp.Expr], bool | None]) -> bool:
+    """The first verdict on the way up from a node; it holds for all nodes on that way."""
+    path: list[int] = []
+    while (found := known.get(id(node))) is None:
+        path.append(id(node))
+        found = verdict(node)
+        if found is not None:
+            break
+        node = node.parent
+    known.update(dict.fromkeys(path, found))
+    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
@@ -43,6 +44,9 @@ _END = {
     TokenType.FETCH,
     TokenType.SEMICOLON,
 }
+
+
+MAX_DESCRIBED: Final = 300_000  # characters of WINDOW clauses that DuckDB reads to name the items that use them
 
 
 @dataclass(slots=True)
@@ -110,12 +114,14 @@ def _window_users(parsed: Parsed, replaced: Iterable[Replaced]) -> list[Replaced
             if not place.in_window or id(place.select) in users:
                 continue
             clause = _window_clause(parsed, one.start)
-            users[id(place.select)] = [
+            users[id(place.select)] = found = [
                 Replaced(name.meta["start"], name, Place(place.select, place.outer, item), None, clause)
                 for item in place.select.expressions
                 for window in item.find_all(exp.Window)
                 if isinstance(name := window.args.get("alias"), exp.Identifier) and "start" in name.meta
             ]
+            if len(found) * len(clause) > MAX_DESCRIBED:
+                raise _refuse(parsed, one.start)
     return [user for found in users.values() for user in found]
 
 

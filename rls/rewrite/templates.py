@@ -24,6 +24,7 @@ from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite.barrier import BUSY
 from rls.rewrite.bound import Planner
+from rls.rewrite.capable import answer_bounds
 from rls.rewrite.finish import finish
 from rls.rewrite.guard import Draft, Policies, attribute_values, draft
 from rls.rewrite.guarded import Guard, GuardedQuery
@@ -43,11 +44,12 @@ NEAR_TOKENS: Final = 5_000  # of a text that is compared by its tokens
 @dataclass(slots=True)
 class _Profile:
     """A principal's grants, as far as its queries asked for them, and the number of each grant's shape; `may` is the
-    number of what its roles may write."""
+    number of what its roles may write, `bounds` their limits on what an answer holds."""
 
     principal: Principal
     values: Mapping[str, object]
     may: int
+    bounds: tuple[tuple[str, int | float], ...]
     grants: dict[tuple[str, ...], tuple[Grant, int]] = field(default_factory=dict)
 
 
@@ -145,7 +147,7 @@ class Templates:
     def _make(self, asked: Key, profile: _Profile) -> GuardedQuery:
         sql, types = (asked, ()) if isinstance(asked, str) else asked
         query = draft(sql, profile.principal, self._policies, self._catalog, lambda one: self.grant(one, profile)[0])
-        if self._for_engine and self._target is None:
+        if self._for_engine and self._target is None and len(query.parsed.tokens) <= NEAR_TOKENS:
             query.literals = bound_literals(query.parsed, query.found, lambda relation: _masked(query, relation))
         made = finish(query, dict(types), for_engine=self._for_engine, planner=self._planner, target=self._target)
         if not made.pivots and made.fence_reason != BUSY.reason:
@@ -194,7 +196,7 @@ class Templates:
             return found
         may = self._policies.capabilities(principal)
         writes = (may.statements, may.relations, may.limits.get("nesting"))
-        found = _Profile(principal, attribute_values(principal), self._number(writes))
+        found = _Profile(principal, attribute_values(principal), self._number(writes), answer_bounds(may))
         with self._adding:
             _make_room(self._profiles, PRINCIPALS)
             self._profiles[id(principal)] = found
@@ -257,4 +259,4 @@ def _bind(template: Template, profile: _Profile, literals: Mapping[str, object],
         parameters[f"rls_{name}"] = profile.values.get(name)
     parameters.update(literals)
     guards = tuple([Guard(g.relation, known[g.relation.key][0], g.conjuncts, g.fenced) for g in made.guards])
-    return made.with_grants(grants, guards, parameters, near=near)
+    return made.with_grants(grants, guards, parameters, bounds=profile.bounds, near=near)

@@ -33,6 +33,8 @@ from rls.rewrite.port.target import Target
 __all__ = ["PostgresExecutor"]
 
 _CHUNK_ROWS = 5_000
+# The server's clock and ours may be this far apart about the end of a query's time.
+_CLOSE_SECONDS = 0.1
 
 
 class PostgresExecutor(ServerExecutor):
@@ -111,6 +113,8 @@ class PostgresExecutor(ServerExecutor):
 
     def _run(self, job: Job, values: Mapping[str, object]) -> Fetched | RlsError:
         psycopg = driver()
+        # A cancelled statement says in its server's language only why.
+        until = time.monotonic() + job.limits.seconds - _CLOSE_SECONDS
         try:
             with self._connections.take() as connection:
                 fetched = _fetch(
@@ -121,10 +125,10 @@ class PostgresExecutor(ServerExecutor):
         except psycopg.DataError as error:
             if error.sqlstate is None:  # not sent: a value that the driver cannot write, or read
                 return QueryFailed("run.out_of_range", "a value is out of the range of its type", detail=str(error))
-            return explain_failure(error, job.limits, closed=self._connections.closed)
+            return explain_failure(error, job.limits, expired=time.monotonic() >= until)
         except psycopg.Error as error:
             self._stale = self._stale or is_stale(error)
-            return explain_failure(error, job.limits, closed=self._connections.closed)
+            return explain_failure(error, job.limits, expired=time.monotonic() >= until)
         return fetched if job.form == "rows" else replace(fetched, rows=None, table=arrow_of(fetched))
 
 

@@ -40,12 +40,12 @@ def is_stale(error: Any) -> bool:
     return error.sqlstate in _STALE
 
 
-def explain_failure(error: Any, limits: Limits, *, closed: bool) -> RlsError:
-    """The public error for a psycopg error."""
+def explain_failure(error: Any, limits: Limits, *, expired: bool) -> RlsError:
+    """The public error for a psycopg error; `expired` says that the query's time is over."""
     state = error.sqlstate
     found: RlsError
     detail = f"PostgreSQL {state or 'connection'}: {error.diag.message_primary or ''}"[:2_000]
-    if state == "57014" and not closed:
+    if state == "57014" and expired:
         found = timed_out(limits)
     elif state == "57014":
         found = interrupted()

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rls.catalog import Relation, fold
 from rls.lab.seed.oracle import Sight
 from rls.lab.seed.stage import Stage
 from rls.lab.seed.wall import over_the_wall, value_of
 from rls.lab.seed.write import Cell, Draft, Probe
-from rls.policy.rules import Pattern
 
 __all__ = ["draft_suite"]
 
@@ -32,8 +30,7 @@ def draft_suite(
     relations = sorted(stage.tried.relations.values(), key=lambda r: r.label)
     numbers = {r.key: sorted(chosen.get(r.key, ())) for r in relations}
     rows = {key: [stage.tried.rows[key][n] for n in listed] for key, listed in numbers.items()}
-    columns = {r.key: _columns(r, stage) for r in relations}
-    keys = {key: _naming(stage.tried.keys[key], columns[key], rows[key]) for key in rows}
+    keys = {key: _naming(stage.tried.keys[key], rows[key]) for key in rows}
     work = _Work(stage, people, numbers, keys, sights)
     over = work.over()
     told = ", ".join(over)
@@ -41,7 +38,6 @@ def draft_suite(
         now=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         own={name: stage.people[name] for name in people if name not in stage.existing},
         relations=relations,
-        columns=columns,
         rows=rows,
         keys=keys,
         only=people,
@@ -53,27 +49,13 @@ def draft_suite(
     return draft, over
 
 
-def _columns(relation: Relation, stage: Stage) -> list[str]:
-    """The columns that rows are given with: those with a value, and those that policies and patterns name."""
-    spots, tried = stage.spots, stage.tried
-    named = {s[2] for group in (spots.used, spots.shown) for s in group.get(relation.key, {})}
-    named |= {fold(n) for row in tried.rows[relation.key] for n in row} | set(map(fold, tried.keys[relation.key]))
-    for rules in stage.policies.rules:
-        # So that the pattern matches the relation in the suite as it does in the database.
-        if isinstance(rules.target, Pattern):
-            named |= set(map(fold, rules.target.with_columns))
-    if stage.wall is not None and relation.key in stage.wall.columns:
-        named.add(fold(stage.wall.columns[relation.key]))
-    return [c.name for c in relation.columns if fold(c.name) in named]
-
-
-def _naming(key: Sequence[str], columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
+def _naming(key: Sequence[str], rows: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
     """The key's columns, fewer where the first ones tell the chosen rows apart."""
     for length in range(1, len(key) + 1):
         values = [repr([row.get(name) for name in key[:length]]) for row in rows]
         if len(set(values)) == len(values):
             return tuple(key[:length])
-    return tuple(columns)
+    return tuple(key)
 
 
 @dataclass(frozen=True)
@@ -114,7 +96,7 @@ class _Work:
                 seen.setdefault(name, set()).add(label)
                 if sight.rows & set(self._others(name, key)):
                     foreign.setdefault(name, set()).add(label)
-        found = over_the_wall(foreign, seen)
+        found = over_the_wall(foreign, seen, self.stage.people)
         people = self.stage.people
         roles = {role for name in found if len(people[name].roles) == 1 for role in people[name].roles}
         return tuple(sorted(found | {name for name in self.people if people[name].roles & roles}))

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rls.catalog import Catalog, Relation
+from rls.catalog import Catalog, Relation, fold
 from rls.errors import EngineInvalid, PolicyInvalid
 from rls.identity.principal import Principal
 from rls.lab.coverage.measure import Coverage, Point, measure_coverage
@@ -207,7 +207,8 @@ class _Work:
             today = self.moment.date()
             people, pools = self._people(spots, base, attribute, today)
             # Rows are made for the others: whom the solver found brings rows of their own.
-            tried = self._rows(relations, spots, pools, people, wall)
+            twins = _twins(bounds, spots, wall)
+            tried = self._rows([r for r in relations if r.key not in twins], spots, pools, people, wall)
             people |= reached.people
             add_rows(tried, reached.rows)
             for key, listed in tried.rows.items():
@@ -216,11 +217,13 @@ class _Work:
                 except BoardFailed as error:
                     self.left_out[tried.relations[key].label] = f"no rows could be made: {error}"
                     tried.rows[key] = []
-            stage = Stage(self.policies, bounds, spots, wall, people, existing, tried)
-            choice = self._choose(board, stage, base)
+            firsts = {key: bound for key, bound in bounds.items() if key not in twins}
+            choice = self._choose(board, Stage(self.policies, firsts, spots, wall, people, existing, tried), base)
             self.on_step("choosing", 2, 4)
             counts = {key: len(rows) for key, rows in tried.rows.items()}
-            shorten(board, self.policies, choice, people, bounds=bounds, read=read, counts=counts)
+            shorten(board, self.policies, choice, people, bounds=firsts, read=read, counts=counts)
+            self._copy(board, {bounds[twin].relation: first for twin, first in twins.items()}, tried, choice)
+            stage = Stage(self.policies, bounds, spots, wall, people, existing, tried)
             sights = {
                 name: {key: see(board, self.policies, bound, people[name]) for key, bound in bounds.items()}
                 for name in choice.people
@@ -291,6 +294,16 @@ class _Work:
         extra = {r.key: [column_spot(r, walled[r.key])] for r in relations if r.key in walled}
         return try_rows(relations, spots, pools, list(people.values()), primary=primary, extra=extra)
 
+    @staticmethod
+    def _copy(board: Board, twins: Mapping[Relation, tuple[str, ...]], tried: Rows, choice: Choice) -> None:
+        """The rows that were chosen for a relation, for those that are like it."""
+        for relation, first in twins.items():
+            rows = [tried.rows[first][n] for n in sorted(choice.rows.get(first, ()))]
+            tried.relations[relation.key], tried.rows[relation.key] = relation, rows
+            tried.keys[relation.key] = tried.keys[first]
+            choice.rows[relation.key] = set(range(len(rows)))
+            board.put(relation, rows)
+
     def _choose(self, board: Board, stage: Stage, base: Mapping[str, Principal]) -> Choice:
         eye, wall, rows = Eye(board, self.policies), stage.wall, stage.tried.rows
         mets = {
@@ -317,6 +330,25 @@ class _Work:
             return run, measure_coverage(self.policies, [suite])
 
 
+def _twins(
+    bounds: Mapping[tuple[str, ...], Bound], spots: Spots, wall: Wall | None
+) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Relations to which the same policies say the same, as of a pattern → the first of them, whose rows will do."""
+    firsts: dict[object, tuple[str, ...]] = {}
+    twins = {}
+    for key, bound in bounds.items():
+        named = {s[2:] for group in (spots.used, spots.shown) for s in group.get(key, {})}
+        walled = None if wall is None else wall.columns.get(key)
+        names = {n[0] for n in named} | {"id"} | ({fold(walled)} if walled else set())
+        columns = tuple(c for c in bound.relation.columns if fold(c.name) in names)
+        rules = (*(id(b.policy) for b in bound.policies), *(id(c.rule) for c in bound.columns), bound.public)
+        alike = (rules, columns, tuple(sorted(named)), walled)
+        first = firsts.setdefault(alike, key)
+        if first != key and key not in spots.read and first not in spots.read and bound.policies:
+            twins[key] = first
+    return twins
+
+
 def _always(people: Mapping[str, Principal], base: Mapping[str, Principal], wall: Wall | None) -> list[str]:
     """One person for each role, who has no other, then for two of them a twin of another tenant."""
     found: dict[object, str] = {}
@@ -335,4 +367,7 @@ def _one_per_tenant(rows: Sequence[Mapping[str, object]], column: str) -> set[in
     for number, row in enumerate(rows):
         if row.get(column) is not None:
             first.setdefault(row[column], number)
-    return set(list(first.values())[:4])
+    # Two tenants, a third, and those whose names differ from one of them in case only.
+    some = list(first)[:3]
+    folded = {value.casefold() for value in some if isinstance(value, str)}
+    return {first[v] for v in first if v in some or (isinstance(v, str) and v.casefold() in folded)}

@@ -37,13 +37,12 @@ class Probe:
 
 @dataclass
 class Draft:
-    """A suite to be written. `own` are personas that are not in personas.yaml; `columns` are the columns of each
-    relation that rows are given for, `keys` those that name its rows; `notes` stand in the file's head."""
+    """A suite to be written. `own` are personas that are not in personas.yaml; `keys` are the columns that
+    name a relation's rows; `notes` stand in the file's head."""
 
     now: str
     own: Mapping[str, Principal]
     relations: Sequence[Relation]
-    columns: Mapping[tuple[str, ...], Sequence[str]]
     rows: Mapping[tuple[str, ...], Sequence[Mapping[str, object]]]
     keys: Mapping[tuple[str, ...], Sequence[str]]
     only: Sequence[str]
@@ -95,9 +94,11 @@ def suite_text(draft: Draft) -> str:
 
 
 def _data(relation: Relation, draft: Draft) -> Iterable[str]:
-    names = draft.columns[relation.key]
+    # All columns, so that a policy which asks for another one tomorrow finds it.
+    names = [c.name for c in relation.columns]
     rows = draft.rows.get(relation.key, ())
     # What cannot be NULL in the database cannot be NULL here; a column that nobody filled stays free of that.
+    empty = {name for name in names if all(row.get(name) is None for row in rows)}
     filled = {name for name in names if all(row.get(name) is not None for row in rows)}
     types = {c.name: c.type if c.nullable or c.name not in filled else f"{c.type} NOT NULL" for c in relation.columns}
     columns = "{" + ", ".join(f"{yaml_flow(n)}: {yaml_flow(types[n])}" for n in names) + "}"
@@ -108,7 +109,8 @@ def _data(relation: Relation, draft: Draft) -> Iterable[str]:
         return
     yield "    rows:"
     for row in rows:
-        yield "      - [" + ", ".join(yaml_flow(row.get(name)) for name in names) + "]"
+        given = {name: row.get(name) for name in names if name not in empty}
+        yield f"      - {yaml_flow(given or dict.fromkeys(names[:1]))}"
 
 
 def _wrapped(begin: str, flow: str) -> list[str]:

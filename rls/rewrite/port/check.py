@@ -27,10 +27,12 @@ _NODES: Final = (
     exp.Any, exp.Case, exp.If, exp.Neg, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Add, exp.Sub, exp.Mul,
     exp.Div, exp.Mod, exp.DPipe, exp.Like, exp.ILike, exp.Escape, exp.Cast, exp.DataType, exp.DataTypeParam,
     exp.Rollup, exp.Cube, exp.GroupingSets, exp.Interval, exp.Var, exp.Collate, exp.Parameter, exp.Window,
-    exp.WindowSpec, exp.Filter,
+    exp.WindowSpec, exp.Filter, exp.All, exp.Lateral,
 )  # fmt: skip
 # Spark's own: named parameters, whole division, the fence, and how sqlglot reads its CAST.
 _SPARK: Final = (exp.Placeholder, exp.IntDiv, exp.TableSample, exp.WithinGroup, exp.TryCast)
+# PostgreSQL's: aggregates over an order.
+_POSTGRES: Final = (exp.WithinGroup,)
 _COLLATIONS: Final = ("C", "C.utf8", "C.UTF-8", "pg_c_utf8")
 
 
@@ -41,7 +43,7 @@ def check(text: str, guards: Collection[str], sql: Dialect) -> None:
     """
     tree, allowed = _parse(text, sql), [_unnamed(_parse(guard, sql)) for guard in guards]
     types = _types(sql)
-    nodes = (*_NODES, *_SPARK) if sql.name == "spark" else _NODES
+    nodes = (*_NODES, *(_SPARK if sql.name == "spark" else _POSTGRES))
     for node, names in _walk(tree, frozenset()):
         match node:
             case exp.Table():
@@ -60,6 +62,9 @@ def check(text: str, guards: Collection[str], sql: Dialect) -> None:
             case exp.Collate():
                 if sql.name != "postgres" or node.expression.name not in _COLLATIONS:
                     raise _unguarded("collation")
+            case exp.Lateral():
+                if not isinstance(node.this, exp.Subquery):
+                    raise _unguarded("table function")
             case exp.Anonymous():
                 if str(node.this).lower() not in sql.functions:
                     raise _unguarded("function")

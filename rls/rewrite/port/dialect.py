@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
+from sqlglot import exp
+
 from rls.catalog import Catalog, Relation
 from rls.rewrite.port.kinds import Lowered, common, is_day, is_time, not_portable
 
@@ -77,6 +79,10 @@ class Dialect(ABC):
     def widened(self, value: Lowered, kind: str) -> str:
         """A value in a wider kind, which has all of its values."""
         return f"CAST({value.text} AS {self.type_of(kind)})"
+
+    def scalar(self, query: exp.Expr) -> exp.Expr:
+        """A query of one column that stands for a value, as the engine must see it."""
+        return query
 
     def ordered(self, text: str) -> str:
         """A text value, to be ordered by its bytes."""

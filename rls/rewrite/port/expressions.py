@@ -74,6 +74,8 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             return down(node.this)
         case exp.Literal():
             found = _literal(node, sql)
+        case exp.RawString():
+            found = _literal(exp.Literal.string(node.this), sql)
         case exp.Boolean():
             found = Lowered("true" if node.this else "false", "BOOLEAN")
         case exp.Null():
@@ -114,7 +116,7 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             found = Lowered(f"(EXISTS ({context.query(node.this, scope)[0]}))", "BOOLEAN")
         case exp.Subquery():
             only(node, "this")
-            text, columns = context.query(node.this, scope)
+            text, columns = context.query(sql.scalar(node.this), scope)
             if len(columns) != 1:
                 raise not_portable("a sub-query of several columns as a value")
             sql.may_raise = True  # on a second row
@@ -141,6 +143,9 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             only(node, "this", "expression")
             query = node.expression.this
             found = _among(down(node.this), query.this if isinstance(query, exp.Subquery) else query, scope, context)
+        case _ if type(node) in _COMPARISONS and isinstance(node.expression, exp.Any | exp.All):
+            only(node, "this", "expression")
+            found = _compared(_COMPARISONS[type(node)], down(node.this), node.expression, scope, context)
         case _ if type(node) in _COMPARISONS:
             only(node, "this", "expression")
             sign = _COMPARISONS[type(node)]
@@ -295,6 +300,22 @@ def _among(value: Lowered, query: exp.Expr, scope: Scope, context: Context) -> L
     if kind in (None, "ENUM") or not (columns[0].kind == kind or {columns[0].kind, kind} <= set(NUMBERS)):
         raise not_portable("IN between these types", hint="cast one to the type of the other")
     return Lowered(f"({context.sql.convert(value, kind or '').text} IN ({text}))", "BOOLEAN")
+
+
+def _compared(sign: str, value: Lowered, many: exp.Expr, scope: Scope, context: Context) -> Lowered:
+    """A value against any or all rows of a sub-query."""
+    query, word = many.this, "any" if isinstance(many, exp.Any) else "all"
+    text, columns = context.query(query.this if isinstance(query, exp.Subquery) else query, scope)
+    if len(columns) != 1 or value.literal is not None:
+        raise not_portable(f"{word.upper()} with a sub-query like this", hint="compare with min or max")
+    kind = common((value.kind, columns[0].kind))
+    if kind in (None, "ENUM", "NULL", "UUID") or not (
+        columns[0].kind == kind or {value.kind, columns[0].kind} <= set(NUMBERS)
+    ):
+        raise not_portable(f"{word.upper()} between these types", hint="cast one to the type of the other")
+    sql = context.sql
+    left = sql.convert(value, kind or "").text
+    return Lowered(sql.write(word, "", sql.ordered(left) if kind == "VARCHAR" else left, sign, text), "BOOLEAN")
 
 
 def _case(node: exp.Case, scope: Scope, context: Context) -> Lowered:

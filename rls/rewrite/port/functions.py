@@ -6,6 +6,7 @@ Takes qualified trees; what is not here is refused by its name. Owns that nothin
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from sqlglot import exp
@@ -24,6 +25,12 @@ _NUMBERING: Final[dict[type[Any], tuple[str, str]]] = {
     exp.RowNumber: ("row_number", "BIGINT"), exp.Rank: ("rank", "BIGINT"), exp.DenseRank: ("dense_rank", "BIGINT"),
     exp.PercentRank: ("percent_rank", "DOUBLE"), exp.CumeDist: ("cume_dist", "DOUBLE"),
 }  # fmt: skip
+_SPREADS: Final = {
+    exp.Stddev: "stddev_samp", exp.StddevSamp: "stddev_samp", exp.StddevPop: "stddev_pop", exp.Variance: "var_samp",
+    exp.VariancePop: "var_pop",
+}  # fmt: skip
+# Directives of strftime that both engines write the same, for the years 1 to 9999.
+_DIRECTIVES: Final = {"Y": "YYYY", "m": "MM", "d": "DD", "H": "HH24", "M": "MI", "S": "SS", "j": "DDD", "y": "YY"}
 _SHIFTS: Final = {exp.Lag: "lag", exp.Lead: "lead"}
 _ENDS: Final = {exp.FirstValue: "first_value", exp.LastValue: "last_value"}
 _ORDERED: Final = (*_NUMBERING, *_SHIFTS, exp.Ntile)
@@ -147,6 +154,16 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
         case exp.DateDiff():
             only(node, "this", "expression", "unit", "date_part_boundary")
             return _difference(node.args["unit"].name.lower(), down(node.expression), down(node.this), sql)
+        case exp.TimeToUnix():
+            only(node, "this")
+            moment = sql.convert(_moment(down(node.this), "epoch"), "TIMESTAMP")
+            return Lowered(sql.write("epoch", "", moment.text), "DOUBLE")
+        case exp.TimeToStr():
+            only(node, "this", "format")
+            moment = sql.convert(_moment(down(node.this), "strftime"), "TIMESTAMP")
+            return Lowered(sql.write("strftime", "", moment.text, sql.literal(_format(node.args["format"]))), "VARCHAR")
+        case exp.Anonymous() if str(node.this).lower() == "strlen" and len(node.expressions) == 1:
+            return Lowered(sql.write("strlen", "", text(node.expressions[0])), "BIGINT")
         case exp.Anonymous() if str(node.this).lower() in ("date_part", "hour", "minute"):
             name, arguments = str(node.this).lower(), list(node.expressions)
             if name == "date_part" and isinstance(arguments[0], exp.Literal):
@@ -200,7 +217,7 @@ def aggregate(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
 
 
 def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lowered:
-    inner, distinct, sql = call.this, "", context.sql
+    inner, distinct, sql, kind = call.args.get("this"), "", context.sql, type(call)
     if isinstance(inner, exp.Distinct):
         only(inner, "expressions")
         if len(inner.expressions) != 1:
@@ -233,6 +250,20 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
             only(call, "this")
             name = "bool_and" if isinstance(call, exp.LogicalAnd) else "bool_or"
             return Lowered(sql.write(name, "BOOLEAN", distinct, condition(inner, scope, context), tail), "BOOLEAN")
+        case _ if kind in _SPREADS:
+            only(call, "this")
+            value = sql.convert(_numeric(expression(inner, scope, context), _SPREADS[kind]), "DOUBLE")
+            return Lowered(sql.write(_SPREADS[kind], "", distinct, value.text, tail), "DOUBLE")
+        case exp.Median() if not distinct and not tail:
+            only(call, "this")
+            value = _numeric(expression(inner, scope, context), "median")
+            if value.kind in ("DECIMAL", "HUGEINT"):
+                raise not_portable(f"median of {value.kind}", hint="cast it to DOUBLE")
+            return Lowered(sql.write("median", "", "", sql.convert(value, "DOUBLE").text, tail), "DOUBLE")
+        case exp.Grouping() if not tail:
+            only(call, "expressions")
+            keys = ", ".join(expression(one, scope, context).text for one in call.expressions)
+            return Lowered(sql.write("grouping", "", keys), "BIGINT")
         case exp.GroupConcat() if not distinct:
             only(call, "this", "separator")
             order = ""
@@ -262,7 +293,7 @@ def _window(node: exp.Window, scope: Scope, context: Context) -> str:
         only(node.args["order"], "expressions")
         parts.append(ordering(node.args["order"], lambda one: expression(one, scope, context), context.sql))
     if node.args.get("spec") is not None:
-        parts.append(frame(node.args["spec"]))
+        parts.append(frame(node.args["spec"], lambda one: expression(one, scope, context), context.sql))
     return " ".join(parts)
 
 
@@ -276,6 +307,18 @@ def _text(value: Lowered, sql: Dialect) -> Lowered:
     if value.kind in ("VARCHAR", "NULL", "ENUM"):
         return sql.convert(value, "VARCHAR")
     raise not_portable(f"{value.kind} as text", hint="cast it to VARCHAR")
+
+
+def _format(node: Any) -> str:
+    """The format of `strftime` in the words of `to_char`: text between directives is quoted."""
+    if not isinstance(node, exp.Literal) or not node.is_string:
+        raise not_portable("strftime with a format that is no literal", hint="give the format as a literal")
+    found = ""
+    for directive, text in re.findall(r"%(.)|([^%]+|%$)", str(node.this), re.DOTALL):
+        if (directive not in _DIRECTIVES and not text) or any(one in text for one in '"\\%'):
+            raise not_portable(f"strftime with `{directive or text}`"[:40])
+        found += f'"{text}"' if text else _DIRECTIVES[directive]
+    return found
 
 
 def _literal_text(node: Any) -> str:
@@ -302,7 +345,7 @@ def _round(value: Lowered, places: int, sql: Dialect) -> Lowered:
 
 def listed(many: Lowered, value: Lowered, sql: Dialect) -> Lowered:
     """Whether a value is in a list. Raises `QueryRefused`."""
-    if many.kind != f"{value.kind}[]" and (many.kind, value.kind) != ("BIGINT[]", "INTEGER"):
+    if many.kind != f"{value.kind}[]" and (many.kind != "BIGINT[]" or value.kind not in ("SMALLINT", "INTEGER")):
         raise not_portable("a list of another type", hint="cast the value to the type of the list's items")
     return Lowered(sql.write("list_contains", "", many.text, value.text), "BOOLEAN")
 

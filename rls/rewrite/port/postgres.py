@@ -58,6 +58,13 @@ _TEXTS: Final[dict[str, str]] = {
     "max VARCHAR": 'max({1} COLLATE "C"){2}', "bool_and": "bool_and({1}){2}", "bool_or": "bool_or({1}){2}",
     "string_agg": "string_agg({0}, {1}{2}){3}",
     **{one: f"{one}(){{0}}" for one in ("row_number", "rank", "dense_rank", "percent_rank", "cume_dist")},
+    **{one: f"{one}({{0}}{{1}}){{2}}" for one in ("stddev_samp", "stddev_pop", "var_samp", "var_pop")},
+    "median": "percentile_cont(0.5) WITHIN GROUP (ORDER BY {1}){2}", "grouping": "CAST(grouping({0}) AS bigint)",
+    "strlen": "CAST(octet_length({0}) AS bigint)", "epoch": "CAST(extract(epoch FROM {0}) AS double precision)",
+    "strftime": "(CASE WHEN isfinite({0}) THEN to_char({0}, {1}) ELSE CAST({0} AS text) END)",
+    "lateral": "LATERAL ({0})", "any": "({0} {1} ANY ({2}))", "all": "({0} {1} ALL ({2}))",
+    "limit query": "CAST(({0}) AS bigint)", "distinct on": "SELECT DISTINCT ON ({0})", "range": "{0} {1}",
+    "exclude": " EXCLUDE {0}",
     "ntile": "CAST(ntile({0}){1} AS bigint)", "lag": "lag({0}){1}", "lead": "lead({0}){1}",
     "first_value": "first_value({0}){1}", "last_value": "last_value({0}){1}",
 }  # fmt: skip
@@ -96,18 +103,36 @@ class Postgres(Dialect):
         "concat", "coalesce", "nullif", "greatest", "least", "date_trunc", "extract",
         "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg",
         "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value",
-        "last_value",
+        "last_value", "stddev_samp", "stddev_pop", "var_samp", "var_pop", "percentile_cont", "grouping", "octet_length",
+        "to_char", "isfinite",
     ))  # fmt: skip
     called: ClassVar[Mapping[str, str]] = {
         "TIMESTAMP_TRUNC": "date_trunc", "GROUP_CONCAT": "string_agg", "LOGICAL_AND": "bool_and",
         "LOGICAL_OR": "bool_or", "STR_POSITION": "strpos", "SUBSTRING": "substr", "POW": "power", "CEILING": "ceil",
-        "MD5_DIGEST": "md5", "NULL_IF": "nullif",
+        "MD5_DIGEST": "md5", "NULL_IF": "nullif", "VARIANCE": "var_samp", "VARIANCE_POP": "var_pop",
+        "TIME_TO_STR": "to_char",
     }  # fmt: skip
+    # Raise for no value of a row. Aggregates and windows see none that a filter has not let through; what they are of
+    # is written by itself.
+    total = frozenset((
+        "= null safe", "<> null safe", "LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "list_contains", "length", "strlen",
+        "substr", "substr to", "left", "right", "starts_with", "contains", "strpos", "coalesce", "greatest", "least",
+        "nullif", "upper", "lower", "abs DOUBLE", "abs DECIMAL", "neg DOUBLE", "neg DECIMAL", "ceil", "floor",
+        "interval", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "row_number", "rank",
+        "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value", "stddev_samp",
+        "stddev_pop", "var_samp", "var_pop", "median", "grouping", "lateral", "any", "all", "distinct on", "range",
+        "exclude",
+    ))  # fmt: skip
 
     def __init__(self, target: Target) -> None:
         super().__init__(_texts(target.unicode))
-        self.may_raise = True  # not looked into: its guards always hold a fence
         self._target = target
+
+    def widened(self, value: Lowered, kind: str) -> str:
+        """See `Dialect.widened`. There are days that no time has."""
+        if (value.kind, kind) == ("DATE", "TIMESTAMP"):
+            self.may_raise = True
+        return super().widened(value, kind)
 
     def ordered(self, text: str) -> str:
         """See `Dialect.ordered`."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
+from sqlglot import exp
+
 from rls.catalog import Catalog, Relation
 from rls.rewrite.port.dialect import Dialect
 from rls.rewrite.port.kinds import INTEGERS, Lowered, not_portable
@@ -232,7 +234,7 @@ _WIDE: Final = {  # Sail's whole numbers wrap around, silently; its casts do not
 class Sail(Spark):
     """Sail 0.7, which speaks Spark's dialect and has DataFusion's optimizer and arithmetic."""
 
-    lacks = frozenset((*Spark.lacks, "WITH RECURSIVE by UNION ALL", "INTERSECT ALL"))
+    lacks = frozenset((*Spark.lacks, "WITH RECURSIVE by UNION ALL", "INTERSECT ALL", "a sub-query in VALUES"))
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -241,6 +243,19 @@ class Sail(Spark):
     def fenced(self, query: str) -> str:
         """See `Dialect.fenced`. Its optimizer moves conditions into samples, but not into a LIMIT."""
         return f"{query} LIMIT {2**63 - 1}"
+
+    def scalar(self, query: exp.Expr) -> exp.Expr:
+        """See `Dialect.scalar`. Sail takes such a value for never NULL, even where there is no row, unless the column
+        looks as if it could be."""
+        if not isinstance(query, exp.Select):
+            raise not_portable("a set operation as a value", hint="take an aggregate of it")
+        found = query.copy()
+        items = [
+            exp.alias_(exp.Nullif(this=one.unalias(), expression=exp.null()), one.alias or "value", quoted=True)
+            for one in found.expressions
+        ]
+        found.set("expressions", items)
+        return found
 
     def write(self, operation: str, kind: str, *operands: object) -> str:
         """See `Dialect.write`."""

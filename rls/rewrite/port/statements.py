@@ -6,14 +6,15 @@ query refused by the clause's name; base relations are written where the tree ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlglot import exp
 
 from rls.catalog import fold
 from rls.rewrite.port.expressions import condition, expression, only, whole_number
-from rls.rewrite.port.kinds import Lowered, common, kind_of, not_portable
-from rls.rewrite.port.ordering import ordering
+from rls.rewrite.port.kinds import INTEGERS, Lowered, common, kind_of, not_portable
+from rls.rewrite.port.ordering import ordering, sort_key
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope
 
 __all__ = ["lower_query"]
@@ -22,7 +23,7 @@ _SELECT = (
     "with_", "expressions", "from_", "joins", "where", "group", "having", "qualify", "distinct", "order", "limit",
     "offset",
 )  # fmt: skip
-_SET_OPERATION = ("with_", "this", "expression", "distinct", "order", "limit", "offset")
+_SET_OPERATION = ("with_", "this", "expression", "distinct", "by_name", "order", "limit", "offset")
 # A join in parentheses hangs on its first relation; `_source` writes it.
 _INSIDE = ("joins",)
 _SIDES = {"": "", "LEFT": "LEFT ", "RIGHT": "RIGHT ", "FULL": "FULL "}
@@ -94,39 +95,58 @@ def _renamed(columns: Columns, names: list[str]) -> Columns:
 
 def _select(node: exp.Select, scope: Scope, context: Context, want: list[str] | None) -> tuple[str, Columns]:
     with_ = _with(node, scope, context)
-    tail = _from(node, scope, context)
+    kept: list[str] = []
+    tail = _from(node, scope, context, kept)
     if node.args.get("where") is not None:
-        tail += f" WHERE {condition(node.args['where'].this, scope, context)}"
+        kept.append(condition(node.args["where"].this, scope, context))
+    if kept:
+        tail += f" WHERE {' AND '.join(kept)}"
     tail += _group(node, scope, context)
     if node.args.get("having") is not None:
         tail += f" HAVING {condition(node.args['having'].this, scope, context)}"
     items, columns = _items(node, scope, context, want)
     distinct = node.args.get("distinct")
+    on = None if distinct is None else distinct.args.get("on")
+    order = _order(node, scope, context, [one.text for one in items], columns, free=distinct is None or on is not None)
+    word = "SELECT"
     if distinct is not None:
-        only(distinct, "expressions")
-        if distinct.expressions:
-            raise not_portable("DISTINCT ON")
-    word = "SELECT DISTINCT" if distinct is not None else "SELECT"
-    order = _order(node, scope, context, [one.text for one in items], columns, free=distinct is None)
+        only(distinct, "on")
+        word = "SELECT DISTINCT" if on is None else _distinct_on(node, on, order, context)
     names = [context.sql.name_of(one.name) for one in columns]
     listed = ", ".join(f"{one.text} AS {name}" for one, name in zip(items, names, strict=True))
     if node.args.get("qualify") is None:
-        return _fenced(node, f"{with_}{word} {listed}{tail}{order.text}{_limit(node, context)}", context), columns
+        return _fenced(
+            node, f"{with_}{word} {listed}{tail}{order.text}{_limit(node, scope, context)}", context
+        ), columns
     # The window's condition becomes a column of a sub-query, and is none of the result.
     keep = condition(node.args["qualify"].this, scope, context)
     shown = [f"{one.text} AS c{i}" for i, one in enumerate(items)]
     keys = [f"{key} AS o{i}" for i, key in enumerate(order.keys)]
     source = f"SELECT {', '.join([*shown, *keys, f'{keep} AS kept'])}{tail}"
     outer = ", ".join(f"q.c{i} AS {name}" for i, name in enumerate(names))
-    return f"{with_}{word} {outer} FROM ({source}) AS q WHERE q.kept{order.outside}{_limit(node, context)}", columns
+    return (
+        f"{with_}{word} {outer} FROM ({source}) AS q WHERE q.kept{order.outside}{_limit(node, scope, context)}",
+        columns,
+    )
+
+
+def _distinct_on(node: exp.Select, on: exp.Expr, order: _Order, context: Context) -> str:
+    """The first row of each group, as the query's own order has it: without one, any row would be right."""
+    keys = [order.key(one) for one in on.expressions]
+    if not keys or set(order.keys_first[: len(keys)]) != set(keys) or node.args.get("qualify") is not None:
+        raise not_portable("DISTINCT ON without ORDER BY the same", hint="order by these expressions first")
+    return context.sql.write("distinct on", "", ", ".join(keys))
 
 
 class _Order:
-    """An ORDER BY clause: `text` beside the items; `keys` and `outside` where the items stand in a sub-query `q`."""
+    """An ORDER BY clause: `text` beside the items; `keys` and `outside` where the items stand in a sub-query `q`.
+    `key` gives an expression as it would be one of `keys_first`, the keys of `text`."""
 
     def __init__(self) -> None:
         self.text = self.outside = ""
         self.keys: list[str] = []
+        self.keys_first: list[str] = []
+        self.key: Callable[[exp.Expr], str] = str
 
 
 def _order(
@@ -169,7 +189,10 @@ def _order(
         found.keys.append(lowered.text)
         return Lowered(f"q.o{len(found.keys) - 1}", lowered.kind)
 
+    found.key = lambda one: sort_key(inside(one), context.sql)
     found.text = " " + ordering(clause, inside, context.sql)
+    if free:
+        found.keys_first = [found.key(one.this) for one in clause.expressions]
     if node.args.get("qualify") is not None:
         found.outside = " " + ordering(clause, outside, context.sql)
     return found
@@ -204,22 +227,30 @@ def _items(node: exp.Select, scope: Scope, context: Context, want: list[str] | N
     return items, tuple(columns)
 
 
-def _from(node: exp.Select, scope: Scope, context: Context) -> str:
+def _from(node: exp.Select, scope: Scope, context: Context, kept: list[str]) -> str:
+    """The FROM clause; what semi- and anti-joins keep is added to `kept`, the conditions of WHERE."""
     clause = node.args.get("from_")
     if clause is None:
         if node.args.get("joins"):
             raise not_portable("a join without FROM")
         return ""
     only(clause, "this")
-    return f" FROM {_source(clause.this, scope, context)}{_joins(node, scope, context)}"
+    return f" FROM {_source(clause.this, scope, context)}{_joins(node, scope, context, kept)}"
 
 
-def _joins(node: exp.Expr, scope: Scope, context: Context) -> str:
+def _joins(node: exp.Expr, scope: Scope, context: Context, kept: list[str] | None) -> str:
+    """Joins; `kept` is None where there is no WHERE for them."""
     text = ""
     for join in node.args.get("joins") or []:
         only(join, "this", "side", "kind", "on")
         side, kind = str(join.args.get("side") or "").upper(), str(join.args.get("kind") or "").upper()
         source, on = _source(join.this, scope, context), join.args.get("on")
+        if kind in ("SEMI", "ANTI") and side in ("", "LEFT") and kept is not None and on is not None:
+            word = "NOT EXISTS" if kind == "ANTI" else "EXISTS"
+            kept.append(f"({word} (SELECT 1 FROM {source} WHERE {condition(on, scope, context)}))")
+            continue
+        if kept and side in ("RIGHT", "FULL"):
+            raise not_portable(f"{side} JOIN after a SEMI or ANTI JOIN", hint="use EXISTS")
         if side not in _SIDES or kind not in ("", "INNER", "OUTER", "CROSS"):
             raise not_portable(f"{side} {kind} JOIN".strip().replace("  ", " "), hint="use EXISTS or another join")
         if on is not None and kind != "CROSS":
@@ -241,7 +272,7 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
         case exp.Subquery() if isinstance(node.this, exp.Table | exp.Subquery) and not name:
             # A join in parentheses.
             only(node, "this")
-            first, joins = _source(node.this, scope, context), _joins(node.this, scope, context)
+            first, joins = _source(node.this, scope, context), _joins(node.this, scope, context, None)
             return f"({first}{joins})" if joins else first
         case exp.Table():
             only(node, "this", "db", "catalog", "alias", *_INSIDE)
@@ -268,6 +299,10 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
             # Not a LATERAL one: it sees what is around the query, not its neighbours.
             inner, columns = lower_query(query, _around(scope), context)
             text = f"({inner})"
+        case exp.Lateral() if isinstance(node.this, exp.Subquery) and name:
+            only(node, "this", "alias", "view", "outer")
+            inner, columns = lower_query(node.this.this, scope, context)
+            text = context.sql.write("lateral", "", inner)
         case _:
             raise not_portable(f"{node.key.upper()} in FROM")
     if renamed:
@@ -327,7 +362,7 @@ def _group_key(node: exp.Expr, scope: Scope, context: Context) -> str:
             return expression(node, scope, context).text
 
 
-def _limit(node: exp.Expr, context: Context) -> str:
+def _limit(node: exp.Expr, scope: Scope, context: Context) -> str:
     text = ""
     for key, word in (("limit", "LIMIT"), ("offset", "OFFSET")):
         clause = node.args.get(key)
@@ -335,7 +370,7 @@ def _limit(node: exp.Expr, context: Context) -> str:
             continue
         only(clause, "expression")
         if not _is_fence(node):
-            text += f" {word} {_count(clause.expression, word, context)}"
+            text += f" {word} {_count(clause.expression, word, scope, context)}"
     return text
 
 
@@ -352,7 +387,12 @@ def _fenced(node: exp.Expr, text: str, context: Context) -> str:
     return context.sql.fenced(text) if context.fences and _is_fence(node) else text
 
 
-def _count(node: Any, word: str, context: Context) -> str:
+def _count(node: Any, word: str, scope: Scope, context: Context) -> str:
+    if isinstance(node, exp.Subquery):
+        text, columns = context.query(node.this, _around(scope))
+        if len(columns) != 1 or columns[0].kind not in INTEGERS[:3]:
+            raise not_portable(f"{word} of what is no whole number")
+        return context.sql.write("limit query", "", text)
     if isinstance(node, exp.Cast) and isinstance(node.this, exp.Placeholder):
         return context.sql.least_of(context.sql.convert(expression(node, Scope(), context), "BIGINT").text)
     return str(whole_number(node, f"{word} of what is no whole number"))
@@ -362,6 +402,8 @@ def _set_operation(
     node: exp.SetOperation, scope: Scope, context: Context, want: list[str] | None
 ) -> tuple[str, Columns]:
     with_ = _with(node, scope, context)
+    if node.args.get("by_name"):
+        return _by_name(node, scope, context, with_)
     left, columns = lower_query(node.this, scope, context, want)
     right, others = lower_query(node.expression, scope, context, want)
     if len(columns) != len(others):
@@ -377,7 +419,33 @@ def _set_operation(
     word += "" if node.args.get("distinct") else " ALL"
     context.sql.demand(word)
     order = _order(node, None, context, [], columns, free=False)
-    return f"{with_}({left}) {word} ({right}){order.text}{_limit(node, context)}", columns
+    return f"{with_}({left}) {word} ({right}){order.text}{_limit(node, scope, context)}", columns
+
+
+def _by_name(node: exp.SetOperation, scope: Scope, context: Context, with_: str) -> tuple[str, Columns]:
+    """`UNION BY NAME`: the left side's columns, then those that only the right side has; what a side lacks is NULL."""
+    sides = [lower_query(one, scope, context) for one in (node.this, node.expression)]
+    known = [{fold(one.name): one for one in columns} for _, columns in sides]
+    names = [*known[0], *(name for name in known[1] if name not in known[0])]
+    if [len(one) for one in known] != [len(columns) for _, columns in sides]:
+        raise not_portable("BY NAME with a name that is there twice", hint="give columns names of their own")
+    sql, merged, texts = context.sql, [], []
+    for name in names:
+        kind = common([side[name].kind for side in known if name in side])
+        if kind not in sql.types or kind in ("INTERVAL", "NULL"):
+            raise not_portable("a set operation over these types", hint="cast columns to the same types")
+        merged.append(Column((known[0].get(name) or known[1][name]).name, kind or ""))
+    for (text, _), side in zip(sides, known, strict=True):
+        shown = []
+        for name, column in zip(names, merged, strict=True):
+            value = Lowered("NULL", "NULL")
+            if name in side:
+                value = Lowered(f"q.{sql.name_of(side[name].name)}", side[name].kind, plain=True)
+            shown.append(f"{sql.convert(value, column.kind).text} AS {sql.name_of(column.name)}")
+        texts.append(f"(SELECT {', '.join(shown)} FROM ({text}) AS q)")
+    order = _order(node, None, context, [], tuple(merged), free=False)
+    word = "UNION" if node.args.get("distinct") else "UNION ALL"
+    return f"{with_}{texts[0]} {word} {texts[1]}{order.text}{_limit(node, scope, context)}", tuple(merged)
 
 
 def _values(node: exp.Values, scope: Scope, context: Context, want: list[str] | None) -> tuple[str, Columns]:
@@ -385,6 +453,8 @@ def _values(node: exp.Values, scope: Scope, context: Context, want: list[str] | 
     for row in node.expressions:
         if not isinstance(row, exp.Tuple):
             raise not_portable("VALUES like this")
+        if row.find(exp.Query) is not None:
+            context.sql.demand("a sub-query in VALUES")
         rows.append([expression(one, scope, context) for one in row.expressions])
     if len({len(row) for row in rows}) != 1:
         raise not_portable("VALUES of different widths")

@@ -21,7 +21,9 @@ from benchmarks.groups.audit import measure_audit
 from benchmarks.groups.barrier import measure_barrier, measure_lookups
 from benchmarks.groups.growth import measure_growth
 from benchmarks.groups.isolation import measure_isolation
+from benchmarks.groups.lab import measure_lab
 from benchmarks.groups.policies import measure_policies
+from benchmarks.groups.principals import measure_principals
 from benchmarks.groups.rewrite import measure_rewrite
 from benchmarks.groups.run import measure_run
 from benchmarks.groups.start import measure_start
@@ -39,6 +41,8 @@ GROUPS: dict[str, tuple[str, Callable[[Options], Iterator[Measurement]]]] = {
     "token": ("Verifying a token", measure_token),
     "rewrite": ("Guarding a query text", measure_rewrite),
     "policies": ("Many policies", measure_policies),
+    "principals": ("Many principals, and long lists in their tokens", measure_principals),
+    "lab": ("Policy tools at scale: who sees how much, and what a change changes", measure_lab),
     "barrier": ("Guarded text beside the hand-written filter: TPC-H", measure_barrier),
     "lookups": ("Guarded text beside the hand-written filter: point look-ups and key ranges", measure_lookups),
     "run": ("From token to rows, on the warehouse", measure_run),

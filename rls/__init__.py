@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rls.audit.record import AuditRecord
     from rls.audit.sinks import AuditSink
     from rls.audit.trace import traced
+    from rls.audit.verify import verify_log
     from rls.catalog import Catalog, Column, Relation
     from rls.engine import Engine, Session
     from rls.engines.limits import Limits
@@ -91,6 +92,7 @@ __all__ = [
     "mint_token",
     "read_records",
     "traced",
+    "verify_log",
     "verify_token",
 ]
 
@@ -133,6 +135,7 @@ _HOMES = {
     "mint_token": "identity.mint",
     "read_records": "audit.read",
     "traced": "audit.trace",
+    "verify_log": "audit.verify",
     "verify_token": "identity.verify",
 }
 
@@ -149,3 +152,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext rls` in a notebook: the magics `%rls` and `%%rls`, for queries as a persona sees them."""
+    from rls.notebook.magic import install
+
+    install(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """`%unload_ext rls`."""
+    from rls.notebook.magic import remove
+
+    remove(ipython)

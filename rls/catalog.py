@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -24,7 +24,7 @@ def fold(name: str) -> str:
     >>> fold('Orders'), fold('\\u212aelvin')
     ('orders', '\\u212aelvin')
     """
-    return name.translate(_FOLD)
+    return name.lower() if name.isascii() else name.translate(_FOLD)
 
 
 def quote(name: str) -> str:
@@ -87,16 +87,16 @@ class Relation:
     columns: tuple[Column, ...]
     kind: Literal["table", "view"] = "table"
     sql: str | None = None
+    key: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """Folded path inside the database; the identity of the relation."""
 
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Folded path inside the database; the identity of the relation."""
-        return tuple(fold(p) for p in (*self.schema, self.name))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", tuple(fold(part) for part in (*self.schema, self.name)))
 
     @property
     def label(self) -> str:
         """The name shown to people: without the schema in `main`, else `schema.name`."""
-        return self.name if tuple(map(fold, self.schema)) == ("main",) else ".".join((*self.schema, self.name))
+        return self.name if self.key[:-1] == ("main",) else ".".join((*self.schema, self.name))
 
     def column(self, name: str) -> Column | None:
         """The column of that name, or None."""
@@ -109,22 +109,24 @@ class Catalog:
     """What a query may be about: `name` is the database name callers write, `attached` the one guards use.
 
     The engine attaches data under an unguessable name, so `attached` differs from `name` there; for execution on
-    somebody else's connection both are the same.
+    somebody else's connection both are the same. `engine` is what beside the relations decides a text for another
+    engine than DuckDB (`Target.described`).
     """
 
     name: str
     relations: Mapping[tuple[str, ...], Relation]
     attached: str = ""
     default_schema: tuple[str, ...] = ("main",)
+    engine: str = ""
 
     def __post_init__(self) -> None:
         if not self.attached:
             object.__setattr__(self, "attached", self.name)
 
     @classmethod
-    def of(cls, name: str, relations: Iterable[Relation], *, attached: str = "") -> Catalog:
+    def of(cls, name: str, relations: Iterable[Relation], *, attached: str = "", engine: str = "") -> Catalog:
         """A catalog from relations."""
-        return cls(name, {r.key: r for r in relations}, attached)
+        return cls(name, {r.key: r for r in relations}, attached, engine=engine)
 
     def attached_as(self, attached: str) -> Catalog:
         """The same catalog, for guards that run where the data is attached under another name."""
@@ -137,10 +139,16 @@ class Catalog:
     @cached_property
     def version(self) -> str:
         """Hash over everything that can decide a guard's text."""
-        h = hashlib.sha256(repr((self.name, self.attached)).encode())
+        named = (self.name, self.attached, self.engine) if self.engine else (self.name, self.attached)
+        h = hashlib.sha256(repr(named).encode())
         for key in sorted(self.relations):
             h.update(repr(self.relations[key]).encode())
         return h.hexdigest()[:16]
+
+    @cached_property
+    def qualifiers(self) -> frozenset[str]:
+        """Folded names that may stand before a relation's: the schemas' and the database's."""
+        return frozenset(part for key in self.relations for part in key[:-1]) | {fold(self.name)}
 
     def find(self, path: tuple[str, ...]) -> Relation | None:
         """The relation that DuckDB finds for a dotted path as written in a query, or None.

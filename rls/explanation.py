@@ -9,7 +9,7 @@ from typing import Any
 from rls.policy.grant import Grant
 from rls.rewrite.guarded import GuardedQuery, Splice
 
-__all__ = ["Explanation", "explain_guarded"]
+__all__ = ["Explanation", "describe_barrier", "explain_guarded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Explanation:
     `original` and `sql` are the text before and after, `splices` the places where they differ (offsets in `original`).
     `grants` maps each relation that is read to its grant; `masked` and `denied` name its columns that are shown
     changed, or not at all. `parameters` are bound when it runs: attribute values of this principal.
+
+    `fingerprint` is that of the text as the engine would run it; for a cache ask `Engine.guard`.
 
     `fence_reason` says why the guards hold a fence ("" where there is none: nothing in the query could tell of a hidden
     row), `copied` the caller's own conditions below the fences, by relation, `hide_statistics` whether DuckDB runs it
@@ -54,6 +56,12 @@ class Explanation:
             denied=dict.fromkeys(self.denied, ()),
             parameters={},
         )
+
+    def _repr_html_(self) -> str:
+        """Before and after and why, in a notebook."""
+        from rls.notebook.views import explanation_html
+
+        return explanation_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, for `--json`; values of attributes are left out."""
@@ -108,3 +116,19 @@ def explain_guarded(guarded: GuardedQuery) -> Explanation:
             if any(one.conjuncts for one in guarded.guards if one.relation.label == label)
         },
     )
+
+
+def describe_barrier(explanation: Explanation) -> list[str]:
+    """How hidden rows are kept from being observed, in words; the first line says what the others are about."""
+    if all(grant.kind == "always" for grant in explanation.grants.values()):
+        return ["none: no row is hidden"]
+    if not explanation.fence_reason and explanation.hide_statistics:
+        return ["none: what may raise is evaluated on rows of the answer only"]
+    if not explanation.fence_reason:
+        return ["none: nothing in the query could tell of a hidden row"]
+    lines = [f"fence: {explanation.fence_reason}"]
+    for label, conditions in explanation.copied.items():
+        lines += [f"below it in {label}: {condition}" for condition in conditions]
+    if explanation.hide_statistics:
+        lines.append("DuckDB does not look at stored extremes")
+    return lines

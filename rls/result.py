@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from rls.engines.base import Fetched
@@ -62,6 +63,15 @@ class Result:
             self._rows = rows_of(self._fetched)
         return self._rows
 
+    def first(self, number: int) -> list[tuple[Any, ...]]:
+        """The first rows, or all if there are no more. Raises like `rows`."""
+        if self._rows is None and self._table is not None:
+            from rls.engines.convert import rows_of
+
+            part = replace(self._fetched, table=self._table.slice(0, number), row_count=min(number, self.row_count))
+            return rows_of(part)
+        return self.rows[:number]
+
     def to_arrow(self) -> Any:
         """A `pyarrow.Table`. Large results are best asked for with `fetch="arrow"`: no Python value is made then.
 
@@ -98,4 +108,10 @@ class Result:
 
     def __repr__(self) -> str:
         names = ", ".join(f"{c} {t}" for c, t in zip(self.columns, self.types, strict=True))
-        return f"<Result {self.row_count} rows ({names}) audit {self.audit_id}>"
+        return f"<Result {self.row_count} {'row' if self.row_count == 1 else 'rows'} ({names}) audit {self.audit_id}>"
+
+    def _repr_html_(self) -> str:
+        """The first rows as a table, in a notebook."""
+        from rls.notebook.views import result_html
+
+        return result_html(self)

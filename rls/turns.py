@@ -6,13 +6,15 @@ Takes who asks and what its roles may do; gives an executor narrowed to that, fo
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rls.engines.admission import Admission
 from rls.engines.base import Executor, Fetch, Fetched
 from rls.engines.failures import database_changed
 from rls.engines.limits import Limits
+from rls.errors import QueryFailed
 from rls.identity.capabilities import Capabilities
 from rls.identity.principal import Principal
 from rls.rewrite.guarded import GuardedQuery
@@ -37,6 +39,24 @@ class Turn:
             raise database_changed()
         guarded, copies = plan_copies(guarded, self.executor.catalog, slices=self.executor.slices)
         return self.executor.execute(guarded, parameters, fetch=fetch, limits=self.limits, copies=copies)
+
+    def fill_pivots(self, guarded: GuardedQuery, inner: GuardedQuery, parameters: Mapping[str, object]) -> GuardedQuery:
+        """A PIVOT without an IN list gets the values that this principal may see, each list from its own query;
+        `inner` is the same query as it runs here."""
+        if not guarded.pivots:
+            return guarded
+        from rls.rewrite.pivot import with_pivot_values
+
+        limit = self.limits.columns
+        values = []
+        for pivot in inner.pivots:
+            query = replace(inner, sql=pivot.sql, splices=(), pivots=(), check=None)
+            named = {k: v for k, v in parameters.items() if re.search(rf"\${k}\b", pivot.sql, re.IGNORECASE)}
+            rows = self.execute(query, named, fetch="rows").rows or []
+            if len(rows) > limit:
+                raise QueryFailed("run.columns", f"PIVOT finds more than {limit} values", hint="list them with IN (…)")
+            values.append([row[0] for row in rows])
+        return with_pivot_values(guarded, values)
 
 
 class Turns:

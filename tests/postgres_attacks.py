@@ -22,9 +22,9 @@ from rls.engines.limits import Limits
 from tests.attack_runner import Attack, Finding, Site, load, prepare, score
 from tests.driver import Driver, Refusal
 from tests.oracle import Answer, answer
-from tests.postgres_kit import READER, Cluster, load_database, start
+from tests.postgres_kit import READER, Cluster, load_database, start, strip
 
-__all__ = ["main", "run"]
+__all__ = ["judge_attack", "main", "run"]
 
 _ALIVE = "SELECT count(*) AS n FROM products"
 
@@ -41,14 +41,15 @@ def run(folder: Path, cluster: Cluster, directory: Path) -> list[Finding]:
         findings = []
         for attack in load(folder):
             outcome = driver.ask(attack.sql)
-            findings.append(_judge(attack, outcome, plain, directory))
+            findings.append(judge_attack(attack, outcome, plain, directory))
             alive = driver.ask(_ALIVE)
             if not isinstance(alive, Answer) or alive.rows != [(4,)]:
                 findings.append(Finding(attack, "instance lost", repr(alive)[:300]))
         return findings
 
 
-def _judge(attack: Attack, outcome: Answer | Refusal, site: Site, directory: Path) -> Finding:
+def judge_attack(attack: Attack, outcome: Answer | Refusal, site: Site, directory: Path) -> Finding:
+    """What became of an attack, against the oracle in `site`; what the engine lacks is `refused`."""
     expected = None
     if isinstance(outcome, Answer) or attack.expect == "filtered":
         copy = Path(shutil.copyfile(site.oracle, directory / "copy" / "memory.duckdb"))
@@ -66,17 +67,7 @@ def _without_nested(site: Site, directory: Path) -> Site:
         target = directory / f"plain{number}" / "memory.duckdb"
         target.parent.mkdir()
         shutil.copyfile(file, target)
-        with duckdb.connect(str(target)) as connection:
-            for schema, view in connection.execute(
-                "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal"
-            ).fetchall():
-                connection.execute(f'DROP VIEW "{schema}"."{view}" CASCADE')
-            nested = connection.execute(
-                "SELECT schema_name, table_name, column_name FROM duckdb_columns() WHERE NOT internal "
-                "AND regexp_matches(data_type, '\\[|STRUCT|MAP|UNION|HUGEINT')"
-            ).fetchall()
-            for schema, table, column in nested:
-                connection.execute(f'ALTER TABLE "{schema}"."{table}" DROP COLUMN "{column}"')
+        strip(target)
         made.append(target)
     return replace(site, database=made[0], oracle=made[1])
 

@@ -7,6 +7,7 @@ and gives a role that can read and nothing else.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +18,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.oracle import quoted
+from tests.judge import NotHeld
+from tests.oracle import quoted, tables_of
 
 READER = "reader"
 _TYPES = {
@@ -45,6 +47,16 @@ class Cluster:
 
     def restart(self) -> None:
         self.run("pg_ctl", "-D", str(self.directory / "data"), "-m", "fast", "-w", "restart")
+
+    def halt(self) -> None:
+        """End the server; `resume` starts it again."""
+        self.run("pg_ctl", "-D", str(self.directory / "data"), "-m", "immediate", "stop")
+
+    def resume(self) -> None:
+        options = (
+            f"-c listen_addresses='' -c unix_socket_directories='{self.directory}' -c fsync=off -c max_connections=40"
+        )
+        self.run("pg_ctl", "-D", str(self.directory / "data"), "-o", options, "-w", "start")
 
     def run(self, program: str, *arguments: str) -> None:
         command = [*self.as_user, str(self.binaries / program), *arguments]
@@ -80,8 +92,7 @@ def start() -> Cluster:
         "initdb", "-D", data, "-U", "owner", "-A", "trust", "--encoding=UTF8", "--locale-provider=icu",
         "--icu-locale=en-US", "--locale=C.UTF-8", "--no-sync",
     )  # fmt: skip
-    options = f"-c listen_addresses='' -c unix_socket_directories='{directory}' -c fsync=off -c max_connections=40"
-    cluster.run("pg_ctl", "-D", data, "-o", options, "-w", "start")
+    cluster.resume()
     return cluster
 
 
@@ -91,6 +102,87 @@ def _exists(user: str) -> bool:
 
 def _group(user: str) -> str:
     return subprocess.run(["id", "-gn", user], capture_output=True, check=True, text=True).stdout.strip()
+
+
+class Server:
+    """A cluster as the judges see it (`tests.judge.Server`): the last `keep` databases."""
+
+    def __init__(self, *, keep: int = 1) -> None:
+        self.cluster = start()
+        self._keep, self._count = keep, 0
+
+    def strip(self, database: Path) -> None:
+        """See `strip`; and no TINYINT, which would come back as SMALLINT."""
+        strip(database)
+        with duckdb.connect(str(database)) as connection:
+            for path, columns in tables_of(connection).items():
+                for name in (name for name, type_ in columns if type_ == "TINYINT"):
+                    try:
+                        connection.execute(f"ALTER TABLE {quoted(*path)} ALTER {quoted(name)} TYPE SMALLINT")
+                    except duckdb.Error:
+                        connection.execute(f"DROP TABLE {quoted(*path)} CASCADE")
+                        break
+
+    def hold(self, database: Path) -> None:
+        """Drop and replace in a DuckDB file what cannot be held here; the same for two that look alike."""
+        self.strip(database)
+        calm(database)
+
+    def load(self, database: Path) -> str:
+        """See `tests.judge.Server`."""
+        import psycopg
+
+        with psycopg.connect(self.cluster.url(), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS suite_{max(0, self._count + 1 - self._keep)} WITH (FORCE)")
+        self._count += 1
+        try:
+            load_database(self.cluster, database, database=f"suite_{self._count}")
+        except (psycopg.DataError, duckdb.Error, ValueError, OverflowError) as error:
+            raise NotHeld(f"PostgreSQL cannot hold the data: {type(error).__name__}") from None
+        return self.cluster.url(f"suite_{self._count}", user=READER)
+
+    def close(self) -> None:
+        self.cluster.stop()
+
+
+def strip(database: Path) -> None:
+    """Drop from a DuckDB file what PostgreSQL has no type for: columns, tables of no other columns, and views."""
+    with duckdb.connect(str(database)) as connection:
+        for schema, view in connection.execute(
+            "SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal"
+        ).fetchall():
+            connection.execute(f"DROP VIEW IF EXISTS {quoted(schema, view)} CASCADE")
+        for path, columns in tables_of(connection).items():
+            lost = [name for name, type_ in columns if not _is_known(type_)]
+            if len(lost) == len(columns) or len(path) > 2:
+                connection.execute(f"DROP TABLE {quoted(*path)} CASCADE")
+                continue
+            for name in lost:
+                try:
+                    connection.execute(f"ALTER TABLE {quoted(*path)} DROP COLUMN {quoted(name)} CASCADE")
+                except duckdb.Error:
+                    # An index or a constraint holds on to it.
+                    connection.execute(f"DROP TABLE {quoted(*path)} CASCADE")
+                    break
+
+
+def calm(database: Path) -> None:
+    """Replace values that PostgreSQL cannot hold, each by what depends on nothing but the value: NUL characters,
+    infinite days and those before the year 1 or after 9999."""
+    with duckdb.connect(str(database)) as connection:
+        for path, columns in tables_of(connection).items():
+            for name, type_ in columns:
+                table, column = quoted(*path), quoted(name)
+                if type_ == "VARCHAR":
+                    connection.execute(f"UPDATE {table} SET {column} = replace({column}, chr(0), '?')")
+                if type_.startswith(("DATE", "TIMESTAMP")):
+                    odd = f"NOT isfinite({column}) OR year({column}) NOT BETWEEN 1 AND 9999"
+                    connection.execute(f"UPDATE {table} SET {column} = NULL WHERE {odd}")
+
+
+def _is_known(type_: str) -> bool:
+    labels = type_.startswith("ENUM(") and not type_.endswith("]")
+    return labels or type_ in _TYPES or re.fullmatch(r"DECIMAL\(\d+,\d+\)", type_) is not None
 
 
 def load_database(cluster: Cluster, source: Path, *, database: str, types: dict[str, str] | None = None) -> None:

@@ -30,6 +30,7 @@ LIBRARIES = {
         # Writes the rows that suites give, and reads rows without guards for who compares and explains.
         "rls.lab.world.given",
         "rls.lab.prove.types",
+        "rls.lab.seed.board",
         "rls.lab.leaks.check",
         "rls.lab.leaks.copies",
         "rls.lab.world.raw",
@@ -50,8 +51,11 @@ LIBRARIES = {
     "ruamel": ("rls.yaml_source",),
     "opentelemetry": ("rls.audit.telemetry",),
     "psycopg": ("rls.engines.postgres.connections",),
+    "pyspark": ("rls.engines.spark.sessions", "rls.engines.spark.catalog", "rls.engines.spark.failures"),
+    "grpc": ("rls.engines.spark.failures",),
     "pyarrow": ("rls.engines",),
     "pandas": ("rls.result",),
+    "IPython": ("rls.notebook.magic",),
     "pytest": ("rls.lab.pytest_plugin",),
     "z3": ("rls.lab.prove",),
     "rich": ("rls.cli",),
@@ -91,7 +95,10 @@ LAYERS = {
         # A replay derives a decision again.
         "rls.engines.parameters",
         "rls.policy.load",
+        "rls.rewrite.port.target",
         "rls.rewrite.templates",
+        "rls.identity.inspect",
+        "rls.identity.declared",
     ),
 }
 VALUES = {
@@ -201,10 +208,16 @@ def test_there_is_one_way_in() -> None:
     ]
     assert found == []
     # The catalog of a file is read by opening it; nothing is run.
-    runners = ("rls.engines.duckdb", "rls.engines.workers", "rls.engines.postgres.executor")
+    runners = (
+        "rls.engines.duckdb",
+        "rls.engines.workers",
+        "rls.engines.postgres.executor",
+        "rls.engines.spark.executor",
+        "rls.engines.opening",
+    )
     openers = {
         module
         for module, path in MODULES.items()
         if not inside(module, ("rls.engines",)) and any(name in runners for name in imports(path))
     }
-    assert openers <= {"rls.engine", "rls.cli.opening", "rls.lab.world.world"}
+    assert openers <= {"rls.engine", "rls.cli.opening", "rls.cli.options", "rls.lab.world.world"}

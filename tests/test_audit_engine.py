@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,7 +107,7 @@ def test_every_attempt_is_recorded_signed_and_holds_no_value(engine: Engine, tmp
     assert first["attributes"] == {"tenant": KeyedHash(HASH_KEY).value("tenant", "acme")}
     assert first["attributes"] != found[4]["attributes"]
     assert (first["row_count"], first["byte_count"]) == (1, 8 + len("note-10"))
-    assert bound["parameters"] == {"x": KeyedHash(HASH_KEY).value("x", "zebra")}
+    assert bound["parameters"] == KeyedHash(HASH_KEY).parameters({"x": "zebra"}, subject="u-acme")
     assert bound["byte_count"] == 0
     text = "".join(f.read_text() for f in (tmp_path / "log").glob("*.jsonl"))
     assert "acme" not in text.replace("u-acme", "")
@@ -169,6 +172,92 @@ def test_a_decision_that_ran_in_the_words_of_an_earlier_text(
     arguments = ("audit", "replay", result.audit_id, "--audit", log, "--policies", policies, "--as", "amir")
     code, outcome = command(capsys, *arguments)
     assert (code, outcome["same"], outcome["not_compared"]) == (0, True, [])
+
+
+def test_a_decision_on_a_token_is_derived_again(
+    engine: Engine, policies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a session, of a reading of the audit, and of every token that was rejected: with the token, at that time."""
+    good = token(engine, token_id="t-1", agent="bot")
+    engine.session(good)
+    engine.audit_records(good)
+    bad = {
+        "malformed": "nonsense",
+        "expired": token(engine, now=time.time() - 4000),
+        "bad_signature": good[:-4] + "AAAA",
+        "unknown_issuer": _unsigned({"iss": "https://other"}),
+        "missing_claim:exp": _signed(policies, {"iss": "https://app.example", "aud": "rls-warehouse", "iat": 5}),
+    }
+    for rejected in bad.values():
+        with pytest.raises(TokenRejected):
+            engine.query(rejected, SQL)
+    engine.policies.identity.revocations.revoke_token("t-1", issuer="https://app.example")
+    with pytest.raises(TokenRejected):
+        engine.guard(good, SQL)
+    engine.close()
+    log = tmp_path / "log"
+    found = records(log)
+    assert [r["code"] for r in found] == ["", "", *bad, "revoked"]
+    assert all(r["token_hash"] and not r["subject"] for r in found[2:])
+    assert not any(r["token_hash"] for r in found[:2])
+    given = {"snapshots": log / "snapshots", "attributes": {}, "keyed": KeyedHash(HASH_KEY), "keys_from": policies}
+    for record, text in zip(found, [good, good, *bad.values(), good], strict=True):
+        outcome = replay_record(record, token=text, **given)  # type: ignore[arg-type]
+        assert outcome.same, outcome.differences
+        assert outcome.attributes == "proven"
+        assert outcome.code == ("" if record["code"] == "revoked" else record["code"])
+        assert bool(outcome.not_compared) is (record["code"] == "revoked")
+    # Another token is not the recorded one; a record that was forged shows.
+    for record, text in ((found[0], token(engine, "globex")), (found[3], bad["malformed"])):
+        with pytest.raises(AuditFailed, match="token is not the recorded one"):
+            replay_record(record, token=text, **given)  # type: ignore[arg-type]
+    for changes, what in (
+        ({"code": "expired"}, "decision"),
+        (
+            {"outcome": "allowed", "code": "", "subject": "u-acme", "issuer": "https://app.example", "token_id": "t-1"},
+            "roles",
+        ),
+    ):
+        record = {**(found[2] if what == "decision" else found[0]), **changes}
+        record |= {"roles": ["explorer"]} if what == "roles" else {}
+        text = bad["malformed"] if what == "decision" else good
+        forged = replay_record(record, token=text, **given)  # type: ignore[arg-type]
+        assert [d.what for d in forged.differences] == [what]
+    with pytest.raises(AuditFailed, match="no record holds it"):
+        replay_record(found[0], **given)  # type: ignore[arg-type]
+    # Where the issuers' keys are others by now, all but the signature is compared.
+    (policies / "secret").write_bytes(bytes(range(100, 164)))
+    for record, text in zip(found[2:], bad.values(), strict=False):
+        outcome = replay_record(record, token=text, **given)  # type: ignore[arg-type]
+        assert outcome.same
+        assert outcome.not_compared == ("the signature: the issuers' keys are others than then",)
+    (tmp_path / "token").write_text(bad["expired"])
+    arguments = ("audit", "replay", found[3]["audit_id"], "--audit", log, "--policies", policies)
+    code, outcome = command(capsys, *arguments, "--token-file", tmp_path / "token")
+    assert (code, outcome["same"], outcome["code"]) == (0, True, "expired")
+    code, outcome = command(capsys, *arguments)
+    assert (outcome["error"]["code"], "--token-file" in outcome["error"]["hint"]) == ("audit.replay", True)
+
+
+def _unsigned(claims: dict[str, Any]) -> str:
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256", "kid": "k1"}, claims)]
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts) + ".AAAA"
+
+
+def _signed(policies: Path, claims: dict[str, Any]) -> str:
+    signed = _unsigned(claims).rpartition(".")[0]
+    signature = hmac.digest((policies / "secret").read_bytes(), signed.encode(), "sha256")
+    return f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def test_nobody_finds_out_what_others_bound_or_are_by_trying(engine: Engine, tmp_path: Path) -> None:
+    """Who may read all records could bind values under any name and compare the hashes: they must tell nothing."""
+    for tenant, value in (("acme", "acme"), ("globex", "acme"), ("acme", "zebra")):
+        engine.query(token(engine, tenant), "SELECT $tenant", {"tenant": value})
+    engine.close()
+    mine, theirs, another = records(tmp_path / "log")
+    hashes = {r["parameters"]["tenant"] for r in (mine, theirs, another)} | {mine["attributes"]["tenant"]}
+    assert len(hashes) == 4
 
 
 def test_a_replay_takes_no_attributes_and_no_text_but_the_recorded(engine: Engine, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_report_says_who_saw_what_and_what_was_refused() -> None:
     records += [record(700, "", "", outcome="rejected", code="expired", row_count=None)]
     declared = [("orders", "own_tenant"), ("orders", "others"), ("", "pattern")]
     made = make_report(plain(records), declared=declared, latest=2)
-    assert (made.attempts, made.rows) == (9, 60)
+    assert (made.attempts, made.rows, made.principals) == (9, 60, 2)
     assert made.outcomes == {"allowed": 6, "refused": 2, "rejected": 1}
     assert made.codes == {"query.function": 1, "query.x": 1, "expired": 1}
     assert made.access["acme-2"]["orders"].rows == 50

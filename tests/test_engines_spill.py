@@ -117,7 +117,7 @@ def test_what_a_killed_worker_left_vanishes_with_it(database: Path, tmp_path: Pa
     assert worker._temporary is not None
     while size_of_all(worker._temporary) < 1_000_000:
         time.sleep(0.005)
-    os.kill(worker._process.pid, signal.SIGKILL)
+    os.kill(worker.pid, signal.SIGKILL)
     thread.join()
     assert failed == ["run.crashed"]
     assert not worker._temporary.exists()

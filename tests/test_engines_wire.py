@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 
-from rls.engines.base import Fetched
+from rls.engines.base import Fetched, Job
 from rls.engines.limits import Limits
 from rls.engines.wire import Request, WorkerGone, receive_answer, receive_request, send_answer, send_request
 from rls.errors import EngineInvalid, Position, QueryFailed, QueryRefused, RlsError
@@ -46,7 +46,7 @@ def test_a_request_arrives_as_it_was_sent(pair: Pair) -> None:
     copy = Copy("k", "t", ("(SELECT 1)",), "(SELECT 1)", {"rls_t": 1}, strict=True, once=False, version="v")
     splices, values = (Splice(7, 8, "$rls_t"),), {"rls_t": ["a"]}
     asked = GuardedQuery("SELECT $rls_t", values, "SELECT t", {}, splices, catalog_version="c")
-    request = Request.of(asked, {"x": None}, form="arrow", limits=Limits(rows=5), copies=[copy])
+    request = Request.of(Job(asked, {"x": None}, "arrow", Limits(rows=5), [copy]))
     send_request(engine, request)
     assert receive_request(worker) == request
     guarded = request.guarded()
@@ -78,7 +78,7 @@ def test_rows_arrive_with_their_values(pair: Pair) -> None:
     assert receive_answer(engine, size=1 << 20) == sent
 
 
-def test_arrow_arrives_mapped_and_whole(pair: Pair) -> None:
+def test_arrow_arrives_whole(pair: Pair) -> None:
     engine, worker = pair
     pyarrow = pytest.importorskip("pyarrow")
     table = pyarrow.table({"a": [1, None, 3], "b": pyarrow.array(["x", "y", "x"]).dictionary_encode()})
@@ -123,14 +123,23 @@ class _Attack:
         header() + frame(pickle.dumps(_Attack())),
         header() + frame(pickle.dumps([os.getcwd])),
         header() + frame(pickle.dumps({"not": "rows"})),
-        header() + frame(pickle.dumps([(1,), (2,)])),
+        header() + frame(pickle.dumps([("", (1, 2))])),
         header() + frame(b"garbage"),
+        header() + frame(pickle.dumps([("Decimal", ["x"])])),
+        header() + frame(pickle.dumps([("date", ["2024-13-01"])])),
+        header() + frame(pickle.dumps([("date", [20240101])])),
+        header() + frame(pickle.dumps([("system", ["true"])])),
+        header() + frame(pickle.dumps([([], [1])])),
+        header() + frame(pickle.dumps([("", [1]), ("", [1, 2])])),
+        header() + frame(pickle.dumps([1])),
         header() + struct.pack("!Q", 1 << 40),
         struct.pack("!Q", 1 << 60),
         frame(b"{}"),
         frame(b"\xff"),
         frame(b"[1]"),
         header(form="arrow") + b"\0",
+        header(form="arrow") + frame(b"garbage"),
+        header(form="arrow") + frame(b""),
         b"\0\0",
         b"",
     ],
@@ -143,12 +152,32 @@ def test_a_worker_that_does_not_answer_as_one_is_gone(pair: Pair, sent: bytes) -
         receive_answer(engine, size=1 << 20)
 
 
-def test_an_arrow_file_may_not_be_larger_than_asked_for(pair: Pair) -> None:
+def test_an_arrow_table_may_not_be_larger_than_asked_for(pair: Pair) -> None:
     engine, worker = pair
     pyarrow = pytest.importorskip("pyarrow")
     send_answer(worker, Fetched(("a",), ("INTEGER",), 1000, table=pyarrow.table({"a": list(range(1000))})))
     with pytest.raises(WorkerGone):
         receive_answer(engine, size=1000)
+
+
+def test_an_arrow_table_does_not_reach_into_the_engines_memory(pair: Pair) -> None:
+    engine, worker = pair
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"a": ["x", "yy", "zzz"]})
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    content = sink.getvalue().to_pybytes()
+    offsets = struct.pack("<4i", 0, 1, 3, 6)
+    assert content.count(offsets) == 1
+    worker.sendall(header(form="arrow", rows=3) + frame(content))
+    found = receive_answer(engine, size=1 << 20)
+    assert isinstance(found, Fetched)
+    assert found.table.equals(table)
+    for wrong in ((0, 1, 3, 1 << 20), (0, 1 << 20, 3, 6), (-4, 1, 3, 6)):
+        worker.sendall(header(form="arrow", rows=3) + frame(content.replace(offsets, struct.pack("<4i", *wrong))))
+        with pytest.raises(WorkerGone):
+            receive_answer(engine, size=1 << 20)
 
 
 def test_an_engine_that_has_ended_ends_the_worker(pair: Pair) -> None:

@@ -100,11 +100,11 @@ def test_others_do_not_notice_a_crash(executor: WorkersExecutor) -> None:
 def test_a_worker_knows_nothing_of_its_host(executor: WorkersExecutor) -> None:
     worker = executor._idle.get(timeout=30)
     executor._idle.put(worker)
-    environment = Path(f"/proc/{worker._process.pid}/environ").read_text()
+    environment = Path(f"/proc/{worker.pid}/environ").read_text()
     assert {entry.partition("=")[0] for entry in environment.split("\0") if entry} <= {
         "PYTHONPATH", "MALLOC_ARENA_MAX", "TZ", "LD_LIBRARY_PATH", "LC_CTYPE",
     }  # fmt: skip
-    limits = Path(f"/proc/{worker._process.pid}/limits").read_text()
+    limits = Path(f"/proc/{worker.pid}/limits").read_text()
     space = next(line.split()[3] for line in limits.splitlines() if line.startswith("Max address space"))
     assert int(space) < 8 << 30
 
@@ -123,7 +123,7 @@ def test_all_workers_busy_is_an_error_that_says_later(database: Path) -> None:
 
 def test_workers_end_with_the_engine(database: Path) -> None:
     executor = WorkersExecutor.open(database, limits=Limits(processes=1, seconds=30, threads=1))
-    pid = next(iter(executor._workers))._process.pid
+    pid = next(iter(executor._workers)).pid
     failed: list[str] = []
     thread = threading.Thread(target=lambda: failed.append(code(executor, DEAF)))
     thread.start()
@@ -138,7 +138,7 @@ def test_workers_end_with_the_engine(database: Path) -> None:
 
 def test_a_worker_that_was_killed_from_outside_is_replaced(executor: WorkersExecutor) -> None:
     for worker in list(executor._workers):
-        os.kill(worker._process.pid, signal.SIGKILL)
+        os.kill(worker.pid, signal.SIGKILL)
     outcomes = []
     for _ in range(4):
         try:
@@ -202,7 +202,7 @@ def test_nothing_accumulates_over_a_thousand_queries(database: Path, tmp_path: P
 
     def used() -> tuple[int, int, int]:
         (worker,) = executor._workers
-        pid = worker._process.pid
+        pid = worker.pid
         files = sum(len(list(Path(f"/proc/{process}/fd").iterdir())) for process in ("self", pid))
         memory = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
         return pid, files + threading.active_count(), memory
@@ -234,7 +234,7 @@ def test_a_roles_limits_are_the_operating_systems_for_its_query(database: Path) 
         assert caught.value.code == limit
     assert executor.execute(ready("SELECT * FROM range(6)"), {}, fetch="rows").row_count == 6
     (worker,) = executor._workers
-    found = Path(f"/proc/{worker._process.pid}/limits").read_text()
+    found = Path(f"/proc/{worker.pid}/limits").read_text()
     seconds = next(line.split()[3] for line in found.splitlines() if line.startswith("Max cpu time"))
     assert 20 < int(seconds) < 100  # of the last query: what the process had used, its own seconds, and some grace
     assert next(line.split()[4] for line in found.splitlines() if line.startswith("Max core file size")) == "0"

@@ -73,7 +73,7 @@ class Site:
         for name, persona in PERSONAS.items():
             (directory / name).mkdir()
             target = directory / name / "warehouse.duckdb"
-            rules = {tuple(path.split(".")): _rule(rule) for path, rule in persona["rules"].items()}
+            rules = {tuple(path.split(".")): rule_of(rule) for path, rule in persona["rules"].items()}
             self.oracles[name] = duckdb.connect(str(reduce_database(database, rules, target=target)), read_only=True)
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class Site:
             oracle.close()
 
 
-def _rule(given: dict[str, Any]) -> Rule:
+def rule_of(given: dict[str, Any]) -> Rule:
     return Rule(given.get("predicate", "true"), frozenset(given.get("denied", [])), given.get("masks", {}))
 
 

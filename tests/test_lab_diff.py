@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from datetime import date
 from pathlib import Path
@@ -15,7 +16,7 @@ from rls.errors import PolicyInvalid
 from rls.lab.diff.compare import Change, Diff, compute_diff
 from rls.lab.diff.report import markdown_diff
 from rls.lab.diff.revisions import open_policies, open_revision
-from rls.lab.diff.widenings import Allowed, allowed_from_options, read_widenings, unacknowledged
+from rls.lab.diff.widenings import Allowed, allowed_from_options, read_widenings, stray, unacknowledged
 from rls.lab.world.world import open_live
 from tests.policy_cases import write_policies
 
@@ -73,8 +74,13 @@ def test_the_same_policies_change_nothing(tmp_path: Path, shop: Path) -> None:
     assert (found.changes, found.policies) == ((), ())
 
 
-def test_rows_gained_and_lost_with_their_keys(tmp_path: Path, shop: Path) -> None:
-    found = compare(tmp_path, shop, OLD.replace("region IN user.regions", "region = 'APAC' OR id < 4"))
+@pytest.mark.parametrize(
+    "condition",
+    ["region = 'APAC' OR id < 4", "id IN (SELECT o.id FROM orders o WHERE o.region = 'APAC') OR id < 4"],
+    ids=["columns", "a sub-query"],
+)
+def test_rows_gained_and_lost_with_their_keys(tmp_path: Path, shop: Path, condition: str) -> None:
+    found = compare(tmp_path, shop, OLD.replace("region IN user.regions", condition))
     change = one(found, "amir")
     # acme has the even ids; of them EMEA had 0, 4, 8 …, and now APAC's 2, 6, 10 … and 0.
     assert (change.gained, change.lost, change.unchanged) == (10, 9, 1)
@@ -166,6 +172,29 @@ def test_the_command_has_an_exit_code_of_its_own(
     assert run([*command, "--json"]) == 7
     assert json.loads(capsys.readouterr().out)["not_acknowledged"] == ["orders:bea"]
     assert run(["diff", str(old), str(old), "--database", str(shop)]) == 0
+    # A name that is not there acknowledges nothing, and is told.
+    capsys.readouterr()
+    assert run([*command, "--allow", "ordrs:amir", "--html", str(tmp_path / "diff.html")]) == 7
+    printed = capsys.readouterr().out
+    assert "note there is no table `ordrs`; did you mean `orders`?" in printed
+    assert "rows gained, 0 lost" in printed
+    assert 'class="gained"' in (tmp_path / "diff.html").read_text()
+    assert run([*command, "--persona", "amri"]) == 2
+    assert "there is no persona `amri`" in capsys.readouterr().err
+
+
+def test_entries_that_speak_of_nothing_are_told() -> None:
+    found = Diff(("amir",), ("orders",), (), ())
+    allowed = [
+        Allowed("orders", ("amir",)),
+        Allowed("ordres", ("bob",)),
+        Allowed("Orders", until=date(2026, 1, 1)),
+    ]
+    assert list(stray(allowed, found, today=date(2026, 1, 2))) == [
+        "there is no table `ordres`; did you mean `orders`?",
+        "there is no persona `bob`",
+        "what was acknowledged for `Orders` held until 2026-01-01",
+    ]
 
 
 def test_a_git_revision_can_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,10 +211,18 @@ def test_a_git_revision_can_be_compared(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path / "repository")
     names = {p.name for rules in open_policies("HEAD:policies").rules for p in rules.policies}
     assert "own_regions" in names
-    for wrong in ("HEAD:nowhere", "--help:policies", "no/such/directory:x"):
-        with pytest.raises(PolicyInvalid) as caught:
+    (tmp_path / "elsewhere").mkdir()
+    for wrong, says in (
+        ("HEAD:nowhere", "there is no `nowhere` in revision `HEAD`"),
+        ("HEAD:policies/orders.yaml", "is no directory in revision `HEAD`"),
+        ("--help:policies", "git knows no revision `--help`"),
+        ("no/such/directory:x", "git knows no revision `no/such/directory`"),
+    ):
+        with pytest.raises(PolicyInvalid, match=re.escape(says)) as caught:
             open_policies(wrong)
         assert caught.value.code == "policy.revision"
+    with pytest.raises(PolicyInvalid, match="no git repository here"):
+        open_policies("HEAD:policies", base=tmp_path / "elsewhere")
 
 
 def test_markdown_stays_a_table(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import duckdb
@@ -106,13 +107,16 @@ def test_documents_say_who_sees_what(tmp_path: Path) -> None:
     )
     described = describe_policies(policy_set(tmp_path, text), SHOP)
     markdown, page = markdown_document(described), html_document(described)
-    assert "| orders | rows for maker |" in markdown
+    assert "| table | admin | explorer | maker |" in markdown
+    # The restrictive policy is everybody's, so that maker's `true` opens some rows.
+    assert "| orders | no rows | no rows | some rows, 1 column changed |" in markdown
     assert "| ledger" not in markdown
-    assert "| finance.ledger | nobody decided on it: every query of it is refused |" in markdown
+    assert "| finance.ledger | refused | refused | refused |" in markdown
+    assert "Nobody decided on it: every query of it is refused." in markdown
     assert "| margin | does not exist | maker |" in markdown
     assert "region <> '<b>\\|'`" in markdown
     assert "region &lt;&gt; &#x27;&lt;b&gt;|&#x27;" in page
-    assert "<b>" not in page
+    assert "'<b>" not in page
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,3 +130,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert run(["export", "markdown", *place]) == 0
     assert "lower(a) = 'x'" in capsys.readouterr().out
     assert run(["export", "html", *place]) == 0
+    capsys.readouterr()
+    assert run(["export", "postgres", *place, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["format"], told["lost"][0]["where"]) == ("postgres", "orders: p")

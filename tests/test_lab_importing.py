@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -261,3 +262,26 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     capsys.readouterr()
     assert run(["import", "postgres", str(tmp_path / "x.sql"), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["policies"]["orders"][0]["using"] == "a = 1"
+
+
+@pytest.mark.parametrize(
+    ("format_", "text", "says"),
+    [
+        ("postgres", "", "nothing to import: no CREATE POLICY"),
+        ("postgres", "SELECT 1; CREATE TABLE t (a int);", "nothing to import: no CREATE POLICY"),
+        ("postgres", "CREATE POLICY p ON t USING (" + "(" * 3000 + "a" + ")" * 3000 + ");", "nested too deeply"),
+        ("superset", "[]", "nothing to import: no rule"),
+        ("superset", '[{"clause": 5, "tables": ["t"]}]', "no rules of Superset"),
+        ("superset", "{", "not valid YAML"),
+        ("superset", "", "file is empty"),
+        ("cube", "cubes: 3", "no list `cubes`"),
+        ("cube", "[[[[" * 20, "nested deeper"),
+        ("toucan", "tables: []", "nothing to import: no table"),
+        ("toucan", "tables: [{table: {a: 1}, rules: 3}]", "no list `tables`"),
+        ("toucan", "a: &a [*a]", "anchors are not allowed"),
+    ],
+)
+def test_a_file_that_says_nothing_is_one_clear_error(format_: str, text: str, says: str) -> None:
+    with pytest.raises(PolicyInvalid, match=re.escape(says)) as raised:
+        import_rules(text, format=format_, file="given")
+    assert str(raised.value).startswith("given:")

@@ -93,8 +93,43 @@ def test_the_rows_of_a_query_are_followed(world: World) -> None:
     ]
     assert (orders.total, orders.visible, found.rows) == (4, 1, 0)
     assert [(s.what, s.rows) for s in found.steps] == [
-        ("FROM", 1), ("WHERE (amount > 5)", 1), ("AND (region = 'APAC')", 0)
+        ("FROM orders", 1), ("WHERE (amount > 5)", 1), ("AND (region = 'APAC')", 0), ("before LIMIT and OFFSET", 0)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sql", "steps"),
+    [
+        (
+            "SELECT * FROM orders o JOIN people p ON o.id = 9 LEFT JOIN products USING (id) WHERE true",
+            [
+                ("FROM orders AS o", 3),
+                ("INNER JOIN people AS p ON ((o.id = 9))", 0),
+                ("LEFT JOIN products USING (id)", 0),
+                ("WHERE true", 0),
+            ],
+        ),
+        # Never multiplied: what joins them comes first.
+        (
+            "SELECT * FROM orders o, people p WHERE o.amount > 5 AND p.user_id = o.email",
+            [("FROM orders AS o , people AS p WHERE (p.user_id = o.email)", 0), ("AND (o.amount > 5)", 0)],
+        ),
+        (
+            "WITH x AS (FROM orders) SELECT id FROM x WHERE id = 2 EXCEPT SELECT id FROM orders",
+            [("part 1: FROM x", 3), ("part 1: WHERE (id = 2)", 1), ("part 2: FROM orders", 3)],
+        ),
+    ],
+)
+def test_joins_and_parts_are_followed(world: World, sql: str, steps: list[tuple[str, int]]) -> None:
+    found = why_query(world, "max", sql)
+    assert [(s.what, s.rows) for s in found.steps] == steps
+
+
+def test_where_the_last_row_is_lost(world: World) -> None:
+    lost = "SELECT count(*) FROM orders WHERE amount > 5 AND region = 'XX'"
+    assert why_query(world, "eve", lost).lost_at == "no row is left after AND (region = 'XX')"
+    assert why_query(world, "eve", "SELECT * FROM orders").lost_at == ""
+    assert why_query(world, "eve", "SELECT 1 WHERE false").lost_at == ""
 
 
 @pytest.mark.parametrize(
@@ -121,7 +156,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     told = json.loads(capsys.readouterr().out)
     assert (told["visible"], told["policies"][0]["condition"]["value"]) == (True, True)
     assert run(["why", "shop/shop.test.yaml", "SELECT * FROM orders WHERE amount > 99", "--as", "max"]) == 0
-    assert "0  rows of the answer" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "0  rows of the answer" in printed
+    assert printed.endswith("no row is left after WHERE (amount > 99)\n")
     for wrong in (["--key", "1", "--key", "2"], [], ["--key", "1", "SELECT 1"]):
         assert run([*row, *wrong]) == 2
     assert run(["why", "shop/shop.test.yaml", "SELECT 1", "--as", "evi"]) == 2

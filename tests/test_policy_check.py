@@ -123,7 +123,7 @@ def test_faults_of_a_condition(tmp_path: Path, condition: str) -> None:
         "length(region) > 300",
         "region LIKE '%x'",
         "id = 1 OR (region = 'x' AND amount = 2)",
-        "region IS NULL OR region = user.tenant",
+        "region IS NULL OR region IN user.regions",
         "contains(region, 'x')",
         "user.tenant IN ('a', 'b')",
         "user.tenant IS NULL",

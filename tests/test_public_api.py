@@ -12,7 +12,7 @@ NAMES = """
 AuditFailed AuditLog AuditRecord AuditSink Catalog Column Engine EngineInvalid Explanation Grant GuardedQuery Identity
 Inspection Limits PolicyInvalid PolicySet Position Principal QueryFailed QueryRefused Relation Result RlsError Session
 TokenRejected Verifier check_policies generate_key guard inspect_token lint_identity lint_token load_identity
-load_personas load_policies mint_token read_records traced verify_token
+load_personas load_policies mint_token read_records traced verify_log verify_token
 """.split()  # noqa: SIM905
 HEAVY = (
     "duckdb",
@@ -26,6 +26,7 @@ HEAVY = (
     "pyarrow",
     "pandas",
     "numpy",
+    "IPython",
 )
 
 

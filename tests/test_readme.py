@@ -4,6 +4,7 @@ A fenced block is known by its language and by the comment above it:
 
     sh        a set-up line, `set up, then: X`: X is run here; making the environment is the business of `.ci/run`
     python    run; all Python blocks share nothing but the directory
+    ipython   a notebook's cell; all of them run in one shell, in order, and print what a cell's output is as text
     yaml      written to the file that its comment names
     console   `$ command` lines (continued by `> `) run in one shell, each followed by what it prints
     text      `prints`: what the Python block before it prints; without a comment, a picture
@@ -31,6 +32,19 @@ BLOCK = re.compile(
     r"(?:^<!-- (?P<note>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 MARK = "-- next command --"
+# Runs cells in one shell and prints what the last of them gives.
+IPYTHON = """
+import contextlib, io, sys
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
+for cell in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        done = shell.run_cell(cell)
+    done.raise_error()
+if done.result is not None:
+    print(shell.display_formatter.format(done.result)[0]["text/plain"])
+"""
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,7 @@ def test_every_block_is_of_a_known_kind() -> None:
     assert kinds == {
         ("sh", "set up, then"),
         ("python", ""),
+        ("ipython", ""),
         ("yaml", "file"),
         ("console", ""),
         ("text", "prints"),
@@ -85,6 +100,7 @@ def test_set_up_commands_name_what_the_project_has() -> None:
 def test_readme_does_what_it_shows(shell: tuple[Path, dict[str, str]]) -> None:
     place, environment = shell
     printed = ""
+    cells: list[str] = []
     for block in BLOCKS:
         match block.language, block.note.partition(": ")[::2]:
             case "sh", (_, "rls demo"):
@@ -93,6 +109,9 @@ def test_readme_does_what_it_shows(shell: tuple[Path, dict[str, str]]) -> None:
                 continue  # this very suite
             case "python", _:
                 printed = run([sys.executable, "-c", block.text], place, environment)
+            case "ipython", _:
+                cells.append(block.text)
+                printed = run([sys.executable, "-c", IPYTHON, *cells], place, environment)
             case "yaml", ("file", name):
                 (place / name).parent.mkdir(exist_ok=True)
                 (place / name).write_text(block.text, encoding="utf-8")

@@ -16,6 +16,7 @@ from rls.rewrite.guarded import GuardedQuery
 from rls.rewrite.port.check import check
 from rls.rewrite.port.normalise import normalise, same_plan
 from rls.rewrite.port.port import port
+from rls.rewrite.port.postgres import Postgres
 from rls.rewrite.port.target import Target
 
 ORDERS = Relation(
@@ -112,8 +113,7 @@ def test_what_differs_between_the_engines_is_spelled_out(sql: str, text: str) ->
         ("SELECT random()", "RAND"),
         (f"SELECT id AS {'n' * 64} FROM places", "63 bytes"),
         ("SELECT [id] FROM places", "ARRAY"),
-        ("SELECT id FROM places SEMI JOIN orders USING (id)", "SEMI JOIN"),
-        ("SELECT p.id FROM places p, LATERAL (SELECT p.id + 1 AS n) t", "LATERAL"),
+        ("SELECT a.id FROM places a POSITIONAL JOIN orders b", "JOIN with method"),
         ("SELECT substring(name, -1) FROM places", "substring"),
         ("SELECT id FROM places WHERE name = $unknown", "parameter"),
     ],
@@ -127,7 +127,7 @@ def test_what_is_not_known_to_agree_is_refused_by_name(sql: str, construct: str)
 
 def test_without_a_unicode_collation_letters_have_no_case() -> None:
     for sql in ("SELECT upper(name) FROM places", "SELECT id FROM places WHERE name ILIKE 'a'"):
-        with pytest.raises(QueryRefused, match=r"case|upper"):
+        with pytest.raises(QueryRefused, match=r"ILIKE|upper"):
             ported(sql, target=Target({"main": "public"}, ""))
 
 
@@ -186,19 +186,22 @@ def test_a_tree_that_means_something_else_is_refused() -> None:
 )
 def test_nothing_but_guards_and_reviewed_functions_passes(text: str) -> None:
     with pytest.raises(QueryRefused) as refused:
-        check(text, [GUARD])
+        check(text, [GUARD], Postgres(TARGET))
     assert refused.value.code == "query.unguarded"
 
 
 def test_guards_pass_under_any_names() -> None:
-    check(f'SELECT "o"."id" FROM ({GUARD}) AS "o"', [GUARD])
-    check(f'WITH "x" AS (SELECT 1 AS "id") SELECT "x"."id" FROM "x" AS "x", ({GUARD}) AS "o"', [GUARD])
+    check(f'SELECT "o"."id" FROM ({GUARD}) AS "o"', [GUARD], Postgres(TARGET))
+    check(
+        f'WITH "x" AS (SELECT 1 AS "id") SELECT "x"."id" FROM "x" AS "x", ({GUARD}) AS "o"', [GUARD], Postgres(TARGET)
+    )
     check(
         f'SELECT "o"."id" FROM ({GUARD.replace("AS " + chr(34) + "id" + chr(34), "AS " + chr(34) + "a" + chr(34))}) AS "o"',
         [GUARD],
+        Postgres(TARGET),
     )
 
 
 def test_a_common_table_expression_is_none_outside_of_its_query() -> None:
     with pytest.raises(QueryRefused):
-        check('SELECT 1 FROM (WITH "x" AS (SELECT 1) SELECT 1 FROM "x") AS "a", "x"', [])
+        check('SELECT 1 FROM (WITH "x" AS (SELECT 1) SELECT 1 FROM "x") AS "a", "x"', [], Postgres(TARGET))

@@ -127,9 +127,9 @@ def test_the_relation_itself_is_not_read(kit: Kit, monkeypatch: pytest.MonkeyPat
 
     whole = module._run
 
-    def spy(cursor: Any, guarded: Any, job: Any, attached: str) -> Any:
-        ran.append(guarded.sql)
-        return whole(cursor, guarded, job, attached)
+    def spy(cursor: Any, statement: Any, guarded: Any, job: Any, attached: str) -> Any:
+        ran.append(statement.query)
+        return whole(cursor, statement, guarded, job, attached)
 
     monkeypatch.setattr(module, "_run", spy)
     engine = kit.engines[0]

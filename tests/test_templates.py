@@ -25,10 +25,11 @@ from rls.rewrite import templates as module
 from rls.rewrite.barrier import lower
 from rls.rewrite.guard import draft
 from rls.rewrite.guarded import GuardedQuery
-from rls.rewrite.literals import bound_literals, class_of
+from rls.rewrite.literals import bound_literals, class_of, literal_positions, shape_of_tokens
 from rls.rewrite.parse import parse, tokenize
 from rls.rewrite.resolve import resolve
 from rls.rewrite.templates import Templates
+from rls.rewrite.texts import OVERHEAD
 from tests import small
 from tests.compare import differs
 from tests.driver import Driver, sign
@@ -41,6 +42,12 @@ SQL = "SELECT id, amount FROM orders WHERE id = 7"
 def same(one: GuardedQuery, other: GuardedQuery) -> bool:
     """Whether two guarded queries are the same in everything that anybody can see of them."""
     return one == other and one.fingerprint == other.fingerprint
+
+
+def forget_ready(templates: Templates) -> None:
+    """Templates stay; nobody's query is ready."""
+    for text in templates._texts._texts.values():
+        text.ready.clear()
 
 
 def test_the_same_principal_gets_the_same_query() -> None:
@@ -122,21 +129,54 @@ def test_shapes_never_share_and_nothing_depends_on_who_came_before(asked: list[t
             assert templates.guard(sql, principal) == expected
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("always a - - -", "never a - - -"),
+        ("always a - - -", "conditional b - - -"),
+        ("never a - - -", "conditional b - - -"),
+        ("conditional b - - -", "conditional c - - -"),
+        ("conditional a - - -", "conditional b - - -"),
+        ("always a - - -", "always a x - -"),
+        ("always a x - -", "always a y - -"),
+        ("always a - - -", "always a - d -"),
+        ("always a - - -", "always a - - l"),
+    ],
+)
+def test_shapes_that_differ_in_one_thing_never_share(one: str, other: str) -> None:
+    people = [Principal(subject, attributes={"tenant": "a"}) for subject in (one, other, one, other)]
+    sql = "SELECT * FROM orders"
+    templates = Templates(Shapes(), small.CATALOG, for_engine=True)
+    for who in people:
+        assert templates.guard(sql, who) == Templates(Shapes(), small.CATALOG, for_engine=True).guard(sql, who)
+
+
+def test_what_roles_may_write_is_part_of_the_shape() -> None:
+    sql = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) SELECT n, id FROM t, orders"
+    wide, narrow = [Principal("always a - - -", frozenset(r), {"tenant": "a"}) for r in ((), ("narrow",))]
+    templates = Templates(Shapes(), small.CATALOG, for_engine=True)
+    templates.guard(sql, wide)
+    for ask in (templates.guard, templates.guard_alike):
+        with pytest.raises(QueryRefused) as found:
+            ask(sql, narrow)
+        assert found.value.code == "query.statement_not_allowed"
+
+
 def test_memory_is_bounded_and_what_is_used_stays() -> None:
-    templates = Templates(small.Policies(), small.CATALOG, memory=50 * module.OVERHEAD)
+    templates = Templates(small.Policies(), small.CATALOG, memory=50 * OVERHEAD)
     often = templates.guard(SQL, small.PRINCIPAL)
     other = Principal("u-2", attributes={"tenant": "b"})
     for number in range(200):
         templates.guard(f"{SQL} OR id = {number}", small.PRINCIPAL)
-        templates._bound.clear()
+        forget_ready(templates)
         templates.guard(SQL, other if number % 2 else small.PRINCIPAL)
-    assert len(templates._texts) <= 50 >= templates._size // module.OVERHEAD
-    assert SQL in templates._texts
+    assert len(templates._texts) <= 50 >= templates._texts._size // OVERHEAD
+    assert templates._texts.get(SQL)
     assert templates.guard(SQL, small.PRINCIPAL) == often
 
 
 def test_many_threads_get_the_same_answers() -> None:
-    templates = Templates(Shapes(), small.CATALOG, for_engine=True, memory=30 * module.OVERHEAD)
+    templates = Templates(Shapes(), small.CATALOG, for_engine=True, memory=30 * OVERHEAD)
     people = [Principal(f"conditional {p} {m} - -", attributes={"tenant": t}) for p in "ab" for m in "-x" for t in "ab"]
     texts = [f"SELECT id, tenant FROM orders WHERE id = {n % 7} AND amount > {n}.5" for n in range(25)]
     expected = {
@@ -260,6 +300,86 @@ def test_a_masked_column_binds_for_those_alone_who_see_it(order: tuple[int, int]
             found = templates.guard_alike(sql, people[number])
             fresh = Templates(Shapes(), small.CATALOG, for_engine=True).guard(sql, people[number])
             assert (found.sql, found.parameters) == (fresh.sql, fresh.parameters)
+
+
+def test_types_of_parameters_are_part_of_the_key() -> None:
+    """`name = $n` is a comparison of texts for a text, and a cast of every name, which may raise, for a number."""
+    templates = Templates(small.Policies(), small.CATALOG, for_engine=True)
+    sql = "SELECT id FROM people WHERE name = $n"
+    kinds = [{"n": "VARCHAR"}, {"n": "INTEGER"}, {"n": "VARCHAR"}, {"n": "INTEGER"}]
+    found = [templates.guard_alike(sql, small.PRINCIPAL, types) for types in kinds]
+    assert found[0] is found[2] and found[1] is found[3]
+    fresh = [Templates(small.Policies(), small.CATALOG, for_engine=True).guard(sql, small.PRINCIPAL, t) for t in kinds]
+    assert found == fresh
+    assert found[0].sql != found[1].sql
+
+
+def test_a_near_text_is_ready_the_next_time_and_for_others() -> None:
+    templates = Templates(small.Policies(), small.CATALOG, for_engine=True)
+    templates.guard_alike("SELECT id FROM orders WHERE id = 7", small.PRINCIPAL)
+    near = "SELECT id FROM orders  WHERE id = 8"
+    first = templates.guard_alike(near, small.PRINCIPAL)
+    other = Principal("u-2", attributes={"tenant": "b"})
+    with mock.patch.object(module, "tokenize", side_effect=AssertionError("read again")):
+        assert templates.guard_alike(near, small.PRINCIPAL) is first
+        second = templates.guard_alike(near, other)
+    assert (first.near, second.near) == (True, True)
+    assert first.parameters == {"rls_tenant": "a", "rls_0_0": 8}
+    assert second.parameters == {"rls_tenant": "b", "rls_0_0": 8}
+
+
+def test_a_near_text_is_guarded_for_itself_where_its_own_text_is_asked_for() -> None:
+    templates = Templates(small.Policies(), small.CATALOG, for_engine=True)
+    templates.guard_alike("SELECT id FROM orders WHERE id = 7", small.PRINCIPAL)
+    near = "SELECT id FROM orders WHERE id = 8"
+    assert templates.guard_alike(near, small.PRINCIPAL).near
+    exact = templates.guard(near, small.PRINCIPAL)
+    assert (exact.original, exact.near) == (near, False)
+    assert templates.guard_alike(near, small.PRINCIPAL) is exact
+
+
+def test_a_near_text_means_for_a_mask_what_it_says() -> None:
+    """Beside a mask nothing is bound: who has one cannot read a text through another's literals, ready or not."""
+    plain, masked = [Principal(f"always a {mask} - -", attributes={"tenant": "a"}) for mask in "-x"]
+    templates = Templates(Shapes(), small.CATALOG, for_engine=True)
+    first, near = "SELECT id FROM orders WHERE tenant = 'ab'", "SELECT id FROM orders WHERE tenant = 'cd'"
+    templates.guard_alike(first, plain)
+    templates.guard_alike(first, masked)
+    assert templates.guard_alike(near, plain).near
+    found = templates.guard_alike(near, masked)
+    assert found == Templates(Shapes(), small.CATALOG, for_engine=True).guard(near, masked)
+    assert "'cd'" in found.sql
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("SELECT id FROM orders WHERE id = 7 AND tenant = 'a'", "SELECT id FROM orders WHERE id = 7 OR tenant = 'a'"),
+        ("SELECT id FROM orders WHERE id = 7", "SELECT id FROM orders WHERE id = 'a'"),
+        ("SELECT x '41' FROM orders", "SELECT x'41' FROM orders"),
+        ("SELECT 'a' 'b' FROM orders", "SELECT 'a'\n'b' FROM orders"),
+        ("SELECT 1 x FROM orders", "SELECT 1x FROM orders"),
+        ("SELECT id FROM orders", 'SELECT "id" FROM orders'),
+    ],
+)
+def test_texts_with_other_tokens_have_another_shape(one: str, other: str) -> None:
+    def shape(sql: str) -> object:
+        tokens = tokenize(sql)
+        return tokens and shape_of_tokens(sql, tokens, literal_positions(tokens))
+
+    assert shape(one) != shape(other)
+    assert shape(one) == shape(one.replace(" ", "  "))
+
+
+def test_shapes_that_were_forgotten_are_no_other_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHAPES", 3)
+    templates = Templates(Shapes(), small.CATALOG, for_engine=True)
+    people = [Principal(f"conditional {p} {m} - -", attributes={"tenant": "a"}) for p in "abc" for m in "-xy"]
+    for who in people * 3:
+        found = templates.guard("SELECT id, tenant FROM orders", who)
+        assert found == Templates(Shapes(), small.CATALOG, for_engine=True).guard("SELECT id, tenant FROM orders", who)
+        assert len(templates._shapes) <= 4
+        templates._profiles.clear()
 
 
 VALUES = {

@@ -76,10 +76,34 @@ GUARDED = [
     "GROUP BY v.n ORDER BY v.n",
 ]
 
+GUARDED += [
+    "SELECT DISTINCT ON (region) region, id FROM orders ORDER BY region, id DESC",
+    "SELECT DISTINCT ON (customer_id, region) id FROM orders ORDER BY customer_id, region DESC, amount, id",
+    "SELECT strftime(ordered_at, '%Y-%m of %d %H:%M') AS s, strftime(shipped_on, '%j') AS d, count(*) FROM orders GROUP BY ALL "
+    "ORDER BY ALL",
+    "SELECT id, epoch(ordered_at) AS e, strlen(region) AS l FROM orders ORDER BY id",
+    "SELECT name FROM customers c SEMI JOIN orders o ON o.customer_id = c.id AND o.amount > 100 ORDER BY name",
+    "SELECT name FROM customers c ANTI JOIN orders o ON o.customer_id = c.id ORDER BY name",
+    "SELECT c.id, t.amount FROM customers c LEFT JOIN LATERAL (SELECT amount FROM orders o WHERE o.customer_id = c.id ORDER BY "
+    "o.amount, o.id LIMIT 1) t ON true ORDER BY c.id",
+    "SELECT id FROM orders WHERE amount > ALL (SELECT amount FROM finance.orders WHERE amount IS NOT NULL) ORDER BY id",
+    "SELECT id FROM orders WHERE region >= ANY (SELECT region FROM customers) ORDER BY id",
+    "SELECT id FROM orders ORDER BY id LIMIT (SELECT count(*) // 2 FROM customers)",
+    "SELECT id, region FROM orders UNION BY NAME SELECT name, id FROM customers ORDER BY id, region, name",
+    "SELECT id, sum(amount) OVER (ORDER BY ordered_at RANGE BETWEEN INTERVAL 3 DAY PRECEDING AND CURRENT ROW) AS s FROM orders "
+    "ORDER BY id",
+    "SELECT id, avg(amount) OVER (PARTITION BY region ORDER BY id ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE "
+    "CURRENT ROW) AS others FROM orders ORDER BY id",
+    "SELECT region, status, sum(amount) AS s, grouping(region, status) AS g FROM orders GROUP BY ROLLUP (region, status) ORDER BY ALL",
+    "SELECT device, stddev(score) AS s, stddev_pop(score) AS p, var_samp(score) AS v, var_pop(score) AS w, median(score) AS m FROM "
+    "events GROUP BY device ORDER BY device",
+    "SELECT $$ it's $$ AS a, id FROM tenants ORDER BY id",
+]
+
 NOT_PORTABLE = [
-    ("SELECT median(amount) FROM orders", "MEDIAN"),
+    ("SELECT median(amount) FROM orders", "median of DECIMAL"),
     ("SELECT * FROM orders ASOF JOIN events ON orders.ordered_at >= events.occurred_at", "JOIN with method"),
-    ("SELECT DISTINCT ON (region) region, id FROM orders ORDER BY region, id", "DISTINCT with on"),
+    ("SELECT DISTINCT ON (region) region, id FROM orders ORDER BY id", "DISTINCT ON without"),
     ("SELECT [id] FROM orders", "ARRAY"),
     ("SELECT TRY_CAST(number AS INTEGER) FROM orders", "TRY CAST"),
     ("SELECT CAST(number AS INTEGER) FROM orders", "VARCHAR where INTEGER"),
@@ -88,7 +112,7 @@ NOT_PORTABLE = [
     ("SELECT settings FROM tenants", "JSON"),
     ("SELECT orders FROM orders", "TABLECOLUMN"),
     ("SELECT o.id FROM orders o, generate_series(1, 3) g(n) WHERE o.id = g.n", "table function"),
-    ("SELECT strftime(ordered_at, '%Y') FROM orders", "TIME TO STR"),
+    ("SELECT strftime(ordered_at, '%B') FROM orders", "strftime with"),
     ("SELECT id FROM orders USING SAMPLE 10%", "sample"),
     ("SELECT regexp_matches(number, 'a') FROM orders", "REGEXP"),
     ("SELECT name FROM customers ORDER BY name COLLATE NOCASE", "not all names"),

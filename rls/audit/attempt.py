@@ -31,6 +31,8 @@ __all__ = ["Attempt", "Recording", "grant_hash", "public_text", "relations_of"]
 # Who has no valid token fills no disk.
 _TEXT_OF_STRANGERS = 1_000
 _WARNINGS = 10
+# No issuer takes longer ones, so nobody looks at what they hold.
+_LONGEST_TOKEN = 16_384
 LIMITS = frozenset(
     f"run.{limit}"
     for limit in ("busy", "columns", "copies", "list_items", "memory", "nesting", "rows", "temporary_disk", "timeout")
@@ -60,6 +62,7 @@ class Attempt:
         self.audit_id = secrets.token_hex(16)
         self.action: Action = action
         self.sql = sql if isinstance(sql, str) else ""
+        self.token: object = None
         self.row_count: int | None = None
         self.byte_count: int | None = None
         self._recording = recording
@@ -106,7 +109,8 @@ class Attempt:
 
     def bind(self, parameters: Mapping[str, object]) -> None:
         """The caller's own parameters, once they are known to be plain values."""
-        self._parameters = self._recording.keyed.values(parameters)
+        subject = self._principal.subject if self._principal else ""
+        self._parameters = self._recording.keyed.parameters(parameters, subject=subject)
         self._parameter_types = parameter_types(parameters)
 
     def keep(self, failure: RlsError | None) -> None:
@@ -139,6 +143,7 @@ class Attempt:
             assurance=who.assurance if who else "",
             attributes=how.keyed.values(who.attributes) if who else {},
             hash_key=how.keyed.name,
+            token_hash=self._token_hash() if isinstance(failure, TokenRejected) else "",
             sql=self._kept_sql(limit),
             sql_kept=how.sql,
             sql_length=len(self.sql),
@@ -170,6 +175,11 @@ class Attempt:
                 return without_literals(self.sql[:limit])
             case "none":
                 return ""
+
+    def _token_hash(self) -> str:
+        token = self.token
+        short = isinstance(token, str) and len(token) <= _LONGEST_TOKEN
+        return self._recording.keyed.text(str(token)) if short else ""
 
     def _outcome(self, failure: RlsError | None) -> Outcome:
         match failure:

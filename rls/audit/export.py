@@ -20,7 +20,13 @@ OCSF_VERSION: Final = "1.9.0"
 ECS_VERSION: Final = "8.17.0"
 _CLASS, _CATEGORY = 6005, 6
 # Ours → OCSF's activity (4 Query, 3 Connect), and its caption.
-_ACTIVITIES: Final = {"query": (4, "Query"), "guard": (4, "Query"), "session": (3, "Connect"), "audit": (1, "Read")}
+_ACTIVITIES: Final = {
+    "query": (4, "Query"),
+    "guard": (4, "Query"),
+    "explain": (4, "Query"),
+    "session": (3, "Connect"),
+    "audit": (1, "Read"),
+}
 # Ours → status (1 Success, 2 Failure), action (1 Allowed, 2 Denied; the disposition goes with it), severity (1
 # Informational, 2 Low, 3 Medium).
 _OUTCOMES: Final = {

@@ -36,7 +36,17 @@ class HeadsEntry(Strict):
 
 
 class AuditFile(Strict):
-    """What is recorded, and how it is kept. `rotate_bytes`: of a file in a directory; `opentelemetry`: told as well."""
+    """What is recorded, and how it is kept.
+
+    sql            of a query's text: all of it, its shape without literals, or nothing
+    hash_key       key of the hashes that stand for attributes
+    signing_key    Ed25519 key that signs the chain
+    durability     a record survives a failure of the machine (disk) or of the process
+    rotate_bytes   size of a file in a directory at which the next one begins
+    heads          how often a line names the ends of all chains
+    opentelemetry  told to OpenTelemetry as well
+    anchor         file outside of the log's directory that keeps the newest ends
+    """
 
     sql: Literal["full", "shape", "none"] = "full"
     hash_key: KeySource | None = None

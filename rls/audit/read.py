@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rls.audit.places import place_kind
+from rls.audit.shape import is_record
 from rls.errors import AuditFailed
 
 __all__ = ["FollowedLogs", "Line", "TornLine", "read_lines", "read_records", "sources"]
@@ -122,11 +123,13 @@ def _parsed(lines: Iterable[Line]) -> Iterator[tuple[str, dict[str, Any] | TornL
         found = None
         with contextlib.suppress(ValueError, RecursionError):
             found = json.loads(line.text) if line.whole else None
-        if not isinstance(found, dict):
+        if isinstance(found, dict) and "event" in found:
+            continue
+        if not isinstance(found, dict) or not is_record(found):
             yield at, TornLine(line.text.decode("utf-8", errors="replace"))
-        elif "event" not in found:
+        else:
             # Never smaller than the one before: a clock that was set back must not disorder the merge.
-            at = max(at, str(found.get("time", "")))
+            at = max(at, found["time"])
             yield at, {key: value for key, value in found.items() if key not in _CHAIN}
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 __all__ = ["Action", "AuditRecord", "KeptSql", "Outcome"]
 
-Action = Literal["query", "guard", "session", "audit"]
+Action = Literal["query", "guard", "explain", "session", "audit"]
 Outcome = Literal["allowed", "denied", "refused", "rejected", "limited", "failed"]
 KeptSql = Literal["full", "shape", "none"]
 
@@ -24,7 +24,8 @@ class AuditRecord:
 
     time            UTC, ISO 8601 with milliseconds
     audit_id        128 bits, hexadecimal; also on the result
-    action          `query` (rows were asked for), `guard` (a guarded text was asked for), `session` (a token was given
+    action          `query` (rows were asked for), `guard` (a guarded text was asked for), `explain`
+                    (what it would be, with a token), `session` (a token was given
                     for several queries to come), `audit` (records were asked for)
     outcome         `allowed`; `denied` (it ran, and no policy lets this principal see a row of what it reads);
                     `refused` (the text, not run); `rejected` (the token); `limited` (ended by a limit); `failed` (run
@@ -35,6 +36,7 @@ class AuditRecord:
     agent           who acts for the subject; "" for nobody. `actors`: all who acted, that one first
     attributes      names of the principal's attributes → keyed hashes of their values (`rls.audit.keyed`)
     hash_key        which key made the keyed hashes; `ephemeral:…` for one that only this engine ever had
+    token_hash      keyed hash of the text of a rejected token, which nothing else is known of; "" for others
     sql             the caller's text, cut to the engine's limit: as it is, or with its literals replaced, or "", as
                     `sql_kept` says (`full`, `shape`, `none`); `sql_length` in characters is of the whole text
     sql_sha256      of the whole text, as it is; an HMAC under the hash key unless `sql_kept` is `full`, since literals
@@ -48,8 +50,9 @@ class AuditRecord:
                     `masked` and `denied` columns
     fence_reason    why the text's guards are fenced; "" where none is. `statistics_hidden`: whether stored extremes
                     were kept from the optimizer
-    parameters      names of the caller's own parameters → keyed hashes; `parameter_types`: → DuckDB types, where they
-                    are known (the barrier may depend on them); `attributes_read` names of attributes the text reads
+    parameters      names of the caller's own parameters → keyed hashes, which compare with those of the same subject
+                    only; `parameter_types`: → DuckDB types, where they are known (the barrier may depend on them);
+                    `attributes_read` names of attributes the text reads
     warnings        what was wrong with the token and tolerated
     row_count, byte_count   handed out; None where none were (bytes: estimated beyond 1,000 rows)
     duration        seconds from the attempt's start to this record; `timings`: seconds to `verify` the token, to
@@ -73,6 +76,7 @@ class AuditRecord:
     assurance: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     hash_key: str = ""
+    token_hash: str = ""
     sql: str = ""
     sql_kept: KeptSql = "full"
     sql_length: int = 0

@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from rls.audit.attempt import relations_of
 from rls.audit.keyed import KeyedHash, plain_text
 from rls.audit.snapshots import read_catalog_snapshot
+from rls.catalog import Catalog
 from rls.errors import AuditFailed, QueryRefused
 from rls.identity.principal import AttributeValue, Principal
 from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.port.target import Target
 
 __all__ = ["Difference", "Replay", "replay_record"]
 
 Record = Mapping[str, Any]
+
+# Refusals of a call whose text nobody looked at, or whose parameters, which no record holds, were wrong.
+_BEFORE_THE_TEXT: Final = frozenset(
+    ("query.export_not_allowed", "query.fetch", "query.parameter", "query.parameter_value", "query.parameters",
+     "query.text", "query.too_long", "run.busy", "run.fault", "run.interrupted")
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +42,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replay:
-    """What became of it. `same` where nothing differs; `attributes` says whether the principal is the recorded one for
-    sure; `guarded` is None where the text is refused again, with `code`."""
+    """What became of it. `same` where nothing differs; `attributes` says whether the principal (for a decision on a
+    token: that one) is the recorded one for sure; `guarded` is None where the text or the token is refused again, with
+    `code`, and where there was no text."""
 
     record: Record
     differences: tuple[Difference, ...]
@@ -71,6 +80,8 @@ def replay_record(
     keyed: KeyedHash | None,
     sql: str | None = None,
     template: str | None = None,
+    token: str | None = None,
+    keys_from: Path | None = None,
 ) -> Replay:
     """Derive the decision of a record again, from the policies and the catalog as they were.
 
@@ -79,25 +90,25 @@ def replay_record(
     keyed       of the key that hashed them; None where there is none any more
     sql         the caller's text, where the record does not hold it
     template    the earlier text that the guarded one was made for, where the record's `template_sha256` names one
+    token       for what was decided by the token alone: it was rejected, a session began, the audit was read
+    keys_from   the policy directory that the issuers' keys are in, for these
 
-    Raises `AuditFailed`: `audit.replay` for a record without a decision, or attributes or a text that are not the
-    recorded ones, `audit.snapshot`; `PolicyInvalid` for a snapshot that this version cannot read.
+    Raises `AuditFailed`: `audit.replay` for a record of another engine's query, or a token, attributes or a text that
+    are not the recorded ones, `audit.snapshot`; `PolicyInvalid` for a snapshot that this version cannot read.
     """
     from rls.policy.load import load_policies
     from rls.rewrite.templates import Templates
 
-    if not record["subject"] or record["action"] in ("session", "audit"):
-        raise AuditFailed("audit.replay", "the record holds no decision on a query", hint="take another record")
-    if not record["engine_version"].startswith("duckdb "):
-        raise AuditFailed(
-            "audit.replay", "the record's query was made for another engine than DuckDB", hint="take another record"
-        )
+    if record["outcome"] == "rejected" or record["action"] in ("session", "audit"):
+        return _replay_token(record, snapshots, token=token, keys_from=keys_from, keyed=keyed)
+    if not record["subject"] or not record["policy_version"]:
+        raise AuditFailed("audit.replay", "nothing was decided: the attempt ended before", hint="take another record")
+    policies = load_policies(_snapshot(record, snapshots), keys="none")
+    if not record["final_sha256"] and record["code"] in _BEFORE_THE_TEXT:
+        may = policies.identity.capabilities(frozenset(record["roles"]))
+        return _replay_call(record, may_export=may.export)
     text = _text(record, sql, keyed)
     proven = _check_attributes(record, attributes, keyed)
-    folder = snapshots / f"policies-{record['policy_version']}"
-    if not folder.is_dir():
-        raise AuditFailed("audit.snapshot", f"there is no snapshot of the policies {record['policy_version']}")
-    policies = load_policies(folder, keys="none")
     catalog = read_catalog_snapshot(snapshots / f"catalog-{record['catalog_version']}.json")
     principal = Principal(
         subject=record["subject"],
@@ -109,14 +120,20 @@ def replay_record(
         actors=tuple(record["actors"]),
     )
     # As the engine does it: literals are bound where it runs the text itself.
-    templates = Templates(policies, catalog, for_engine=record["action"] == "query")
+    templates = Templates(
+        policies,
+        catalog,
+        for_engine=record["action"] in ("query", "explain"),
+        target=_target(catalog, record["engine_version"]),
+    )
     guarded, code = None, ""
     try:
         guarded = templates.guard(text, principal, record["parameter_types"])
     except QueryRefused as error:
         code = error.code
     not_compared = []
-    final = _final_hash(record, guarded, keyed)
+    # An explanation's text names the database otherwise than one that runs, and binds no literals.
+    final = None if record["action"] == "explain" and guarded else _final_hash(record, guarded, keyed)
     if guarded is not None and record["template_sha256"]:
         # It ran in the words of an earlier text; made for this principal, they must give the recorded text.
         if template is None or _hash(record, template, keyed) != record["template_sha256"]:
@@ -137,6 +154,62 @@ def replay_record(
         guarded=guarded,
         code=code,
     )
+
+
+def _replay_token(
+    record: Record, snapshots: Path, *, token: str | None, keys_from: Path | None, keyed: KeyedHash | None
+) -> Replay:
+    from rls.audit.replay_token import derive_admission
+
+    if token is None or keys_from is None:
+        raise AuditFailed(
+            "audit.replay", "the token alone decided here, and no record holds it", hint="give it with `--token-file`"
+        )
+    folder = _snapshot(record, snapshots)
+    found = derive_admission(record, token, snapshot=folder, keys_from=keys_from, keyed=keyed)
+    return Replay(
+        record=record,
+        differences=tuple(Difference(*each) for each in found.differences),
+        attributes="proven" if found.proven else "unproven",
+        not_compared=found.not_compared,
+        guarded=None,
+        code=found.code,
+    )
+
+
+def _replay_call(record: Record, *, may_export: bool) -> Replay:
+    """A call that was refused for something else than its text."""
+    code = record["code"]
+    if code != "query.export_not_allowed":
+        not_compared = (f"the refusal `{code}`: no record holds what it was for",)
+        return Replay(record, (), "proven", not_compared, None, code)
+    found = (Difference("decision", f"refused, {code}", "results may leave"),) if may_export else ()
+    return Replay(record, found, "proven", (), None, code)
+
+
+def _snapshot(record: Record, snapshots: Path) -> Path:
+    folder = snapshots / f"policies-{record['policy_version']}"
+    if not folder.is_dir():
+        raise AuditFailed("audit.snapshot", f"there is no snapshot of the policies {record['policy_version']}")
+    return folder
+
+
+def _target(catalog: Catalog, engine: str) -> Target | None:
+    """What the text was made for; an engine that this version does not know is none."""
+    found: Target | None = None
+    try:
+        found = Target.read(catalog.engine)
+    except (ValueError, KeyError, TypeError):
+        known = False
+    else:
+        known = engine.startswith("duckdb " if found is None else found.engine)
+    if not known:
+        raise AuditFailed(
+            "audit.replay",
+            "the record is of an engine that is not known here",
+            hint="take another record",
+        )
+    return found
 
 
 def _text(record: Record, sql: str | None, keyed: KeyedHash | None) -> str:

@@ -78,6 +78,11 @@ class Report:
     slowest: tuple[Record, ...] = field(default=())
 
     @property
+    def principals(self) -> int:
+        """How many there are; who has no valid token is none."""
+        return len(self.subjects.keys() - {""})
+
+    @property
     def relations(self) -> dict[str, int]:
         """How often each relation was read, most often first."""
         found: Counter[str] = Counter()

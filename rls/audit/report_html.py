@@ -24,7 +24,8 @@ STYLE = (
 *{box-sizing:border-box}body{margin:0;background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1040px;margin:0 auto;padding:32px 24px 64px}h1{font-size:26px;margin:0}h2{font-size:18px;margin:0 0 12px}
 section{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:20px 24px;margin-top:20px;
-overflow-x:auto}.dim{color:var(--dim)}.tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(106px,1fr));gap:12px;margin-top:20px}
+overflow-x:auto}.dim{color:var(--dim)}.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(132px,1fr));gap:12px;margin-top:20px}
+.tiles+.tiles{margin-top:12px}
 .tile{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:10px 14px;flex:1 1 96px}
 .tile b{display:block;font-size:21px;font-weight:600;font-variant-numeric:tabular-nums}
 .tile i{display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:6px}
@@ -68,14 +69,11 @@ def report_html(report: Report, *, title: str = "Audit report") -> str:
 
 
 def _tiles(report: Report) -> str:
-    tiles = [("attempts", f"{report.attempts:,}", ""), ("principals", f"{len(report.subjects):,}", "")]
-    tiles.append(("rows", f"{report.rows:,}", ""))
-    tiles += [(name, f"{report.outcomes[name]:,}", name) for name in OUTCOME_ORDER if name in report.outcomes]
-    made = (
-        f'<div class="tile">{f"""<i class="o-{name}"></i>""" if name else ""}{escape(label)}<b>{number}</b></div>'
-        for label, number, name in tiles
-    )
-    return f'<div class="tiles">{"".join(made)}</div>'
+    totals = [("attempts", report.attempts), ("principals", report.principals), ("rows", report.rows)]
+    outcomes = [(name, report.outcomes[name]) for name in OUTCOME_ORDER if name in report.outcomes]
+    first = "".join(f'<div class="tile">{escape(label)}<b>{number:,}</b></div>' for label, number in totals)
+    second = "".join(f'<div class="tile"><i class="o-{n}"></i>{n}<b>{number:,}</b></div>' for n, number in outcomes)
+    return f'<div class="tiles">{first}</div><div class="tiles">{second}</div>'
 
 
 def _over_time(report: Report) -> str:

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from rls.audit.chain import Signer
     from rls.audit.model import AuditFile, KeySource
 
-__all__ = ["AUDIT_FILES", "HASH_KEY", "SIGNING_KEY", "AuditSettings", "load_settings", "read_keyed", "signing_key"]
+__all__ = [
+    "AUDIT_FILES",
+    "HASH_KEY",
+    "SIGNING_KEY",
+    "AuditSettings",
+    "load_settings",
+    "read_audit_file",
+    "read_keyed",
+    "signing_key",
+]
 
 AUDIT_FILES = ("audit.yaml", "audit.yml")
 HASH_KEY, SIGNING_KEY = "RLS_AUDIT_HASH_KEY", "RLS_AUDIT_SIGNING_KEY"
@@ -59,6 +68,12 @@ def load_settings(directory: Path, *, environment: Mapping[str, str] | None = No
         signer = None if signing is None else _signer_of(os.fsencode(signing))
         return AuditSettings(KeyedHash.ephemeral() if hash_key is None else read_keyed(hash_key), signer)
     return _settings(*found)
+
+
+def read_audit_file(directory: Path) -> AuditFile | None:
+    """What a directory's audit.yaml says, without its keys; None without the file. Raises PolicyInvalid."""
+    found = _content(directory, {})
+    return None if found is None else found[0]
 
 
 def signing_key(directory: Path | None, *, environment: Mapping[str, str] | None = None) -> bytes | None:

@@ -120,7 +120,8 @@ def describe_catalog(catalog: Catalog) -> bytes:
         }
         for _, relation in sorted(catalog.relations.items())
     ]
-    return json.dumps({"name": catalog.name, "relations": relations}, indent=1).encode("ascii")
+    engine = {"engine": catalog.engine} if catalog.engine else {}
+    return json.dumps({"name": catalog.name, **engine, "relations": relations}, indent=1).encode("ascii")
 
 
 def read_catalog_snapshot(path: Path) -> Catalog:
@@ -137,7 +138,7 @@ def read_catalog_snapshot(path: Path) -> Catalog:
             )
             for entry in found["relations"]
         ]
-        return Catalog.of(found["name"], relations)
+        return Catalog.of(found["name"], relations, engine=found.get("engine", ""))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise AuditFailed("audit.snapshot", f"`{path}` is no snapshot of a catalog")

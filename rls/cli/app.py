@@ -17,34 +17,41 @@ import click
 
 import rls
 
-__all__ = ["COMMANDS", "LazyGroup", "cli", "main", "run"]
+__all__ = ["COMMANDS", "GROUPS", "LazyGroup", "cli", "main", "run"]
 
-# name → (where the command is, its line in `rls --help`)
-COMMANDS = {
-    "demo": ("rls.cli.demo:demo", "See it work: a warehouse, three people, five questions, two attacks."),
-    "init": ("rls.cli.init:init", "Write a first policy directory for a database."),
-    "check": ("rls.cli.check:check", "Check a policy directory against a database."),
-    "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) of a policy directory."),
-    "matrix": ("rls.cli.matrix:matrix", "Show how many rows of every table each persona sees, and why none."),
-    "coverage": ("rls.cli.coverage:coverage", "Measure which parts of the policies the suites have met."),
-    "mutate": ("rls.cli.mutate:mutate", "Change the policies in small ways and see whether the suites notice."),
-    "prove": ("rls.cli.prove:prove", "Prove statements about all rows and all principals, not just samples."),
-    "diff": ("rls.cli.diff:diff", "Compare what personas see under two sets of policies, on the rows of a database."),
-    "leaks": (
-        "rls.cli.leaks:leaks",
-        "Look for leaks: change hidden rows only, and see whether anything visible changes.",
-    ),
-    "record": ("rls.cli.record:record", "Make a regression test of an audit record."),
-    "import": ("rls.cli.importing:import_command", "Turn another system's row rules into a policy file."),
-    "export": ("rls.cli.exporting:export", "Write policies for PostgreSQL, or a document of who sees what."),
-    "explain": ("rls.cli.explain:explain", "Show what a query becomes for a persona, and why; reads no data."),
-    "why": ("rls.cli.why:why", "Tell why a row is visible or not, or where the rows of a query go."),
-    "bench": ("rls.cli.bench:bench", "Measure what guarding costs a query of yours, beside the query as it is."),
-    "query": ("rls.cli.query:query", "Run a query as the holder of a token."),
-    "schema": ("rls.cli.schema:schema", "JSON Schemas of the YAML files, so that editors complete and check them."),
-    "audit": ("rls.cli.audit:audit", "Read, verify, export and replay the audit log."),
-    "token": ("rls.cli.token:token", "Mint, verify, inspect and revoke tokens; make and exchange their keys."),
+# title → name → (where the command is, its line in `rls --help`)
+GROUPS = {
+    "Begin": {
+        "demo": ("rls.cli.demo:demo", "See it work: three people, five questions, two attacks."),
+        "init": ("rls.cli.init:init", "Write a first policy directory for a database."),
+        "import": ("rls.cli.importing:import_command", "Turn another system's row rules into a policy file."),
+        "schema": ("rls.cli.schema:schema", "JSON Schemas of the YAML files, for editors."),
+    },
+    "Test policies": {
+        "check": ("rls.cli.check:check", "Check policies, suites and settings against a database."),
+        "seed": ("rls.cli.seed:seed", "Write a suite that meets every part of the policies."),
+        "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) and invariants of a directory."),
+        "coverage": ("rls.cli.coverage:coverage", "Measure which parts of the policies the suites met."),
+        "mutate": ("rls.cli.mutate:mutate", "Change policies a little: do the suites notice?"),
+        "prove": ("rls.cli.prove:prove", "Prove statements about all rows and all principals."),
+        "leaks": ("rls.cli.leaks:leaks", "Change hidden rows only: does anything visible change?"),
+        "record": ("rls.cli.record:record", "Make a regression test of an audit record."),
+    },
+    "See what they do": {
+        "matrix": ("rls.cli.matrix:matrix", "Rows of every table that each persona sees; why none."),
+        "why": ("rls.cli.why:why", "Why a row is visible or not; where a query's rows go."),
+        "explain": ("rls.cli.explain:explain", "What a query becomes for a persona; reads no row."),
+        "diff": ("rls.cli.diff:diff", "Who sees more or less under two sets of policies."),
+        "export": ("rls.cli.exporting:export", "Policies for PostgreSQL; documents of who sees what."),
+    },
+    "Run": {
+        "query": ("rls.cli.query:query", "Run a query as the holder of a token."),
+        "token": ("rls.cli.token:token", "Mint, verify, inspect and revoke tokens; their keys."),
+        "audit": ("rls.cli.audit:audit", "Read, verify, export and replay the audit log."),
+        "bench": ("rls.cli.bench:bench", "Measure what guarding costs a query of yours."),
+    },
 }
+COMMANDS = {name: told for group in GROUPS.values() for name, told in group.items()}
 
 DEFECT = 6
 
@@ -74,8 +81,10 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                # As wide in every group, so that the lines stand below each other.
+                formatter.write_dl([(f"{name:<8}", line) for name, (_, line) in commands.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -84,8 +93,8 @@ def cli() -> None:
     """Row-level security for analytics SQL: a signed token and a query go in, an answer that holds only what that user
     may see comes out.
 
-    Every command takes --json. Exit codes: 0 ok, 1 findings, 2 usage, 3 policy invalid, 4 token rejected, 5 query
-    refused, 6 engine or audit.
+    Every command takes --json; `rls COMMAND --help` tells more. Exit codes: 0 ok, 1 findings, 2 usage, 3 policy
+    invalid, 4 token rejected, 5 query refused, 6 engine or audit, 7 a widening that nobody acknowledged.
     """
 
 

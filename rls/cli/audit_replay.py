@@ -44,7 +44,8 @@ def replay(
     """Derive a record's decision again and compare (exit code 1 where it differs). Runs nothing.
 
     RECORD is an audit id, or how it begins. The log holds hashes of attributes, so they are taken from a persona, a
-    token (which may have expired since) or a file, and must have those hashes.
+    token (which may have expired since) or a file, and must have those hashes. Where the token alone decided (it was
+    rejected, a session began, the audit was read), that is needed, with --policies for the issuers' keys.
     """
     from rls.audit.read import read_records
     from rls.audit.replay import replay_record
@@ -56,7 +57,8 @@ def replay(
     found = list(select_records(read_records(logs), Selection(audit_id=record)))
     if len(found) != 1:
         raise click.UsageError(f"there is no record `{record}`" if not found else f"`{record}` begins several ids")
-    given = _attributes(found[0], policies, persona, token_file, attributes)
+    about_token = found[0]["outcome"] == "rejected" or found[0]["action"] in ("session", "audit")
+    given = {} if about_token else _attributes(found[0], policies, persona, token_file, attributes)
     outcome = replay_record(
         found[0],
         snapshots=snapshots_beside(logs[0]),
@@ -64,6 +66,8 @@ def replay(
         keyed=hash_key_of(policies),
         sql=None if sql is None else read_sql(sql),
         template=_template(found[0], logs[0]),
+        token=read_token(None, token_file) if about_token and token_file is not None else None,
+        keys_from=policies,
     )
     if as_json:
         from rls.cli.as_json import dump_json
@@ -133,6 +137,12 @@ def show(outcome: Replay) -> None:
         rows = [(d.what, d.recorded, d.derived) for d in outcome.differences]
         out.print(render.table("what", "recorded", "derived now", rows=rows))
     if outcome.attributes == "unproven":
-        out.print(render.styled(("the attributes could not be compared: their hash key is not there", "warning")))
+        what = "token" if outcome.record["outcome"] == "rejected" else "attributes"
+        text = (
+            f"nothing proves that the {what} given is the recorded one"
+            if what == "token"
+            else ("the attributes could not be compared: their hash key is not there")
+        )
+        out.print(render.styled((text, "warning")))
     for text in outcome.not_compared:
         out.print(render.styled(("not compared: ", "warning"), text))

@@ -90,7 +90,7 @@ def show(made: Report) -> None:
     out.print(
         render.styled(
             (counted(made.attempts, "attempt"), "title"),
-            f", {counted(made.rows, 'row')}, {counted(len(made.subjects), 'principal')}",
+            f", {counted(made.rows, 'row')}, {counted(made.principals, 'principal')}",
         )
     )
     out.print(render.styled((period, "note")))

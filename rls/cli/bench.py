@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rls.cli.options import database_option, json_option, persona_of, policies_option, read_text
+from rls.cli.options import database_file_option, json_option, persona_of, policies_option, read_text
 
 if TYPE_CHECKING:
     from rls.lab.bench import QueryCosts
@@ -26,7 +26,7 @@ __all__ = ["bench"]
 )
 @click.option("--as", "persona", required=True, metavar="PERSONA", help="A name from personas.yaml in the directory.")
 @policies_option
-@database_option
+@database_file_option
 @click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=1), help="The fastest one counts.")
 @json_option
 def bench(*, file: Path, persona: str, policies: Path, database: Path, rounds: int, as_json: bool) -> None:

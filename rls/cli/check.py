@@ -23,24 +23,29 @@ FOUND = 1
 @click.option("--strict", is_flag=True, help="Warnings are findings too (exit code 1).")
 @click.option("--keys", is_flag=True, help="Load the issuers' keys as well, as the engine does.")
 @json_option
-def check(*, policies: Path, database: Path, strict: bool, keys: bool, as_json: bool) -> int:
-    """Check a policy directory against a database.
+def check(*, policies: Path, database: Path | str, strict: bool, keys: bool, as_json: bool) -> int:
+    """Check policies, suites and settings against a database.
 
     Exit code 1 if there are errors, 3 if a file of DIR cannot be read as policies at all. Warnings are shown and
     accepted.
     """
+    from rls.audit.settings import load_settings, read_audit_file
     from rls.cli.failures import pointing_into_file
     from rls.cli.opening import open_catalog
-    from rls.identity import load_personas
+    from rls.lab.prove.invariants import check_invariants
+    from rls.lab.suites.reader import read_suites
     from rls.policy.check import check_policies
     from rls.policy.load import load_policies, policy_files
 
     with pointing_into_file():
         rules = load_policies(policies, keys="load" if keys else "none")
-        personas = policies / "personas.yaml"
-        if personas.is_file():
-            load_personas(personas, rules.identity)
-    catalog = open_catalog(database)
+        read_suites(policies, rules.identity)
+        if keys:
+            load_settings(policies)
+        else:
+            read_audit_file(policies)
+        catalog = open_catalog(database)
+        check_invariants(rules, catalog)
     findings = check_policies(rules, catalog)
     errors = sum(f.severity == "error" for f in findings)
     warnings = len(findings) - errors

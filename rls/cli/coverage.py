@@ -94,9 +94,9 @@ def show(out: Console, found: Coverage) -> None:
         out.print(render.styled(("not looked at: ", "warning"), skipped))
     out.print()
     style = "good" if not found.open else "warning"
-    out.print(
-        render.styled((f"{found.percent:.0f}% covered", style), f", {found.covered} of {len(found.points)} points")
-    )
+    bar = render.bar([(found.covered, "█", "good"), (len(found.open), "░", "error")], 20)
+    told = render.styled((f"{found.percent:.0f}% covered", style), f", {found.covered} of {len(found.points)} points")
+    out.print(bar, told)
 
 
 def _marks(points: list[Point]) -> Any:

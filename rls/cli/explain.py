@@ -10,6 +10,7 @@ import click
 from rls.cli.options import database_option, json_option, persona_of, policies_option, read_sql
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from rls.explanation import Explanation
@@ -24,7 +25,7 @@ __all__ = ["explain"]
 @database_option
 @json_option
 @click.argument("sql")
-def explain(*, persona: str, policies: Path, database: Path, as_json: bool, sql: str) -> None:
+def explain(*, persona: str, policies: Path, database: Path | str, as_json: bool, sql: str) -> None:
     """Show what a query becomes for a persona, and why; reads no data.
 
     SQL is the query's text, or `-` to read it from standard input.
@@ -52,12 +53,19 @@ def explain(*, persona: str, policies: Path, database: Path, as_json: bool, sql:
 def show(explanation: Explanation, persona: str, principal: Principal) -> None:
     """The explanation on the terminal."""
     from rls.cli import render
-    from rls.cli.sql_view import side_by_side
 
     out = render.console()
     roles = ", ".join(sorted(principal.roles)) or "no role"
     out.print(render.styled((persona, "name"), f", subject {principal.subject}, {roles}"))
     out.print()
+    show_parts(out, explanation)
+
+
+def show_parts(out: Console, explanation: Explanation) -> None:
+    """Before and after, what is seen of each relation, the barrier, the values that are bound."""
+    from rls.cli import render
+    from rls.cli.sql_view import side_by_side
+
     out.print(render.sql_table(out, side_by_side(explanation.original, explanation.splices)))
     if not explanation.grants:
         out.print()
@@ -76,17 +84,7 @@ def show(explanation: Explanation, persona: str, principal: Principal) -> None:
 def barrier_lines(explanation: Explanation) -> list[Text]:
     """How hidden rows are kept from being observed, a line each."""
     from rls.cli.render import styled
+    from rls.explanation import describe_barrier
 
-    if all(grant.kind == "always" for grant in explanation.grants.values()):
-        return [styled(("barrier", "name"), "    none: no row is hidden")]
-    if not explanation.fence_reason and explanation.hide_statistics:
-        reason = "    none: what may raise is evaluated on rows of the answer only"
-        return [styled(("barrier", "name"), reason)]
-    if not explanation.fence_reason:
-        return [styled(("barrier", "name"), "    none: nothing in the query could tell of a hidden row")]
-    lines = [styled(("barrier", "name"), f"    fence: {explanation.fence_reason}")]
-    for label, conditions in explanation.copied.items():
-        lines += [styled(f"           below it in {label}: {condition}") for condition in conditions]
-    if explanation.hide_statistics:
-        lines.append(styled("           DuckDB does not look at stored extremes"))
-    return lines
+    first, *more = describe_barrier(explanation)
+    return [styled(("barrier", "name"), f"    {first}"), *(styled(f"           {line}") for line in more)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rls.cli.options import database_option
+from rls.cli.options import database_option, json_option
 
 __all__ = ["export"]
 
@@ -18,7 +18,8 @@ FOUND = 1
 @click.argument("policies", metavar="DIR", type=click.Path(path_type=Path), envvar="RLS_POLICIES")
 @database_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write here, not to stdout.")
-def export(*, format: str, policies: Path, database: Path, out: Path | None) -> int:
+@json_option
+def export(*, format: str, policies: Path, database: Path | str, out: Path | None, as_json: bool) -> int:
     """Write policies for PostgreSQL, or a document of who sees what.
 
     \b
@@ -50,12 +51,22 @@ def export(*, format: str, policies: Path, database: Path, out: Path | None) -> 
 
                 described = describe_policies(rules, catalog)
                 text = markdown_document(described) if format == "markdown" else html_document(described)
-    if out is None:
-        click.echo(text, nl=False)
-    else:
+    if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")
+    if as_json:
+        from rls.cli.as_json import dump_json
+
+        told = {"format": format, "text": text, "lost": [{"where": where, "why": why} for where, why in lost]}
+        click.echo(dump_json(told))
+        return FOUND if lost else 0
+    if out is None:
+        click.echo(text, nl=False)
     note = render.console(stderr=True)
     for where, why in lost:
         note.print(render.styled(("lost", "error"), " ", (where, "name"), f": {why}"))
+    if format == "postgres":
+        tables = sum(relation.kind == "table" for relation in catalog.relations.values())
+        verdict = (f"{len(lost)} not carried over", "error") if lost else ("nothing lost", "good")
+        note.print(render.styled(f"{tables} tables, ", verdict))
     return FOUND if lost else 0

@@ -32,6 +32,7 @@ def import_command(*, format: str, file: Path, out: Path | None, as_json: bool) 
     each such loss is a comment in the file and a remark here, and the exit code is then 1.
     """
     from rls.cli import render
+    from rls.cli.cells import counted
     from rls.cli.failures import pointing_into_file
     from rls.lab.importing import import_rules
     from rls.lab.importing.write import write_policies
@@ -57,7 +58,8 @@ def import_command(*, format: str, file: Path, out: Path | None, as_json: bool) 
         style = "error" if remark.severity == "lost" else "warning"
         note.print(render.styled((remark.severity, style), " ", (remark.where, "name"), f": {remark.message}"))
     policies = sum(len(p) for p in found.policies.values())
-    note.print(render.styled(f"{policies} policies for {len(found.policies)} relations, ", _lost(len(found.lost))))
+    told = f"{counted(policies, 'policy', 'policies')} for {counted(len(found.policies), 'relation')}, "
+    note.print(render.styled(told, _lost(len(found.lost))))
     return FOUND if found.lost else 0
 
 

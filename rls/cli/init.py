@@ -1,4 +1,4 @@
-"""`rls init`: from a DuckDB file to a commented policy directory that is closed where nobody has decided yet."""
+"""`rls init`: from a database to a commented policy directory that is closed where nobody has decided yet."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WORDS = {
 @click.option("--tenant-column", metavar="NAME", help="The column that keeps tenants apart, if the guess is wrong.")
 @click.option("--no-rows", is_flag=True, help="Read no row: personas get made-up tenants.")
 @json_option
-def init(*, directory: Path, database: Path, tenant_column: str | None, no_rows: bool, as_json: bool) -> None:
+def init(*, directory: Path, database: Path | str, tenant_column: str | None, no_rows: bool, as_json: bool) -> None:
     """Write a first policy directory for a database.
 
     Looks at the catalog: tables with a tenant column get a wall between tenants, tables that lead to such a one get a
@@ -40,7 +40,9 @@ def init(*, directory: Path, database: Path, tenant_column: str | None, no_rows:
     from rls.lab.start.make import make_start
 
     catalog = open_catalog(database)
-    start = make_start(directory, database, catalog, tenant=tenant_column, read_rows=not no_rows)
+    # Of a server no row is read: its role may be an application's, and personas can do without.
+    file = None if no_rows or isinstance(database, str) else database
+    start = make_start(directory, catalog, tenant=tenant_column, rows_of=file)
     if as_json:
         from rls.cli.as_json import dump_json
 
@@ -58,7 +60,7 @@ def init(*, directory: Path, database: Path, tenant_column: str | None, no_rows:
     show(start, database)
 
 
-def show(start: Start, database: Path) -> None:
+def show(start: Start, database: Path | str) -> None:
     """What was found, what was written, and what to do next."""
     from rls.cli import render
 
@@ -86,11 +88,11 @@ def show(start: Start, database: Path) -> None:
     )
     out.print()
     where = f"{start.directory} --database {database}"
-    for what, command in (
-        ("what is still to decide", f"rls check {where}"),
-        ("who sees how much", f"rls matrix {where}"),
-        ("the suite beside the policies", f"rls test {where}"),
-    ):
+    commands = [("what is still to decide", f"rls check {where}")]
+    if isinstance(database, Path):
+        commands.append(("who sees how much", f"rls matrix {where}"))
+        commands.append(("the suite beside the policies", f"rls test {where}"))
+    for what, command in commands:
         out.print(render.styled((f"# {what}", "note")))
         out.print(render.styled(command), soft_wrap=True)
 

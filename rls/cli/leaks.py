@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rls.cli.options import database_option, json_option
+from rls.cli.options import database_file_option, json_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +21,7 @@ FOUND = 1
 
 @click.command()
 @click.argument("policies", metavar="DIR", type=click.Path(path_type=Path), envvar="RLS_POLICIES")
-@database_option
+@database_file_option
 @click.option(
     "--as", "names", multiple=True, metavar="PERSONA", help="Who asks; may be given again. Default: everyone."
 )
@@ -63,7 +63,8 @@ def leaks(
     if names:
         unknown = next((name for name in names if name not in chosen), None)
         if unknown is not None:
-            raise click.UsageError(f"there is no persona `{unknown}`; {suggest(unknown, chosen) or ''}")
+            hint = suggest(unknown, chosen) or f"there are {', '.join(chosen) or 'none'}"
+            raise click.UsageError(f"there is no persona `{unknown}`; {hint}")
         chosen = {name: chosen[name] for name in names}
     if not chosen:
         raise click.UsageError(f"there is no `{policies / 'personas.yaml'}`: it names who asks")
@@ -117,15 +118,17 @@ def show(out: Console, found: dict[str, Findings]) -> None:
     columns = ("persona", ("asked", "right"), ("refused", "right"), ("open", "right"), ("leaks", "right"), "left as is")
     out.print(render.table(*columns, rows=rows))
     out.print()
-    out.print(
-        render.styled(
-            (
-                "open: SQL leaves the answer open, over visible rows alone too; left as is: hidden rows of tables that"
-                " policies read, where changing them would change what is visible",
-                "note",
-            )
-        )
-    )
+    leaks, asked = (sum(counts) for counts in zip(*((len(e.leaks), e.asked) for e in found.values()), strict=True))
+    verdict = f"{leaks:,} of {asked:,} answers differ" if leaks else f"none of {asked:,} answers differs"
+    out.print(render.styled((verdict, "error" if leaks else "good")))
+    for name, each in found.items():
+        if not each.hidden_tables:
+            told = ": no row of any table is hidden, so nothing could be changed"
+            out.print(render.styled(("note ", "warning"), (name, "name"), told))
+    told = "open: SQL leaves the answer open, over visible rows alone too"
+    if any(each.unchanged for each in found.values()):
+        told += "; left as is: hidden rows that policies read, whose change would change what is visible"
+    out.print(render.styled((told, "note")))
 
 
 def _to_dict(each: Findings) -> dict[str, object]:

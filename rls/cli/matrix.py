@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["matrix"]
 
-_UNSEEN = "nobody sees"
+_UNSEEN = "unseen"
 
 
 @click.command()
@@ -65,34 +65,41 @@ def open_world(stack: ExitStack, path: Path, database: Path | None) -> World:
     """The rows of a suite, if `path` is one that gives rows, else those of the database."""
     from rls.lab.suites.reader import directory_personas, read_suite
     from rls.lab.suites.run import Worlds
-    from rls.lab.world.world import open_live
+    from rls.lab.world.world import open_directory
     from rls.policy.load import load_policies
 
     directory, only = policies_of(path)
-    policies = load_policies(directory, keys="none")
-    personas = directory_personas(directory, policies.identity)
     if only is not None:
+        policies = load_policies(directory, keys="none")
+        personas = directory_personas(directory, policies.identity)
         suite = read_suite(only[0], policies.identity, personas)
         return stack.enter_context(Worlds(policies, database)).open(suite)
     if database is None:
         raise click.UsageError("give --database FILE (or RLS_DATABASE), or a suite that gives rows")
-    if not personas:
-        raise click.UsageError(f"there is no `{directory / 'personas.yaml'}`: it names who to compare")
-    return stack.enter_context(open_live(database, policies, personas))
+    return stack.enter_context(open_directory(directory, database))
 
 
 def show(out: Console, found: Matrix) -> None:
     """The matrix on the terminal, in blocks of as many personas as fit."""
     from rls.cli import render
+    from rls.cli.cells import counted
     from rls.lab.matrix.report import same_columns, zero_reasons
 
     for block in _blocks(out, found):
         out.print()
         out.print(_block(found, block))
+    out.print()
+    rows = sum(row.total for row in found.rows)
+    sizes = (counted(len(found.personas), "persona"), counted(len(found.rows), "table"), counted(rows, "row"))
+    legend = "· sees no row" + ("; ! a policy fails or does not fit" if any(map(_broken, found.rows)) else "")
+    legend += "; - nobody decided, refused" if any(map(_undecided, found.rows)) else ""
+    out.print(render.styled((f"{', '.join(sizes)}; {legend}", "note")))
     open_ = [row.label for row in found.rows if row.open_to_all]
     if open_:
-        out.print()
         out.print(render.styled(("everyone sees all of ", "warning"), ", ".join(open_)))
+    unseen = [f"{row.label} {row.unseen:,}" for row in found.rows if row.unseen]
+    if unseen:
+        out.print(render.styled(("rows that none of them sees: ", "warning"), ", ".join(unseen)))
     zeros = [(", ".join(labels), ", ".join(who), reason) for labels, who, reason in zero_reasons(found)]
     if zeros:
         out.print()
@@ -106,6 +113,14 @@ def show(out: Console, found: Matrix) -> None:
         out.print(render.table("columns of", "for", "", rows=columns))
 
 
+def _broken(row: MatrixRow) -> bool:
+    return any(cell.visible is None or cell.kind == "broken" for cell in row.cells.values())
+
+
+def _undecided(row: MatrixRow) -> bool:
+    return any(cell.kind == "undecided" for cell in row.cells.values())
+
+
 def _blocks(out: Console, found: Matrix) -> list[list[str]]:
     """Personas in groups that fit the width beside the table's names and counts."""
     from rls.cli.cells import cells
@@ -114,7 +129,7 @@ def _blocks(out: Console, found: Matrix) -> list[list[str]]:
     blocks: list[list[str]] = [[]]
     left = room
     for name in found.personas:
-        width = max(cells(name), 4) + 1
+        width = _width(name) + 1
         if blocks[-1] and width > left:
             blocks.append([])
             left = room
@@ -133,7 +148,15 @@ def _block(found: Matrix, personas: list[str]) -> Any:
         total = render.styled((compact(row.total), "note"))
         unseen = render.styled((f"{row.unseen:,}" if row.unseen else "", "warning"))
         rows.append((name, *(_cell(row, persona) for persona in personas), total, unseen))
-    return render.grid(("", "left"), *personas, ("rows", "right"), (_UNSEEN, "right"), rows=rows)
+    # Cells are as wide as their column, so that colours touch; no alignment may strip them.
+    titles = [(f"{persona:^{_width(persona)}}", "left") for persona in personas]
+    return render.grid(("", "left"), *titles, (" rows", "right"), (f" {_UNSEEN}", "right"), rows=rows)
+
+
+def _width(persona: str) -> int:
+    from rls.cli.cells import cells
+
+    return max(cells(persona), 4)
 
 
 def _cell(row: MatrixRow, persona: str) -> Any:
@@ -142,7 +165,8 @@ def _cell(row: MatrixRow, persona: str) -> Any:
 
     cell, share = row.cells[persona], row.share(persona)
     if cell.visible is None or cell.kind == "broken":
-        return render.styled(("!", "error"))
+        return render.styled((f"{'!':^{_width(persona)}}", "error"))
     if not cell.visible:
-        return render.styled(("·" if cell.kind != "undecided" else "refused", "heat.0"))
-    return render.styled((f"{percent(share or 0.0):^{max(len(persona), 4)}}", render.heat(share or 0.0)))
+        # Refused is not the same as seeing nothing.
+        return render.styled((f"{'-' if cell.kind == 'undecided' else '·':^{_width(persona)}}", "heat.0"))
+    return render.styled((f"{percent(share or 0.0):^{_width(persona)}}", render.heat(share or 0.0)))

@@ -76,7 +76,9 @@ def show(out: Console, found: Mutation, *, most: int) -> None:
     killed = len(found.fates) - len(found.survivors)
     style = "good" if not found.survivors else "warning"
     score: Any = (f"{found.score:.0f}% of the mistakes would be noticed", style)
-    out.print(render.styled(score, f", {killed:,} of {len(found.fates):,}"))
+    left = (f"; {found.equal:,} more are proved to change nothing", "note") if found.equal else ""
+    bar = render.bar([(killed, "█", "good"), (len(found.survivors), "░", "error")], 20)
+    out.print(bar, render.styled(score, f", {killed:,} of {len(found.fates):,}", left))
 
 
 def _survivor(out: Console, fate: Fate) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,35 +19,23 @@ if TYPE_CHECKING:
 __all__ = ["explaining_engine", "open_catalog"]
 
 
-def open_catalog(database: Path) -> Catalog:
-    """The catalog of a database file, under the name its users call it; opened as the engine opens it, then closed."""
-    from rls.engines.duckdb import DuckDBExecutor
-    from rls.engines.limits import Limits
+def open_catalog(database: Path | str) -> Catalog:
+    """The catalog of a database, a file or a server's, under the name its users call it."""
+    from rls.engines.opening import read_catalog_of
 
-    # Nothing is run, so nothing is written either.
-    executor = DuckDBExecutor.open(database, limits=Limits(temporary_disk=0))
-    try:
-        # The name for people: nothing is run, so the engine's unguessable one is not needed.
-        return executor.catalog.attached_as(executor.catalog.name)
-    finally:
-        executor.close()
+    return read_catalog_of(database)
 
 
 @contextmanager
-def explaining_engine(database: Path, policies: PolicySet) -> Iterator[Engine]:
+def explaining_engine(database: Path | str, policies: PolicySet) -> Iterator[Engine]:
     """An engine for `explain`, which leaves no record. It has no place for records, so by invariant (recorded) every
     result of a query would be withheld."""
     from rls.audit.sinks import CallableSink
     from rls.engine import Engine
-    from rls.engines.duckdb import DuckDBExecutor
-    from rls.engines.limits import Limits
+    from rls.engines.opening import open_idle
 
-    # Nothing is run, so nothing is written either.
-    executor = DuckDBExecutor.open(database, limits=Limits(temporary_disk=0))
-    try:
+    with contextlib.closing(open_idle(database)) as executor:
         yield Engine(executor, policies, CallableSink(_no_record))
-    finally:
-        executor.close()
 
 
 def _no_record(_: AuditRecord) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 
 import click
 
-__all__ = ["audit_option", "database_option", "json_option", "persona_of", "policies_option", "read_sql", "read_token"]
+__all__ = [
+    "DatabaseType", "audit_option", "database_file_option", "database_option", "json_option", "persona_of",
+    "policies_option", "read_sql", "read_token",
+]  # fmt: skip
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -25,15 +28,41 @@ policies_option: Decorator = click.option(
     help="Directory of policy files with identity.yaml.",
 )
 
-database_option: Decorator = click.option(
-    "--database",
-    type=click.Path(path_type=Path),
-    required=True,
-    envvar="RLS_DATABASE",
-    show_envvar=True,
-    metavar="FILE",
-    help="DuckDB database file; opened read-only.",
-)
+
+class DatabaseType(click.ParamType[Path | str]):
+    """A file's path, or a server's URL where the command takes one. A URL is never shown again: it may be wrong by
+    holding a password."""
+
+    name = "database"
+
+    def __init__(self, *, servers: bool) -> None:
+        self.servers = servers
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        from rls.engines.opening import is_server
+
+        if not is_server(value):
+            return Path(value)
+        if not self.servers:
+            self.fail("this command works on a DuckDB file, not on a server", param, ctx)
+        return str(value)
+
+
+def _database(*, servers: bool) -> Decorator:
+    also = ", or postgresql://user@host/name of a role that can only read" if servers else ""
+    return click.option(
+        "--database",
+        type=DatabaseType(servers=servers),
+        required=True,
+        envvar="RLS_DATABASE",
+        show_envvar=True,
+        metavar="FILE|URL" if servers else "FILE",
+        help=f"DuckDB database file, opened read-only{also}.",
+    )
+
+
+database_option = _database(servers=True)
+database_file_option = _database(servers=False)
 
 audit_option: Decorator = click.option(
     "--audit",

@@ -38,7 +38,7 @@ def prove(
     *,
     policies: Path,
     statements: tuple[str, ...],
-    database: Path,
+    database: Path | str,
     about: tuple[str, ...],
     only: tuple[str, ...],
     unless: tuple[str, ...],

@@ -11,13 +11,14 @@ import click
 from rls.cli.options import audit_option, database_option, json_option, policies_option, read_sql, read_token
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from rls.result import Result
 
 __all__ = ["query"]
 
-# DuckDB's type names that are numbers: their cells are aligned right.
-_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "FLOAT", "DOUBLE", "DECIMAL")
 NULL = "NULL"
+_HINTS = (", --rows shows more", ", --json has all")
 
 
 @click.command()
@@ -41,7 +42,7 @@ def query(
     token: str | None,
     token_file: Path | None,
     policies: Path,
-    database: Path,
+    database: Path | str,
     audit: Path,
     isolation: Literal["thread", "process"],
     rows: int,
@@ -88,19 +89,29 @@ def show(result: Result, *, limit: int, seconds: float) -> None:
     from rls.cli import render
 
     out = render.console()
-    shown = result.rows[:limit] if out.is_terminal else result.rows
-    columns = [(n, t.startswith(_NUMBERS)) for n, t in zip(result.columns, result.types, strict=True)]
+    notes = show_table(out, result, limit=limit if out.is_terminal else result.row_count, hints=_HINTS)
+    notes += [f"{seconds * 1000:,.0f} ms", f"audit record {result.audit_id}"]
+    out.print(render.styled((" · ".join(notes), "note")))
+
+
+def show_table(out: Console, result: Result, *, limit: int, hints: tuple[str, str] = ("", "")) -> list[str]:
+    """The first rows; returns what there is to say below them: how many there are, and what does not fit, each with
+    a hint on where the rest is."""
+    from rls.cli import render
+    from rls.cli.cells import counted, is_number
+
+    shown = result.first(limit)
+    columns = [(n, is_number(t)) for n, t in zip(result.columns, result.types, strict=True)]
     cells = [tuple(NULL if value is None else _cell(value) for value in row) for row in shown]
     table, fitting = render.wide_table(out, columns, cells, nulls=NULL)
     out.print(table)
     out.print()
-    notes = [_count(result.row_count, "row")]
+    notes = [counted(result.row_count, "row")]
     if len(shown) < result.row_count:
-        notes.append(f"{len(shown)} shown, --rows shows more")
+        notes.append(f"{len(shown)} shown{hints[0]}")
     if fitting < len(columns):
-        notes.append(f"{fitting} of {len(columns)} columns fit, --json has all")
-    notes += [f"{seconds * 1000:,.0f} ms", f"audit record {result.audit_id}"]
-    out.print(render.styled((" · ".join(notes), "note")))
+        notes.append(f"{fitting} of {len(columns)} columns fit{hints[1]}")
+    return notes
 
 
 def _from_environment() -> bool:
@@ -120,7 +131,3 @@ def _cell(value: object) -> str:
             return str(plain(value))
         case _:
             return str(value)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -10,12 +10,12 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, cast
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -26,7 +26,9 @@ from rls.policy.grant import Grant
 
 __all__ = [
     "KIND_WORDS",
+    "bar",
     "console",
+    "counts",
     "facts",
     "grant_table",
     "grid",
@@ -65,15 +67,18 @@ THEME = Theme(
         "sql.replaced": "bold black on yellow",
         "sql.guard": "green",
         "sql.guard_keyword": "bold green",
+        "bar.kept": "dim",
+        "bar.gained": "#f0883e",
+        "bar.lost": "cyan",
         "kind.always": "bold green",
         "kind.conditional": "bold yellow",
         "kind.never": "bold red",
         # Both colours are said, so that they read on dark and on light terminals.
         "heat.0": "dim",
-        "heat.1": "black on #fdebd7",
-        "heat.2": "black on #fbd0a4",
-        "heat.3": "black on #f7b06a",
-        "heat.4": "black on #f0883e",
+        "heat.1": "#d9772b",
+        "heat.2": "black on #f3cda2",
+        "heat.3": "black on #f0aa66",
+        "heat.4": "black on #e5802f",
         "heat.5": "bold white on #b8430c",
     }
 )
@@ -84,9 +89,11 @@ WIDEST_COLUMN = 40
 _GAP = 3  # what rich puts between two columns
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console for the process's output; it finds out itself what the terminal can do."""
-    made = _Console(theme=THEME, stderr=stderr, highlight=False, emoji=False, markup=False)
+def console(*, stderr: bool = False, plain: bool = False) -> Console:
+    """A console for the process's output; it finds out itself what the terminal can do, unless it is to be `plain`."""
+    terminal = False if plain else None
+    made = _Console(theme=THEME, stderr=stderr, highlight=False, emoji=False, markup=False, force_jupyter=False,
+                    force_terminal=terminal)  # fmt: skip
     if not made.is_terminal:
         made.file = cast(IO[str], _Stripped(made.file))
     return made
@@ -158,13 +165,20 @@ def visible(text: str) -> str:
     )
 
 
-def table(*columns: str | tuple[str, str], rows: Iterable[Sequence[str | Text]], title: str = "") -> Table:
-    """A table; a column given as (name, "right") is aligned right."""
+def table(
+    *columns: str | tuple[str, str],
+    rows: Iterable[Sequence[str | Text]],
+    title: str = "",
+    one_line: Sequence[str] = (),
+) -> Table:
+    """A table; a column given as (name, "right") is aligned right; those in `one_line` are cut where others wrap."""
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="title")
     made.title, made.title_justify = title or None, "left"
     for column in columns:
         name, justify = (column, "left") if isinstance(column, str) else column
-        made.add_column(Text(visible(name)), justify="right" if justify == "right" else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if justify == "right" else "left"
+        cut = name in one_line
+        made.add_column(Text(visible(name)), justify=side, overflow="ellipsis" if cut else "fold", no_wrap=cut)
     for row in rows:
         made.add_row(*(Text(visible(c)) if isinstance(c, str) else c for c in row))
     return made
@@ -177,6 +191,16 @@ def facts(rows: Iterable[tuple[str, Text]]) -> Table:
     made.add_column(overflow="fold")
     for name, text in rows:
         made.add_row(visible(name), text)
+    return made
+
+
+def counts(rows: Iterable[tuple[Text, Text]]) -> Table:
+    """Numbers, and what they count, which continues beneath its beginning."""
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(justify="right", no_wrap=True)
+    made.add_column(overflow="fold")
+    for row in rows:
+        made.add_row(*row)
     return made
 
 
@@ -250,12 +274,26 @@ def grant_table(grants: Mapping[str, Grant]) -> RenderableType:
 
 
 def heat(share: float) -> str:
-    """The style of a share of rows, from none to all.
+    """The style of a share of rows, from none to all; finer where shares are small, as most are.
 
-    >>> heat(0.0), heat(0.001), heat(0.6), heat(1.0)
-    ('heat.0', 'heat.1', 'heat.3', 'heat.5')
+    >>> heat(0.0), heat(0.001), heat(0.2), heat(0.6), heat(1.0)
+    ('heat.0', 'heat.1', 'heat.2', 'heat.4', 'heat.5')
     """
-    return f"heat.{5 if share >= 1 else 0 if share <= 0 else 1 + int(share * 4)}"
+    return f"heat.{sum(share > limit for limit in (0, 0.05, 0.25, 0.5)) if share < 1 else 5}"
+
+
+def bar(parts: Sequence[tuple[int, str, str]], width: int) -> Text:
+    """Counts with the letter and style to draw them with, as one bar; a part that is there is at least one letter.
+
+    >>> bar([(900, "█", "good"), (1, "░", "note"), (0, "x", "error")], 8).plain
+    '███████░'
+    """
+    there = [part for part in parts if part[0]]
+    whole = sum(count for count, _, _ in there)
+    widths = [max(1, round(width * count / whole)) for count, _, _ in there]
+    while sum(widths) > width:
+        widths[widths.index(max(widths))] -= 1
+    return Text.assemble(*((mark * size, style) for (_, mark, style), size in zip(there, widths, strict=True)))
 
 
 def grid(*columns: str | tuple[str, str], rows: Iterable[Sequence[Text]]) -> Table:
@@ -291,13 +329,18 @@ def share(part: int, whole: int) -> Text:
 def progress(out: Console, title: str) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar that is gone when it is done, on a terminal; yields what takes (step, done, of how many)."""
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), console=out, transient=True, disable=not out.is_terminal
+        BarColumn(24),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=out,
+        transient=True,
+        disable=not out.is_terminal,
     )
     with bar:
         task = bar.add_task(title, total=None)
 
         def show(step: str, done: int, total: int) -> None:
-            bar.update(task, description=f"{title}: {step}", completed=done, total=total)
+            bar.update(task, description=f"{done:,}/{total:,}  {title}: {visible(step)}", completed=done, total=total)
 
         yield show
 

@@ -12,8 +12,10 @@ __all__ = ["schema"]
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["policies", "identity", "personas", "suite"]), required=False)
-@click.option("--write", type=click.Path(path_type=Path), metavar="DIR", help="Write all four to a directory.")
+@click.argument(
+    "kind", type=click.Choice(["policies", "identity", "personas", "suite", "invariants", "audit"]), required=False
+)
+@click.option("--write", type=click.Path(path_type=Path), metavar="DIR", help="Write all of them to a directory.")
 @json_option
 def schema(*, kind: str | None, write: Path | None, as_json: bool) -> None:
     """JSON Schemas of the YAML files, so that editors complete and check them.

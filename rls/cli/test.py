@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import json_option
+from rls.cli.options import DatabaseType, json_option
 
 if TYPE_CHECKING:
     from rls.lab.suites.run import Filters, Run
@@ -18,7 +18,7 @@ FOUND = 1
 
 live_option = click.option(
     "--database",
-    type=click.Path(path_type=Path),
+    type=DatabaseType(servers=False),
     envvar="RLS_DATABASE",
     show_envvar=True,
     metavar="FILE",
@@ -54,10 +54,11 @@ def test(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Run the suites (*.test.yaml) of a policy directory.
+    """Run suites (*.test.yaml) and invariants of a directory.
 
     Every persona goes through the engine with a token of its own. What a suite does not list is expected to be
-    invisible. Exit code 1 if a case fails, 3 if policies or suites cannot be read.
+    invisible. With --database, the statements of DIR/invariants.yaml are proved as well. Exit code 1 if a case fails,
+    3 if policies or suites cannot be read.
     """
     from rls.lab.suites.run import Filters
 
@@ -108,9 +109,9 @@ def _run(
             on_step(outcome.case.suite, done, total)
 
         run = run_directory(directory, database=database, only=only, filters=filters, jobs=jobs, on_case=on_case)
-    if not run.suites:
+    if not run.suites and not run.outcomes and not run.unproved:
         raise no_suites(directory)
-    if not run.outcomes:
+    if not run.outcomes and not run.unproved:
         raise click.UsageError(f"none of {run.left_out:,} cases is left by -k, --persona and --relation")
     return run
 

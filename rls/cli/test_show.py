@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rls.cli import render
 from rls.lab.suites.plan import MATRIX
+from rls.lab.suites.prove_invariants import SUITE as INVARIANTS
 from rls.lab.world.values import show as show_value
 
 if TYPE_CHECKING:
@@ -16,22 +17,28 @@ if TYPE_CHECKING:
     from rls.lab.suites.suite import Failure, Outcome
     from rls.policy.rules import Policy
 
-__all__ = ["policy_lines", "rows_table", "show"]
+__all__ = ["policy_lines", "rows_table", "show", "show_outcome"]
 
 _MARKS = {"passed": ("✓", "good"), "failed": ("✗", "error"), "error": ("!", "error")}
 _MOST_DETAILS = 25
 _LONGEST = 28
 
 
-def show(out: Console, run: Run, *, verbose: bool) -> None:
+def show(out: Console, run: Run, *, verbose: bool = False) -> None:
     """Everything; `verbose` lists the cases that passed as well."""
     for suite in run.suites:
         mine = [o for o in run.outcomes if o.case.place.file == suite.place.file]
         if mine:
             _suite(out, _short(suite.place.file), mine, verbose=verbose)
+    proved = [o for o in run.outcomes if o.case.suite == INVARIANTS and not o.case.persona]
+    if proved:
+        _suite(out, _short(proved[0].case.place.file), proved, verbose=verbose)
+    if run.unproved:
+        told = "1 invariant was" if run.unproved == 1 else f"{run.unproved} invariants were"
+        out.print(render.styled((f"{told} not proved: give --database", "warning")))
     out.print()
     for outcome in run.failed[:_MOST_DETAILS]:
-        _outcome(out, outcome)
+        show_outcome(out, outcome)
     if len(run.failed) > _MOST_DETAILS:
         more = f"… and {len(run.failed) - _MOST_DETAILS:,} more; choose some with --persona, --relation or -k"
         out.print(render.styled((more, "note")))
@@ -85,11 +92,12 @@ def _mark(outcome: Outcome) -> Any:
     return render.styled(_MARKS[outcome.status])
 
 
-def _outcome(out: Console, outcome: Outcome) -> None:
+def show_outcome(out: Console, outcome: Outcome) -> None:
+    """One case that did not pass: each difference with its rows and the policies behind them."""
     case = outcome.case
     mark, style = _MARKS[outcome.status]
-    who = case.persona or case.suite
-    what = f" · {case.subject} · {case.test}" if case.persona else ""
+    who = case.persona or (case.test if case.relation else case.suite)
+    what = f" · {case.subject} · {case.test}" if case.persona else f" · {case.relation}" if case.relation else ""
     place = (f"{_short(case.place.file)}:{case.place.line}", "place")
     out.print(render.styled((mark, style), " ", (who, "name"), f"{what}  ", place), soft_wrap=True)
     if case.sql is not None:
@@ -118,7 +126,7 @@ def rows_table(failure: Failure) -> Any:
             values.append(render.styled(("\n".join(row.why), "warning")))
         rows.append(values)
     columns = [*shown, "why"] if any(row.why for row in failure.rows) else shown
-    return render.table(*columns, rows=rows)
+    return render.table(*columns, rows=rows, one_line=shown)
 
 
 def policy_lines(policies: tuple[Policy, ...]) -> Any:
@@ -143,6 +151,8 @@ def _summary(run: Run) -> Any:
     if run.left_out:
         parts.append((f", {run.left_out:,} left out", "note"))
     suites = "1 suite" if len(run.suites) == 1 else f"{len(run.suites)} suites"
+    if any(o.case.suite == INVARIANTS for o in run.outcomes):
+        suites += " and invariants"
     return render.styled(*parts, (f"  ({suites}, {run.seconds:.2f} s)", "note"))
 
 

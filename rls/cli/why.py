@@ -14,7 +14,7 @@ from rls.cli.test import live_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rls.catalog import Relation
+    from rls.catalog import Column, Relation
     from rls.lab.why.query import QueryWhy, Step
     from rls.lab.why.row import NodeWhy, PolicyWhy, RowWhy
     from rls.lab.world.world import World
@@ -94,14 +94,26 @@ def _row_of(world: World, name: str, keys: tuple[str, ...]) -> tuple[Relation, l
         hint = suggest(name, [r.label for r in world.tables()]) or "views have no rows of their own"
         raise click.UsageError(f"there is no table `{name}`; {hint}")
     named = [key.partition("=") for key in keys]
-    if all(mark and relation.column(column) is not None for column, mark, _ in named):
-        return relation, [relation.column(column).name for column, _, _ in named], [v for _, _, v in named]  # type: ignore[union-attr]
+    found = [relation.column(column) if mark else None for column, mark, _ in named]
+    if all(found):
+        return relation, *_fitting(world, [c for c in found if c is not None], [v for _, _, v in named])
     from rls.lab.suites.plan import default_key
 
     columns = default_key(relation, world.raw.primary_key(relation))
     if len(columns) != len(keys):
         raise click.UsageError(f"the rows of `{relation.label}` are named by {', '.join(columns)}: give as many --key")
-    return relation, list(columns), list(keys)
+    named_by = [c for name in columns if (c := relation.column(name)) is not None]
+    return relation, *_fitting(world, named_by, list(keys))
+
+
+def _fitting(world: World, columns: list[Column], values: list[str]) -> tuple[list[str], list[Any]]:
+    """The names of columns and their values, which are of the columns' types."""
+    for column, value in zip(columns, values, strict=True):
+        sql = f"SELECT TRY_CAST($value AS {column.type}) IS NULL"
+        if world.raw.rows(sql, {"value": value})[0][0]:
+            hint = "name another column as `--key column=value`"
+            raise click.UsageError(f"`{value}` is not a value of `{column.name}`, which is {column.type}; {hint}")
+    return [c.name for c in columns], values
 
 
 def show_row(out: Console, found: RowWhy) -> None:
@@ -155,7 +167,7 @@ def _print_node(out: Console, node: NodeWhy, depth: int) -> None:
 
     text = node.text if node.kind == "leaf" else {"and": "all of", "or": "any of", "not": "not"}[node.kind]
     word, style = ("missing", "error") if node.missing else _TRUTH[node.value]
-    out.print(render.indented(render.styled((f"{word:<8}", style), text), 4 + 2 * depth))
+    out.print(render.indented(render.labelled((word, style), render.styled(text), 8), 4 + 2 * depth))
     values = ", ".join(f"{name} = {show(value)}" for name, value in node.values)
     if node.missing:
         values = f"{values}, no user.{', no user.'.join(node.missing)}".lstrip(", ")
@@ -180,7 +192,13 @@ def show_query(out: Console, found: QueryWhy) -> None:
         out.print()
     out.print(render.styled(("the query", "name")))
     steps: tuple[Step, ...] = found.steps
-    out.print(render.indented(_counts([*((s.what, s.rows) for s in steps), ("rows of the answer", found.rows)])))
+    answer = "row of the answer" if found.rows == 1 else "rows of the answer"
+    out.print(render.indented(_counts([*((s.what, s.rows) for s in steps), (answer, found.rows)])))
+    if found.lost_at:
+        out.print()
+        out.print(render.styled((found.lost_at, "warning")))
+    if not steps and found.relations:
+        out.print(render.styled(("a query of this shape is not taken apart", "note")))
 
 
 def _counts(rows: list[tuple[str, int | None]]) -> Any:
@@ -189,5 +207,5 @@ def _counts(rows: list[tuple[str, int | None]]) -> Any:
     told = []
     for what, count in rows:
         number = "?" if count is None else f"{count:,}"
-        told.append((render.styled((number, "error" if count == 0 else "good")), render.styled(" " + what)))
-    return render.grid(("", "right"), ("", "left"), rows=told)
+        told.append((render.styled((number, "error" if count == 0 else "good")), render.styled(what)))
+    return render.counts(told)

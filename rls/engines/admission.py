@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from rls.errors import QueryFailed
+from rls.engines.failures import busy
 
 __all__ = ["Admission"]
 
@@ -69,7 +69,7 @@ class Admission:
             with self._lock:
                 # It may have come in the last moment.
                 if not mine.admitted:
-                    raise QueryFailed("run.busy", "too many queries run at once", hint="send the query again later")
+                    raise busy()
 
     def _admit(self) -> None:
         """Give free places to those who wait; the lock is held."""

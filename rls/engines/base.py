@@ -1,14 +1,16 @@
 """What an execution engine offers: a `GuardedQuery` goes in, a `Fetched` comes out, or an `RlsError`.
 
-`rls.engine.Engine` is written against this protocol alone, so DuckDB in this process, DuckDB in worker processes and
-PostgreSQL are interchangeable. An executor runs only what it is handed: it decides nothing about who may see what.
+`rls.engine.Engine` is written against this class alone, so DuckDB in this process, DuckDB in worker processes,
+PostgreSQL and others are interchangeable. An executor runs only what it is handed: it decides nothing about who may
+see what.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 from rls.catalog import Catalog, Column
 from rls.engines.limits import Limits
@@ -16,7 +18,7 @@ from rls.rewrite.bound import Planner
 from rls.rewrite.guarded import Copy, GuardedQuery
 from rls.rewrite.port.target import Target
 
-__all__ = ["Executor", "Fetch", "Fetched"]
+__all__ = ["Executor", "Fetch", "Fetched", "Job"]
 
 Fetch = Literal["rows", "arrow"]
 
@@ -26,7 +28,8 @@ class Fetched:
     """A complete answer, out of the engine's hands: nothing of it needs the connection any more.
 
     `types` are DuckDB's type texts. Exactly one of `rows` (tuples of Python values) and `table` (a pyarrow Table) is
-    set: DuckDB's own conversion to that form, so no value has gone through another one.
+    set: DuckDB's own conversion to that form, so no value has gone through another one. Both are left out of what is
+    only described.
     """
 
     columns: tuple[str, ...]
@@ -36,44 +39,51 @@ class Fetched:
     table: Any = None
 
 
-class Executor(Protocol):
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One query on its way. `form` is how its answer is fetched; `names`: names and types only, nothing runs."""
+
+    guarded: GuardedQuery
+    parameters: Mapping[str, object]
+    form: Literal["rows", "arrow", "names"]
+    limits: Limits
+    copies: Sequence[Copy] = ()
+
+
+class Executor(ABC):
     """Runs guarded queries over one database.
 
-    `version` names the engine for the audit record; `catalog.attached` is the name that guards must use here.
-    `dialect` is the SQL it runs, `target` what a rewrite into another one than DuckDB's must know beside the catalog.
-    An executor refuses what was made for another dialect or another catalog, converts values to those DuckDB would
-    have given, folds errors to this library's, and keeps its own engine's limits.
+    `dialect` is the SQL it runs. A subclass gives `version`, `catalog` and `_answer`. It refuses what was made for
+    another dialect or another catalog, converts values to those that DuckDB would have given, folds errors to this
+    library's, and keeps its own engine's limits.
     """
 
-    @property
-    def dialect(self) -> Literal["duckdb", "postgres"]: ...
+    dialect: ClassVar[Literal["duckdb", "postgres", "spark"]]
+
+    def __init__(self, *, limits: Limits, concurrent: int, planner: Planner, slices: bool = False) -> None:
+        """
+        limits      the engine's own; those of a query are at most these
+        concurrent  how many queries it runs at once; more would wait
+        planner     where texts are bound before they run
+        slices      whether it makes copies also of relations that are not strict, where they are asked for again and
+                    again
+        """
+        self.limits, self.concurrent, self.planner, self.slices = limits, concurrent, planner, slices
 
     @property
-    def target(self) -> Target | None: ...
+    @abstractmethod
+    def version(self) -> str:
+        """The engine's name and version, for the audit record."""
 
     @property
-    def version(self) -> str: ...
+    @abstractmethod
+    def catalog(self) -> Catalog:
+        """What the database holds; `catalog.attached` is the name that guards must use here."""
 
     @property
-    def catalog(self) -> Catalog: ...
-
-    @property
-    def limits(self) -> Limits: ...
-
-    @property
-    def concurrent(self) -> int:
-        """How many queries it runs at once; more would wait."""
-        ...
-
-    @property
-    def slices(self) -> bool:
-        """Whether it makes copies also of relations that are not strict, where they are asked for again and again."""
-        ...
-
-    @property
-    def planner(self) -> Planner:
-        """Where texts are bound before they run."""
-        ...
+    def target(self) -> Target | None:
+        """What a rewrite into another SQL than DuckDB's must know beside the catalog; None for DuckDB's."""
+        return None
 
     def execute(
         self,
@@ -87,19 +97,25 @@ class Executor(Protocol):
         """Run it with the guard's and the caller's own `parameters`, under limits that are at most the engine's
         (default: those), reading `copies` instead of their guards: the strict ones always.
 
-        Raises `QueryRefused` for what is wrong with the caller's text or parameters, `QueryFailed` for what happened
-        while it ran, never an engine's own exception. `run.database_changed`: the guard is of an older catalog."""
-        ...
+        Raises `QueryRefused` for what is wrong with the caller's text or parameters (`query.parameter*`,
+        `query.invalid` and finer ones), `QueryFailed` for what happened while it ran, never an engine's own exception.
+        `run.database_changed`: the guard is of an older catalog."""
+        return self._answer(Job(guarded, parameters, fetch, limits or self.limits, copies))
 
     def describe(self, guarded: GuardedQuery, parameters: Mapping[str, object]) -> tuple[Column, ...]:
         """Names and types of the answer; nothing runs. Raises as `execute` does."""
-        ...
+        found = self._answer(Job(guarded, parameters, "names", self.limits))
+        return tuple(map(Column, found.columns, found.types))
 
+    @abstractmethod
+    def _answer(self, job: Job) -> Fetched:
+        """The answer to a job. Raises as `execute` does."""
+
+    @abstractmethod
     def refresh(self, *, force: bool = False) -> bool:
-        """Open the database anew if its file has changed, or with `force`; whether it was. `catalog` is then another
-        one. Raises `EngineInvalid` where the new file cannot be opened; nothing runs until it can."""
-        ...
+        """Open the database anew if it has changed, or with `force`; whether it was. `catalog` is then another one.
+        Raises `EngineInvalid` where it cannot be opened; nothing runs until it can."""
 
+    @abstractmethod
     def close(self) -> None:
         """Free the database; running queries end with an error."""
-        ...

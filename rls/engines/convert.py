@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 from rls.catalog import quote
-from rls.engines.base import Fetched
+from rls.engines.base import Fetch, Fetched
 from rls.errors import EngineInvalid
 
-__all__ = ["arrow_of", "rows_of"]
+__all__ = ["arrow_of", "fetched_as", "rows_of"]
 
 # DuckDB types (as words in a type's text, struct fields' names aside) that do not survive each way.
 _LOST_IN_ROWS: Final = re.compile(r"\b(INTERVAL|TIMESTAMP_NS|TIMESTAMPTZ_NS|TIME_NS|TUPLE)\b")
@@ -55,6 +55,25 @@ def rows_of(fetched: Fetched) -> list[tuple[Any, ...]]:
         casts = ", ".join(f"CAST({quote(n)} AS {t})" for n, t in zip(names, fetched.types, strict=True))
         rows: list[tuple[Any, ...]] = relation.project(casts).fetchall()
         return rows
+
+
+def fetched_as(table: Any, names: tuple[str, ...], types: tuple[str, ...], *, fetch: Fetch) -> Fetched | None:
+    """Another engine's Arrow table as DuckDB would have answered: in these types, by its own conversions. None where a
+    value does not fit into its type."""
+    import duckdb
+
+    casts = ", ".join(f"CAST(c{i} AS {type_}) AS c{i}" for i, type_ in enumerate(types))
+    with _converter().cursor() as cursor:
+        cursor.execute("SET TimeZone = 'UTC'")
+        relation = cursor.from_arrow(table.rename_columns([f"c{i}" for i in range(len(types))]))
+        try:
+            if fetch == "rows":
+                rows = relation.project(casts).fetchall()
+                return Fetched(names, types, len(rows), rows=rows)
+            found = relation.project(casts).to_arrow_table()
+        except duckdb.Error:
+            return None
+    return Fetched(names, types, found.num_rows, table=found.rename_columns(list(names)))
 
 
 def _refuse_lossy(fetched: Fetched, lost: re.Pattern[str], *, wanted: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rls.catalog import Catalog
 from rls.engines.database_file import FileState, file_state
-from rls.engines.failures import database_changed
+from rls.engines.failures import closed, database_changed
 from rls.engines.instance import Instance
 from rls.engines.limits import Limits
 from rls.engines.read_catalog import read_catalog
@@ -81,7 +81,7 @@ class Database:
         """
         with self._lock:
             if self.closed:
-                raise EngineInvalid("engine.closed", "the engine is closed", hint="open it again")
+                raise closed()
             opened = self._opened
             # What it reads is not there under that name; this only says so in better words than DuckDB.
             if catalog_version not in ("", opened.catalog.version):

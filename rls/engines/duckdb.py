@@ -10,53 +10,46 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Final, Literal
 
 import duckdb
 
 from rls.catalog import Catalog, Column, fold
-from rls.engines.base import Fetch, Fetched
+from rls.engines.base import Executor, Fetched, Job
 from rls.engines.database import Database
-from rls.engines.failures import EngineReport, explain_failure, read_report, timed_out
+from rls.engines.failures import EngineReport, closed, explain_failure, interrupted, read_report, timed_out
 from rls.engines.fetch import fetch_arrow, fetch_rows
 from rls.engines.instance import Instance
 from rls.engines.limits import Limits
+from rls.engines.parameters import bind
 from rls.engines.shadow import Shadow
 from rls.engines.slices import read_from_copies
 from rls.engines.slots import Slot
 from rls.engines.spill import size_of
+from rls.engines.statements import Statements
 from rls.engines.watchdog import Watch, Watchdog
 from rls.errors import EngineInvalid, QueryFailed, QueryRefused, RlsError
-from rls.rewrite.bound import LOCAL, Planner
-from rls.rewrite.guarded import Copy, GuardedQuery
-from rls.rewrite.port.target import Target
+from rls.rewrite.bound import LOCAL
+from rls.rewrite.guarded import GuardedQuery
 
 __all__ = ["DuckDBExecutor"]
 
 # Names of DuckDB's own catalogs. `memory` may be taken: the in-memory catalog beside the data is empty.
 _TAKEN_NAMES = frozenset(("system", "temp"))
 
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One query on its way."""
-
-    guarded: GuardedQuery
-    parameters: Mapping[str, object]
-    fetch: Fetch | None  # None: names and types only
-    limits: Limits
-    copies: Sequence[Copy] = ()
+# Said of constructs, and of values: an interval of months and days in `time_bucket`.
+_NOT_IMPLEMENTED: Final = "Not implemented"
+_FILTER: Final = "leave such values out"
 
 
-class DuckDBExecutor:
+class DuckDBExecutor(Executor):
     """An `Executor` over one DuckDB file. Thread-safe: every query has its own cursor."""
 
-    dialect: Literal["duckdb"] = "duckdb"
-    target: Target | None = None
+    dialect: ClassVar[Literal["duckdb"]] = "duckdb"
 
     def __init__(
         self,
@@ -71,12 +64,13 @@ class DuckDBExecutor:
     ) -> None:
         """`path` is an existing file; `attached` is for workers, which must agree on the name that guards use;
         `prepare` are statements that are run before any query (a clock that stands still, for tests of policies)."""
-        self._limits, self._slices = limits, slices
+        super().__init__(limits=limits, concurrent=limits.concurrent, planner=LOCAL, slices=slices)
         self._database = Database(
             path, name=name, limits=limits, attached=attached, temporary=temporary, prepare=prepare
         )
         self._watchdog = Watchdog()
         self._shadow = Shadow()
+        self._statements = Statements()
         self._slots = threading.BoundedSemaphore(limits.concurrent)
 
     @classmethod
@@ -116,40 +110,6 @@ class DuckDBExecutor:
     def catalog(self) -> Catalog:
         return self._database.catalog
 
-    @property
-    def limits(self) -> Limits:
-        return self._limits
-
-    @property
-    def concurrent(self) -> int:
-        return self._limits.concurrent
-
-    @property
-    def slices(self) -> bool:
-        return self._slices
-
-    @property
-    def planner(self) -> Planner:
-        return LOCAL
-
-    def execute(
-        self,
-        guarded: GuardedQuery,
-        parameters: Mapping[str, object],
-        *,
-        fetch: Fetch,
-        limits: Limits | None = None,
-        copies: Sequence[Copy] = (),
-    ) -> Fetched:
-        """See `Executor.execute`. Codes: `query.parameter*`, `query.invalid` and finer ones for the caller's text;
-        `run.timeout`, `.rows`, `.columns`, `.list_items`, `.nesting`, `.memory`, `.temporary_disk`, `.copies`, `.cast`,
-        `.out_of_range`, `.invalid_input`, `.busy`, `.database_changed`, `.restarted`, `.internal`."""
-        return self._finish(_Job(guarded, parameters, fetch, limits or self._limits, copies))
-
-    def describe(self, guarded: GuardedQuery, parameters: Mapping[str, object]) -> tuple[Column, ...]:
-        found = self._finish(_Job(guarded, parameters, None, self._limits))
-        return tuple(map(Column, found.columns, found.types))
-
     def refresh(self, *, force: bool = False) -> bool:
         """See `Executor.refresh`."""
         return self._database.refresh(force=force)
@@ -160,7 +120,7 @@ class DuckDBExecutor:
         self._database.close()
         self._shadow.close()
 
-    def _finish(self, job: _Job) -> Fetched:
+    def _answer(self, job: Job) -> Fetched:
         """The answer, or the error: raised here and not where DuckDB's exception was caught, since that one would
         travel along as its context."""
         with Slot(self._slots, job.limits.seconds):
@@ -169,23 +129,26 @@ class DuckDBExecutor:
             case Fetched():
                 return found
             case QueryRefused(code="query.invalid"):
-                helpful = self._shadow.explain(job.guarded, dict(job.parameters), partial(self._columns, job))
+                asked = job.guarded, dict(job.parameters), partial(self._columns, job)
+                helpful = self._shadow.explain(*asked)
+                if helpful is None and (found.detail or "").startswith(_NOT_IMPLEMENTED) and self._shadow.binds(*asked):
+                    helpful = QueryFailed("run.failed", "DuckDB cannot do this with a value that it met", hint=_FILTER)
                 if helpful is not None:
                     helpful.detail = found.detail
                     raise helpful
         raise found
 
-    def _columns(self, job: _Job, relation: str) -> tuple[Column, ...] | None:
+    def _columns(self, job: Job, relation: str) -> tuple[Column, ...] | None:
         described = replace(job.guarded, sql=f"SELECT * FROM {relation}")
-        found = self._run_once(replace(job, guarded=described, parameters={}, fetch=None))
+        found = self._run_once(replace(job, guarded=described, parameters={}, form="names", copies=()))
         return tuple(map(Column, found.columns, found.types)) if isinstance(found, Fetched) else None
 
-    def _run_once(self, job: _Job) -> Fetched | RlsError:
+    def _run_once(self, job: Job) -> Fetched | RlsError:
         guarded, limits = job.guarded, job.limits
         instance = self._database.instance(
             catalog_version=guarded.catalog_version, hide_statistics=guarded.hide_statistics
         )
-        copies = job.copies if job.fetch is not None else ()
+        copies = job.copies
         cursor: duckdb.DuckDBPyConnection | None = None
         watched: Watch | None = None
         ready = False
@@ -198,7 +161,8 @@ class DuckDBExecutor:
             ):
                 guarded, ready = read_from_copies(guarded, copies, tables), True
                 cursor.execute("BEGIN TRANSACTION READ ONLY")
-                return _run(cursor, guarded, job, instance.attached)
+                statement = self._statements.parse(cursor, guarded.sql)
+                return _run(cursor, statement, guarded, job, instance.attached)
         except (duckdb.Error, OSError) as error:
             # An Arrow stream turns DuckDB's exceptions into OSError with the same text.
             report = read_report(str(error))
@@ -218,7 +182,7 @@ class DuckDBExecutor:
         return self._failure(report, guarded, job, instance, watched)
 
     def _failure(
-        self, report: EngineReport, guarded: GuardedQuery, job: _Job, instance: Instance, watched: Watch | None
+        self, report: EngineReport, guarded: GuardedQuery, job: Job, instance: Instance, watched: Watch | None
     ) -> RlsError:
         if report.invalidates:
             # The next query opens it again. It is not closed here: that would close the cursors of others with it.
@@ -228,7 +192,7 @@ class DuckDBExecutor:
                     "run.restarted", "the engine was restarted while the query ran", hint="send the query again"
                 )
         if self._database.closed:
-            return EngineInvalid("engine.closed", "the engine is closed", hint="open it again")
+            return closed()
         if report.kind == "INTERRUPT":
             if watched is not None and watched.exceeded:
                 return QueryFailed(
@@ -238,14 +202,14 @@ class DuckDBExecutor:
                 )
             if watched is not None and watched.expired:
                 return timed_out(job.limits)
-            return QueryFailed("run.interrupted", "the query was interrupted")
+            return interrupted()
         return explain_failure(report, guarded)
 
     def _disk_check(self, instance: Instance, limits: Limits) -> Callable[[], bool] | None:
         """Whether a query whose role may write less than all may write on; only where it is alone, as in a worker: the
         files of several queries cannot be told apart."""
         directory, most = instance.temporary, limits.temporary_disk
-        if directory is None or most >= self._limits.temporary_disk or self._limits.concurrent > 1:
+        if directory is None or most >= self.limits.temporary_disk or self.limits.concurrent > 1:
             return None
         return lambda: size_of(directory) > most
 
@@ -254,42 +218,20 @@ def _has_expired(watched: Watch) -> bool:
     return watched.expired
 
 
-def _run(cursor: duckdb.DuckDBPyConnection, guarded: GuardedQuery, job: _Job, attached: str) -> Fetched:
-    statements = cursor.extract_statements(guarded.sql)
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        # The rewrite refuses these; a second look costs nothing, since the parsed statement is what is run.
-        raise QueryRefused("query.statement_kind", "this kind of statement does not run here", hint="use SELECT")
-    values = _bound(guarded, job.parameters, statements[0].named_parameters)
-    match job.fetch:
+def _run(
+    cursor: duckdb.DuckDBPyConnection, statement: duckdb.Statement, guarded: GuardedQuery, job: Job, attached: str
+) -> Fetched:
+    values = bind(guarded.parameters, job.parameters, named=statement.named_parameters)
+    match job.form:
         case "rows":
-            found = fetch_rows(cursor, statements[0], values, job.limits)
+            found = fetch_rows(cursor, statement, values, job.limits)
         case "arrow":
-            found = fetch_arrow(cursor, guarded.sql, values, job.limits)
+            found = fetch_arrow(cursor, statement, values, job.limits)
         case _:
-            relation = cursor.sql(guarded.sql, params=values)
+            relation = cursor.sql(statement, params=values)
             return Fetched(tuple(relation.columns), tuple(map(str, relation.types)), 0)
     # DuckDB makes up names of columns and of struct fields from the text it runs, and that is the guards' text.
     # The rewrite gives such columns their own names; one that it missed must not show a policy.
     if any(attached in text for text in (*found.columns, *found.types)):
         raise QueryFailed("run.column_names", "a column's name could not be kept", hint="name it with AS")
     return found
-
-
-def _bound(guarded: GuardedQuery, parameters: Mapping[str, object], named: set[str]) -> dict[str, object]:
-    """The values to bind: the guard's, and the caller's own, which must be exactly those the caller's text names."""
-    wanted = {fold(n): n for n in named}
-    values = {wanted[fold(n)]: v for n, v in guarded.parameters.items() if fold(n) in wanted}
-    given = {fold(n): (n, v) for n, v in parameters.items()}
-    for folded, (name, value) in given.items():
-        if folded not in wanted or wanted[folded] in values:
-            raise QueryRefused(
-                "query.parameter_unknown", f"the query has no parameter `${name[:60]}`", hint="leave it out"
-            )
-        values[wanted[folded]] = value
-    for folded, name in wanted.items():
-        if name not in values:
-            raise QueryRefused(
-                "query.parameter_missing", f"no value is given for the parameter `${name[:60]}`", hint="give one"
-            )
-        del folded
-    return values

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from rls.engines.limits import Limits
-from rls.errors import Position, QueryFailed, QueryRefused, RlsError
+from rls.errors import EngineInvalid, Position, QueryFailed, QueryRefused, RlsError
 from rls.rewrite.guarded import GuardedQuery
 
-__all__ = ["EngineReport", "database_changed", "explain_failure", "place", "read_report", "redact", "timed_out"]
+__all__ = [
+    "EngineReport", "busy", "closed", "database_changed", "explain_failure", "interrupted", "place", "read_report",
+    "redact", "timed_out", "too_many_rows",
+]  # fmt: skip
 
 _DETAIL_CHARACTERS = 2_000
 _KIND_CHARACTERS = 40
@@ -138,6 +141,28 @@ def database_changed() -> QueryFailed:
     """The error for a query whose guards were made for another state of the database file."""
     return QueryFailed(
         "run.database_changed", "the database changed while the query was prepared", hint="send it again"
+    )
+
+
+def busy() -> QueryFailed:
+    """The error for a query that got no turn."""
+    return QueryFailed("run.busy", "too many queries run at once", hint="send the query again later")
+
+
+def closed() -> EngineInvalid:
+    """The error for what an engine is asked after its end."""
+    return EngineInvalid("engine.closed", "the engine is closed", hint="open it again")
+
+
+def interrupted() -> QueryFailed:
+    """The error for a query that somebody ended."""
+    return QueryFailed("run.interrupted", "the query was interrupted")
+
+
+def too_many_rows(limits: Limits) -> QueryFailed:
+    """The error for a result that is larger than it may be."""
+    return QueryFailed(
+        "run.rows", f"the result has more than {limits.rows} rows", hint="aggregate, filter, or add a LIMIT"
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from rls.engines.base import Fetched
+from rls.engines.failures import too_many_rows
 from rls.engines.limits import Limits
 from rls.engines.sizes import check_batch, check_rows, check_types
 from rls.errors import EngineInvalid, QueryFailed
@@ -32,16 +33,18 @@ def fetch_rows(
     while chunk := cursor.fetchmany(_CHUNK_ROWS):
         rows += chunk
         if len(rows) > limits.rows:
-            raise _too_many_rows(limits)
+            raise too_many_rows(limits)
         check_rows(chunk, nested, limits)
     return Fetched(columns, types, len(rows), rows=rows)
 
 
-def fetch_arrow(cursor: duckdb.DuckDBPyConnection, sql: str, values: dict[str, object], limits: Limits) -> Fetched:
-    """Run a text and fetch a pyarrow Table. Raises `EngineInvalid` (`engine.arrow_missing`)."""
+def fetch_arrow(
+    cursor: duckdb.DuckDBPyConnection, statement: duckdb.Statement, values: dict[str, object], limits: Limits
+) -> Fetched:
+    """Run a statement and fetch a pyarrow Table. Raises `EngineInvalid` (`engine.arrow_missing`)."""
     pyarrow = _pyarrow()
     # The relation streams; the cursor's own Arrow output first copies a result of any size into memory.
-    relation = cursor.sql(sql, params=values)
+    relation = cursor.sql(statement, params=values)
     columns, types = tuple(relation.columns), tuple(map(str, relation.types))
     nested = check_types(types, limits)
     rows = size = 0
@@ -50,19 +53,13 @@ def fetch_arrow(cursor: duckdb.DuckDBPyConnection, sql: str, values: dict[str, o
         for batch in reader:
             rows, size = rows + batch.num_rows, size + batch.nbytes
             if rows > limits.rows:
-                raise _too_many_rows(limits)
+                raise too_many_rows(limits)
             if size > limits.memory:
                 raise QueryFailed("run.memory", "the result is larger than it may be", hint="aggregate or filter")
             check_batch(batch, nested, limits)
             batches.append(batch)
         table = pyarrow.Table.from_batches(batches, schema=reader.schema)
     return Fetched(columns, types, rows, table=table)
-
-
-def _too_many_rows(limits: Limits) -> QueryFailed:
-    return QueryFailed(
-        "run.rows", f"the result has more than {limits.rows} rows", hint="aggregate, filter, or add a LIMIT"
-    )
 
 
 def _pyarrow() -> Any:

@@ -8,7 +8,7 @@ guard's names (`rls_…`) stay the guard's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
@@ -18,7 +18,7 @@ from rls.catalog import fold
 from rls.engines.limits import Limits
 from rls.errors import QueryRefused
 
-__all__ = ["check_parameters", "parameter_types"]
+__all__ = ["bind", "check_parameters", "parameter_types"]
 
 _SCALARS: Final = (type(None), bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta, UUID)
 _NAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -45,6 +45,31 @@ def check_parameters(parameters: object, limits: Limits) -> tuple[str, ...]:
             "query.parameters", f"more than {limits.parameters} values are given", hint="read them from a relation"
         )
     return tuple(sorted(parameters))
+
+
+def bind(own: Mapping[str, object], given: Mapping[str, object], *, named: Iterable[str]) -> dict[str, object]:
+    """The values of the parameters that a text names, under its names: a guard's `own`, and those that its caller has
+    `given`, which must be exactly the others.
+
+    Raises `QueryRefused` (`query.parameter_unknown`, `query.parameter_missing`).
+
+    >>> bind({"rls_tenant": "acme", "rls_x": 1}, {"N": 7}, named=["rls_tenant", "n"])
+    {'rls_tenant': 'acme', 'n': 7}
+    """
+    wanted = {fold(name): name for name in named}
+    values = {wanted[fold(name)]: value for name, value in own.items() if fold(name) in wanted}
+    for name, value in given.items():
+        if fold(name) not in wanted or wanted[fold(name)] in values:
+            raise QueryRefused(
+                "query.parameter_unknown", f"the query has no parameter `${name[:60]}`", hint="leave it out"
+            )
+        values[wanted[fold(name)]] = value
+    for name in wanted.values():
+        if name not in values:
+            raise QueryRefused(
+                "query.parameter_missing", f"no value is given for the parameter `${name[:60]}`", hint="give one"
+            )
+    return values
 
 
 def parameter_types(parameters: Mapping[str, object]) -> dict[str, str]:

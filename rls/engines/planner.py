@@ -12,14 +12,13 @@ import os
 import pickle
 import resource
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping
 from typing import Final
 
 from rls.catalog import Relation
-from rls.engines.children import end_with, environment
+from rls.engines.children import Child, end_with
 from rls.engines.wire import WorkerGone, receive_frame, send_frame
 from rls.rewrite.bound import LOCAL, PlannerBusy
 
@@ -92,40 +91,22 @@ class _Process:
     """One process and its socket, ready when made. Raises `WorkerGone` or `OSError` where it does not start."""
 
     def __init__(self) -> None:
-        self._connection, theirs = socket.socketpair()
-        lifeline, self._lifeline = os.pipe()
+        self._child = Child("rls.engines.planner")
         try:
-            self._process = subprocess.Popen(  # noqa: S603 (this interpreter, a module of this package)
-                [sys.executable, "-P", "-m", "rls.engines.planner", str(theirs.fileno()), str(lifeline)],
-                pass_fds=(theirs.fileno(), lifeline),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment(),
-            )
-        finally:
-            theirs.close()
-            os.close(lifeline)
-        try:
-            self._connection.settimeout(_START_SECONDS)
-            receive_frame(self._connection, _PLAN_BYTES)
-            self._connection.settimeout(SECONDS)
+            self._child.connection.settimeout(_START_SECONDS)
+            receive_frame(self._child.connection, _PLAN_BYTES)
+            self._child.connection.settimeout(SECONDS)
         except BaseException:
             self.kill()
             raise
 
     def ask(self, request: object) -> str:
-        send_frame(self._connection, pickle.dumps(request))
+        send_frame(self._child.connection, pickle.dumps(request))
         # JSON is all that comes back: data, whatever the process has become.
-        return receive_frame(self._connection, _PLAN_BYTES).decode(errors="replace")
+        return receive_frame(self._child.connection, _PLAN_BYTES).decode(errors="replace")
 
     def kill(self) -> None:
-        with contextlib.suppress(OSError):
-            self._process.kill()
-        self._connection.close()
-        with contextlib.suppress(OSError):
-            os.close(self._lifeline)
-        self._process.wait()
+        self._child.kill()
 
 
 def main(descriptor: int, lifeline: int) -> None:

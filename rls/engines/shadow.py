@@ -41,6 +41,20 @@ class Shadow:
 
     def explain(self, guarded: GuardedQuery, parameters: dict[str, object], describe: Describe) -> RlsError | None:
         """The error for the caller; None where this cannot tell more than the general one."""
+        shadowed = self._shadowed_query(guarded, describe)
+        if shadowed is None:
+            return None
+        report = self._bind(shadowed.sql, {**guarded.parameters, **parameters})
+        if report is None:
+            return None  # it binds there: what went wrong needs rows, or is the operator's
+        return describe_report(report, place(shadowed, report.offset))
+
+    def binds(self, guarded: GuardedQuery, parameters: dict[str, object], describe: Describe) -> bool:
+        """Whether a query is known to fit names and types: what went wrong then went wrong with some row."""
+        shadowed = self._shadowed_query(guarded, describe)
+        return shadowed is not None and self._bind(shadowed.sql, {**guarded.parameters, **parameters}) is None
+
+    def _shadowed_query(self, guarded: GuardedQuery, describe: Describe) -> GuardedQuery | None:
         if apply_splices(guarded.original, guarded.splices) != guarded.sql:
             # A filled-in PIVOT: places in the text are no longer those of the splices.
             return None
@@ -51,11 +65,7 @@ class Shadow:
                 return None
             splices.append(shadowed)
         text = apply_splices(guarded.original, splices)
-        report = self._bind(text, {**guarded.parameters, **parameters})
-        if report is None:
-            return None  # it binds there: what went wrong needs rows, or is the operator's
-        shadowed_query = replace(guarded, sql=text, splices=tuple(splices))
-        return describe_report(report, place(shadowed_query, report.offset))
+        return replace(guarded, sql=text, splices=tuple(splices))
 
     def close(self) -> None:
         with self._lock:

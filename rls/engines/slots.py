@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from rls.errors import QueryFailed
+from rls.engines.failures import busy
 
 __all__ = ["Slot"]
 
@@ -17,7 +17,7 @@ class Slot:
 
     def __enter__(self) -> None:
         if not self._slots.acquire(timeout=self._seconds):
-            raise QueryFailed("run.busy", "too many queries run at once", hint="send the query again later")
+            raise busy()
 
     def __exit__(self, *_: object) -> None:
         self._slots.release()

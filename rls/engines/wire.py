@@ -1,23 +1,21 @@
 """Frames between an engine and its worker processes: requests, answers, errors.
 
 Takes and returns Python values; owns that nothing a worker sends can run code here. A worker executes hostile queries
-in C++; should one take it over, its answers are still only data: JSON, Arrow, and pickles of plain values.
+in C++; should one take it over, its answers are still only data: JSON, Arrow, and plain values (`columns`).
 """
 
 from __future__ import annotations
 
 import io
 import json
-import mmap
-import os
 import pickle
 import socket
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rls.engines.base import Fetched
+from rls.engines.base import Fetched, Job
+from rls.engines.columns import NotRows, pack_rows, unpack_rows
 from rls.engines.limits import Limits
 from rls.errors import EngineInvalid, Position, QueryFailed, QueryRefused, RlsError
 from rls.rewrite.guarded import Copy, GuardedQuery, Splice
@@ -52,27 +50,20 @@ class Request:
     copies: tuple[Copy, ...]
 
     @classmethod
-    def of(
-        cls,
-        guarded: GuardedQuery,
-        parameters: dict[str, object],
-        *,
-        form: str,
-        limits: Limits,
-        copies: Sequence[Copy] = (),
-    ) -> Request:
-        """The request for a guarded query; `form` is a `Fetch` or `names`."""
+    def of(cls, job: Job) -> Request:
+        """The request for a job."""
+        guarded = job.guarded
         return cls(
             guarded.sql,
             guarded.original,
             guarded.splices,
             dict(guarded.parameters),
-            parameters,
-            form,
-            limits,
+            dict(job.parameters),
+            job.form,
+            job.limits,
             guarded.hide_statistics,
             guarded.catalog_version,
-            tuple(copies),
+            tuple(job.copies),
         )
 
     def guarded(self) -> GuardedQuery:
@@ -102,21 +93,17 @@ def receive_request(connection: socket.socket) -> Request:
 
 
 def send_answer(connection: socket.socket, answer: Fetched | RlsError) -> None:
-    """Worker → engine: a header, then the rows as a frame, or Arrow as an open file."""
+    """Worker → engine: a header, then a frame with the rows, or with Arrow."""
     if isinstance(answer, RlsError):
         send_frame(connection, json.dumps({"error": _error_fields(answer)}).encode())
         return
     header = {"columns": answer.columns, "types": answer.types, "rows": answer.row_count}
     if answer.table is not None:
         send_frame(connection, json.dumps({**header, "form": "arrow"}).encode())
-        file = _arrow_file(answer.table)
-        try:
-            socket.send_fds(connection, [b"\0"], [file])
-        finally:
-            os.close(file)
+        _send_arrow(connection, answer.table)
         return
     send_frame(connection, json.dumps({**header, "form": "rows"}).encode())
-    send_frame(connection, pickle.dumps(answer.rows))
+    send_frame(connection, pack_rows(answer.rows or []))
 
 
 def receive_answer(connection: socket.socket, *, size: int) -> Fetched | RlsError:
@@ -130,55 +117,56 @@ def receive_answer(connection: socket.socket, *, size: int) -> Fetched | RlsErro
             return _error(header["error"])
         columns, types, rows = tuple(header["columns"]), tuple(header["types"]), header["rows"]
         if header["form"] == "arrow":
-            return Fetched(columns, types, rows, table=_receive_arrow(connection, size))
-        found = _PlainValues(io.BytesIO(receive_frame(connection, size))).load()
-        if not isinstance(found, list) or len(found) != rows:
+            table = _receive_arrow(connection, size)
+            if table.num_rows != rows:
+                raise WorkerGone
+            return Fetched(columns, types, rows, table=table)
+        found = unpack_rows(receive_frame(connection, size))
+        if len(found) != rows:
             raise WorkerGone
         return Fetched(columns, types, rows, rows=found)
-    except (ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except (ValueError, KeyError, TypeError, NotRows) as error:
         raise WorkerGone from error
 
 
-class _PlainValues(pickle.Unpickler):
-    """Loads numbers, texts, dates and containers of them, and calls nothing else."""
+class _Sending(io.RawIOBase):
+    """A socket as a file to write to; pyarrow hands over each buffer where it lies."""
 
-    _ALLOWED: Final = {
-        "datetime": {"date", "datetime", "time", "timedelta", "timezone"},
-        "decimal": {"Decimal"},
-        "uuid": {"UUID"},
-        "pytz": {"_UTC", "_p"},
-    }
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__()
+        self._connection = connection
 
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        if global_name not in self._ALLOWED.get(module_name, ()):
-            raise pickle.UnpicklingError("not a plain value")
-        return super().find_class(module_name, global_name)
+    def writable(self) -> bool:
+        return True
+
+    def write(self, part: Any, /) -> int:
+        self._connection.sendall(part)
+        return len(part)
 
 
-def _arrow_file(table: Any) -> int:
-    """An anonymous file in memory with the table as an Arrow stream; the engine maps it instead of copying it."""
+def _send_arrow(connection: socket.socket, table: Any) -> None:
+    """A frame with the table as an Arrow stream. The socket copies it twice, in small pieces, which costs less than new
+    pages of shared memory."""
     import pyarrow
 
-    file = os.memfd_create("rls-result", os.MFD_CLOEXEC)
-    with os.fdopen(os.dup(file), "wb") as sink, pyarrow.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return file
+    measured = pyarrow.MockOutputStream()
+    for sink in (measured, _Sending(connection)):
+        if sink is not measured:
+            connection.sendall(_LENGTH.pack(measured.size()))
+        with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
 
 
-def _receive_arrow(connection: socket.socket, size: int) -> Any:
+def _receive_arrow(connection: socket.socket, limit: int) -> Any:
+    """The table. It was not written by somebody to be trusted, so no offset in it may point outside."""
     import pyarrow
 
-    _, files, _, _ = socket.recv_fds(connection, 1, 1)
-    if len(files) != 1:
-        raise WorkerGone
-    try:
-        if os.fstat(files[0]).st_size > size:
-            raise WorkerGone
-        mapped = mmap.mmap(files[0], 0, prot=mmap.PROT_READ)
-    finally:
-        os.close(files[0])
-    with pyarrow.ipc.open_stream(pyarrow.py_buffer(mapped)) as stream:
-        return stream.read_all()
+    buffer = pyarrow.allocate_buffer(_frame_size(connection, limit))
+    _receive_into(connection, memoryview(buffer))
+    with pyarrow.ipc.open_stream(buffer) as stream:
+        table = stream.read_all()
+    table.validate(full=True)
+    return table
 
 
 def _error_fields(error: RlsError) -> dict[str, Any]:
@@ -207,19 +195,25 @@ def send_frame(connection: socket.socket, payload: bytes) -> None:
     connection.sendall(payload)
 
 
-def receive_frame(connection: socket.socket, limit: int) -> bytes:
-    (size,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+def receive_frame(connection: socket.socket, limit: int) -> bytearray:
+    found = bytearray(_frame_size(connection, limit))
+    _receive_into(connection, memoryview(found))
+    return found
+
+
+def _frame_size(connection: socket.socket, limit: int) -> int:
+    length = bytearray(_LENGTH.size)
+    _receive_into(connection, memoryview(length))
+    (size,) = _LENGTH.unpack(length)
     if size > limit:
         raise WorkerGone
-    return bytes(_exactly(connection, size))
+    return int(size)
 
 
-def _exactly(connection: socket.socket, size: int) -> bytearray:
-    found = bytearray(size)
-    view, at = memoryview(found), 0
-    while at < size:
+def _receive_into(connection: socket.socket, view: memoryview) -> None:
+    at = 0
+    while at < len(view):
         got = connection.recv_into(view[at:])
         if got == 0:
             raise WorkerGone
         at += got
-    return found

@@ -13,29 +13,24 @@ import json
 import os
 import queue
 import shutil
-import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from rls.catalog import Catalog, Column
-from rls.engines.base import Fetch, Fetched
-from rls.engines.children import environment
+from rls.catalog import Catalog
+from rls.engines.base import Executor, Fetched, Job
+from rls.engines.children import Child
 from rls.engines.database_file import FileState, file_state
 from rls.engines.duckdb import DuckDBExecutor
-from rls.engines.failures import database_changed, timed_out
+from rls.engines.failures import busy, closed, database_changed, timed_out
 from rls.engines.limits import Limits
 from rls.engines.planner import PlannerProcess
 from rls.engines.spill import SpillDirectory
 from rls.engines.wire import Request, WorkerGone, receive_answer, send_request
 from rls.errors import EngineInvalid, QueryFailed, RlsError
-from rls.rewrite.guarded import Copy, GuardedQuery
-from rls.rewrite.port.target import Target
 
 __all__ = ["WorkersExecutor"]
 
@@ -46,11 +41,10 @@ _GRACE_SECONDS = 1.0
 _REPLACE_SECONDS = 5.0
 
 
-class WorkersExecutor:
+class WorkersExecutor(Executor):
     """An `Executor` over one DuckDB file, in `limits.processes` processes. Thread-safe."""
 
-    dialect: Literal["duckdb"] = "duckdb"
-    target: Target | None = None
+    dialect: ClassVar[Literal["duckdb"]] = "duckdb"
 
     def __init__(
         self,
@@ -62,7 +56,9 @@ class WorkersExecutor:
         slices: bool,
     ) -> None:
         """`path` is an existing file."""
-        self._path, self._name, self._limits, self._slices = path, name, limits, slices
+        planner = PlannerProcess()
+        super().__init__(limits=limits, concurrent=limits.processes, planner=planner, slices=slices)
+        self._path, self._name, self._planner = path, name, planner
         self._share = limits.shared_by(limits.processes)
         self._closed = False
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
@@ -72,7 +68,6 @@ class WorkersExecutor:
         self._file, self._catalog, self._version = self._read_file()
         # Each process has its files in a part of it, which goes when the process does, however that ends.
         self._spill = SpillDirectory(temporary) if limits.temporary_disk else None
-        self._planner = PlannerProcess()
         for start in [self._start() for _ in range(limits.processes)]:
             start.join()
 
@@ -98,39 +93,6 @@ class WorkersExecutor:
     @property
     def catalog(self) -> Catalog:
         return self._catalog
-
-    @property
-    def limits(self) -> Limits:
-        return self._limits
-
-    @property
-    def concurrent(self) -> int:
-        return self._limits.processes
-
-    @property
-    def slices(self) -> bool:
-        return self._slices
-
-    @property
-    def planner(self) -> PlannerProcess:
-        return self._planner
-
-    def execute(
-        self,
-        guarded: GuardedQuery,
-        parameters: Mapping[str, object],
-        *,
-        fetch: Fetch,
-        limits: Limits | None = None,
-        copies: Sequence[Copy] = (),
-    ) -> Fetched:
-        """See `Executor.execute`; beside the codes of `DuckDBExecutor`: `run.crashed` (the query ended its process)."""
-        found = limits or self._limits
-        return self._ask(Request.of(guarded, dict(parameters), form=fetch, limits=found, copies=copies))
-
-    def describe(self, guarded: GuardedQuery, parameters: Mapping[str, object]) -> tuple[Column, ...]:
-        found = self._ask(Request.of(guarded, dict(parameters), form="names", limits=self._limits))
-        return tuple(map(Column, found.columns, found.types))
 
     def refresh(self, *, force: bool = False) -> bool:
         """See `Executor.refresh`. Queries that run end where they are; other processes take the place of theirs."""
@@ -168,20 +130,21 @@ class WorkersExecutor:
     def _read_file(self) -> tuple[FileState, Catalog, str]:
         """Open it here once, for the catalog, and for an error that comes now and not with the first query."""
         state = file_state(self._path)
-        limits = replace(self._limits, temporary_disk=0)
+        limits = replace(self.limits, temporary_disk=0)
         local = DuckDBExecutor.open(self._path, name=self._name, limits=limits)
         try:
             return state, local.catalog, local.version
         finally:
             local.close()
 
-    def _ask(self, request: Request) -> Fetched:
-        limits = request.limits
+    def _answer(self, job: Job) -> Fetched:
+        """See `Executor.execute`; beside the codes of `DuckDBExecutor`: `run.crashed` (the query ended its process)."""
+        limits = job.limits
         worker = self._take(limits)
         failure: RlsError
         done = False
         try:
-            found = worker.ask(request, seconds=limits.seconds + _GRACE_SECONDS, size=2 * self._share.memory)
+            found = worker.ask(Request.of(job), seconds=limits.seconds + _GRACE_SECONDS, size=2 * self._share.memory)
             done = True
         except TimeoutError:
             found = timed_out(limits)
@@ -195,7 +158,7 @@ class WorkersExecutor:
                 self._replace(worker)
         if isinstance(found, Fetched):
             return found
-        failure = self._closed_error() if self._closed and not done else found
+        failure = closed() if self._closed and not done else found
         raise failure
 
     def _take(self, limits: Limits) -> _Worker:
@@ -206,9 +169,9 @@ class WorkersExecutor:
             with contextlib.suppress(queue.Empty):
                 worker = self._idle.get(timeout=max(0.0, until - time.monotonic()))
             if self._closed:
-                raise self._closed_error()
+                raise closed()
             if worker is None:
-                raise QueryFailed("run.busy", "too many queries run at once", hint="send the query again later")
+                raise busy()
             if worker.catalog != self._catalog.version:
                 # It was on its way when the file became another one.
                 self._replace(worker)
@@ -229,7 +192,7 @@ class WorkersExecutor:
             "attached": catalog.attached,
             "limits": asdict(self._share),
             "temporary": None if temporary is None else str(temporary),
-            "slices": self._slices,
+            "slices": self.slices,
         }
         worker = _Worker(json.dumps(settings), catalog=catalog.version, temporary=temporary)
         with self._lock:
@@ -251,9 +214,6 @@ class WorkersExecutor:
         worker.kill()
         return None if self._closed else self._start()
 
-    def _closed_error(self) -> EngineInvalid:
-        return EngineInvalid("engine.closed", "the engine is closed", hint="open it again")
-
 
 class _Worker:
     """One process, one socket. `wait` for it to be ready, `ask` it one query at a time. `catalog` is the version of the
@@ -262,26 +222,14 @@ class _Worker:
     def __init__(self, settings: str, *, catalog: str, temporary: Path | None) -> None:
         self.problem: RlsError | None = None
         self.catalog, self._temporary = catalog, temporary
-        self._connection, theirs = socket.socketpair()
-        lifeline, self._lifeline = os.pipe()
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 (this interpreter, a module of this package)
-                [sys.executable, "-P", "-m", "rls.engines.worker", str(theirs.fileno()), str(lifeline), settings],
-                pass_fds=(theirs.fileno(), lifeline),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment(),
-            )
-        finally:
-            theirs.close()
-            os.close(lifeline)
+        self._child = Child("rls.engines.worker", settings)
+        self.pid = self._child.pid
 
     def wait(self) -> None:
         """Return when the process is ready; `problem` then says what kept it from that, if anything did."""
-        self._connection.settimeout(_START_SECONDS)
+        self._child.connection.settimeout(_START_SECONDS)
         try:
-            found = receive_answer(self._connection, size=1 << 20)
+            found = receive_answer(self._child.connection, size=1 << 20)
         except (WorkerGone, OSError):
             found = EngineInvalid("engine.worker", "a worker process did not start", hint="check memory and limits")
         match found:
@@ -295,17 +243,12 @@ class _Worker:
 
     def ask(self, request: Request, *, seconds: float, size: int) -> Fetched | RlsError:
         """The answer. Raises `TimeoutError`, and `WorkerGone` or `OSError` where the process has died."""
-        self._connection.settimeout(seconds)
-        send_request(self._connection, request)
-        return receive_answer(self._connection, size=size)
+        self._child.connection.settimeout(seconds)
+        send_request(self._child.connection, request)
+        return receive_answer(self._child.connection, size=size)
 
     def kill(self) -> None:
         """End the process, whatever it does."""
-        with contextlib.suppress(OSError):
-            self._process.kill()
-        self._connection.close()
-        with contextlib.suppress(OSError):
-            os.close(self._lifeline)
-        self._process.wait()
+        self._child.kill()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)

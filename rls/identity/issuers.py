@@ -22,6 +22,7 @@ from rls.identity.attributes import Attribute, Refused, read_scalar
 from rls.identity.declared import Identity, Issuer, normalise_type
 from rls.identity.keys import KeyUnfit, family_of
 from rls.identity.load_keys import KeyLoader
+from rls.identity.patterns import why_unusable
 from rls.identity.presets import claim_map
 from rls.identity.revocations import Revocations, RevocationsDown, shared_revocations
 from rls.identity.roles import read_roles
@@ -43,11 +44,13 @@ def load_identity(
     directory: Path | str,
     *,
     keys: Literal["load", "none"] = "load",
+    keys_from: Path | str | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Identity:
     """The identity of a policy directory, from its identity.yaml.
 
     `keys="none"` loads no key and so verifies no token: for testing policies where the secrets are not.
+    `keys_from` is where key files are, for a copy of an identity file elsewhere, which has no revocations.
     `environment` stands in for the process's. Raises PolicyInvalid, codes `policy.*`.
     """
     path = Path(directory) / IDENTITY_FILE
@@ -58,7 +61,7 @@ def load_identity(
 
     document = documents[0]
     file = validate(document, IdentityFile)
-    loader = KeyLoader(document, path.parent, os.environ if environment is None else environment)
+    loader = KeyLoader(document, Path(keys_from or path.parent), os.environ if environment is None else environment)
     issuers: dict[str, Issuer] = {}
     for number, entry in enumerate(file.issuers):
         at: NodePath = ("issuers", number)
@@ -77,7 +80,7 @@ def load_identity(
         unknown_attributes=file.unknown_attributes,
         file=str(path),
         version="",
-        revocations=_revocations(file, document, path) if keys == "load" else Revocations(),
+        revocations=_revocations(file, document, path) if keys == "load" and keys_from is None else Revocations(),
     )
     return replace(identity, version=_version(identity))
 
@@ -185,10 +188,10 @@ def _attribute(name: str, entry: AttributeEntry, document: Document) -> Attribut
     if attribute.scale >= attribute.precision:
         raise invalid("scale" if entry.scale is not None else "precision", "`scale` must be less than `precision`")
     if entry.pattern is not None:
-        try:
-            re.compile(entry.pattern)
-        except (re.error, OverflowError, RecursionError):
-            raise invalid("pattern", "`pattern` is not a regular expression") from None
+        problem = why_unusable(entry.pattern, max_length=attribute.max_length)
+        if problem is not None:
+            hint = "bound what is repeated, as in `[a-z]{1,20}`, or lower `max_length`" if "ways" in problem else None
+            raise document.invalid("policy.attribute", f"`pattern` {problem}", path=(*at, "pattern"), hint=hint)
         attribute = replace(attribute, pattern=entry.pattern)
     if entry.enum is not None:
         allowed = []

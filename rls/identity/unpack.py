@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rls.errors import TokenRejected
 from rls.identity.checks import check_types, choose_issuer
-from rls.identity.declared import Identity, Issuer, normalise_type
+from rls.identity.declared import REGISTERED_CLAIMS, Identity, Issuer, normalise_type
 from rls.identity.decode import Decoded, Sealed, decode_sealed, decode_token, read_json_object
 
 __all__ = ["Unpacked", "unpack"]
@@ -64,4 +64,11 @@ def _open(sealed: Sealed, identity: Identity) -> Unpacked:
     else:
         decoded = Decoded(sealed.header, read_json_object(plaintext), b"", b"", len(sealed.text))
     same = choose_issuer(decoded.claims, identity) is issuer
-    return Unpacked(decoded, issuer, proven=not nested, reasons=() if same else ("issuer_changed",))
+    problems = [] if same else ["issuer_changed"]
+    # RFC 7519 section 5.3: what the header repeats of the claims must be what they say.
+    problems += [
+        f"header:{name}"
+        for name in sorted(REGISTERED_CLAIMS.intersection(sealed.header))
+        if repr(sealed.header[name]) != repr(decoded.claims.get(name))
+    ]
+    return Unpacked(decoded, issuer, proven=not nested, reasons=tuple(problems))

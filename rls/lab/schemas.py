@@ -19,6 +19,8 @@ KINDS: Final = {
     "identity": ("rls.identity.model:IdentityFile", "identity.schema.json"),
     "personas": ("rls.identity.model:PersonaFile", "personas.schema.json"),
     "suite": ("rls.lab.suites.model:SuiteFile", "suite.schema.json"),
+    "invariants": ("rls.lab.prove.model:InvariantFile", "invariants.schema.json"),
+    "audit": ("rls.audit.model:AuditFile", "audit.schema.json"),
 }
 _KEY_LINE = re.compile(r"^ *`?(\w+)`? {2,}(\S.*)$", re.MULTILINE)
 

@@ -19,7 +19,7 @@ from rls.policy.expressions import Expression
 from rls.policy.parser import ExpressionInvalid
 from rls.policy.scopes import Hole, Item, Scope, Source
 
-__all__ = ["bind"]
+__all__ = ["bind", "has_fields", "struct_fields"]
 
 
 def has_fields(type_: str, fields: tuple[str, ...]) -> bool:
@@ -29,14 +29,14 @@ def has_fields(type_: str, fields: tuple[str, ...]) -> bool:
     (True, False)
     """
     for name in fields:
-        inner = next((t for field, t in _struct_fields(type_) if field == fold(name)), None)
+        inner = next((t for field, t in struct_fields(type_) if field == fold(name)), None)
         if inner is None:
             return False
         type_ = inner
     return True
 
 
-def _struct_fields(type_: str) -> Iterator[tuple[str, str]]:
+def struct_fields(type_: str) -> Iterator[tuple[str, str]]:
     """Folded name and type of each field of a `STRUCT(…)` type text."""
     if not type_.startswith("STRUCT(") or not type_.endswith(")"):
         return

@@ -7,7 +7,8 @@ returns findings sorted by place. It reads no data: types and truth are asked of
              condition that does not bind or is none, an attribute of another type, two masks of one column
     warning  a condition that is always or never true, a relation with restrictive policies only, a mask that changes
              a column's type, a list whose emptiness opens, names given twice, roles and attributes that nothing uses,
-             capabilities of roles without effect
+             capabilities of roles without effect, what one relation lacks and the others have, masks that all are
+             spared, patterns, NULLs and sub-queries that see more than they seem to
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from rls.catalog import Catalog, Relation, fold
 from rls.engines.limits import Limits
 from rls.errors import PolicyInvalid
+from rls.policy.check_odd import find_odd
 from rls.policy.check_roles import check_roles
 from rls.policy.check_rules import check_column, check_policy
 from rls.policy.check_usage import find_unused
@@ -41,6 +43,7 @@ def check_policies(policies: PolicySet, catalog: Catalog, *, limits: Limits | No
             *_undecided(policies, catalog),
             *_relations(policies, catalog, scratch),
             *_unknown_types(policies, catalog, scratch),
+            *find_odd(policies, catalog),
             *find_unused(policies),
             *check_roles(policies, catalog, limits=limits or Limits()),
         ]
@@ -144,6 +147,7 @@ def _together(policies: PolicySet, relation: Relation, rules: list[Rules], catal
             message = f"`{label}` is public, and policy `{policy.name}` of a pattern {effect}"
             hint = "add the relation to the pattern's `except`, or write policies instead"
             yield Finding.of(public.place.invalid("policy.public", message, hint=hint), "warning", relation=label)
+    yield from _open_to_all(relation, all_policies)
     seen: dict[str, Policy] = {}
     for policy in all_policies:
         first = seen.setdefault(policy.name, policy)
@@ -159,3 +163,18 @@ def _together(policies: PolicySet, relation: Relation, rules: list[Rules], catal
         # Names that are not found are reported one by one, by `check_policy` and `check_column`.
         if error.code in ("policy.ambiguous_mask", "policy.duplicate_relation", "policy.strict_view"):
             yield Finding.of(error, relation=label)
+
+
+def _open_to_all(relation: Relation, policies: list[Policy]) -> Iterator[Finding]:
+    """`using: true` without roles, and nothing that narrows it."""
+    if any(p.kind == "restrictive" for p in policies):
+        return
+    for policy in policies:
+        if policy.kind == "permissive" and policy.roles is None and policy.using.text.strip().lower() == "true":
+            message = (
+                f"policy `{policy.name}` shows every row of `{relation.label}` to everybody, with a role or without"
+            )
+            hint = "write `to: […]`, or `public: true` if that is meant"
+            yield Finding.of(
+                policy.place.invalid("policy.open", message, hint=hint), "warning", relation=relation.label
+            )

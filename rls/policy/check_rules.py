@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from rls.catalog import Relation, shown_type
 from rls.errors import PolicyInvalid
+from rls.policy.check_sight import find_oversights
 from rls.policy.check_truth import find_constants
 from rls.policy.check_types import find_mismatches, type_of
 from rls.policy.expressions import Branch, Expression
@@ -40,7 +41,12 @@ def check_policy(
             return
     if truth:
         root = policy.using.root
-        problems = (_constants(policies, policy, relation, scratch), _opening_lists(policy, root), _mixed(policy, root))
+        problems = (
+            _constants(policies, policy, relation, scratch),
+            _opening_lists(policy, root),
+            _mixed(policy, root),
+            find_oversights(bound, relation, scratch.catalog),
+        )
         for problem in (p for found in problems for p in found):
             yield Finding.of(policy.place.invalid_expression(problem), "warning")
 
@@ -56,6 +62,11 @@ def check_column(
         yield Finding.of(error, relation=relation.label)
         return
     column = relation.column(rule.column)
+    hides = rule.denied or rule.mask is not None
+    if hides and rule.exempt and rule.exempt >= policies.identity.roles:
+        message = f"every role is spared: only who has none finds `{rule.column}` hidden"
+        problem = rule.place.invalid("policy.mask_for_nobody", message, hint="shorten `except`")
+        yield Finding.of(problem, "warning", relation=relation.label)
     if rule.mask is None or bound.mask is None or column is None:
         return
     mismatches = _mismatches(policies, rule.mask, rule.place, relation, scratch)

@@ -42,7 +42,7 @@ _SIMPLE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A part of a condition (`branch`) that is TRUE for every row, or (`value` False) for none."""
+    """A part of a condition (`branch`) that is TRUE for every row with values, or (`value` False) for none."""
 
     branch: Branch
     value: bool
@@ -62,7 +62,7 @@ def find_constants(
     found = []
     for index, leaf in enumerate(simple):
         values = {vector[index] for vector in vectors}
-        if values == {True} or True not in values:
+        if False not in values or True not in values:
             found.append(Constant(leaf, True in values))
     if expression.root.kind == "leaf":
         return found
@@ -71,24 +71,10 @@ def find_constants(
     for vector in vectors:
         for guess in product((True, False, None), repeat=len(others)):
             truth = {id(leaf): value for leaf, value in zip([*simple, *others], [*vector, *guess], strict=True)}
-            roots.add(_truth(expression.root, truth))
-    if roots == {True} or True not in roots:
+            roots.add(expression.root.truth(truth))
+    if False not in roots or True not in roots:
         found.insert(0, Constant(expression.root, True in roots))
     return found
-
-
-def _truth(branch: Branch, leaves: Mapping[int, bool | None]) -> bool | None:
-    """SQL's three-valued logic."""
-    if branch.kind == "leaf":
-        return leaves[id(branch)]
-    values = [_truth(child, leaves) for child in branch.children]
-    match branch.kind:
-        case "not":
-            return None if values[0] is None else not values[0]
-        case "and":
-            return False if False in values else None if None in values else True
-        case _:
-            return True if True in values else None if None in values else False
 
 
 def _truth_vectors(

@@ -12,11 +12,13 @@ author's text.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from itertools import islice
+from typing import Final, Literal
 
 from rls.policy.attributes import Attribute
 from rls.policy.parser import (
@@ -25,16 +27,33 @@ from rls.policy.parser import (
     bare,
     character_offset,
     read_select,
+    read_selects,
     unwanted_token,
-    write_expression,
+    write_expressions,
 )
 from rls.policy.queries import QueryReader
-from rls.policy.reader import Reader
 from rls.policy.scopes import Hole
 
-__all__ = ["Branch", "Expression", "read_expression", "read_tree", "span_of"]
+__all__ = ["Branch", "Expression", "read_expression", "read_expressions", "read_tree", "span_of"]
 
-_CONNECTIVES = {"CONJUNCTION_AND": "and", "CONJUNCTION_OR": "or", "OPERATOR_NOT": "not"}
+_CONNECTIVES: Final[dict[str, Literal["and", "or", "not"]]] = {
+    "CONJUNCTION_AND": "and",
+    "CONJUNCTION_OR": "or",
+    "OPERATOR_NOT": "not",
+}
+# Trees are large, so only so many texts are on their way together.
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """DuckDB's tree of a text, as JSON until somebody looks at it: of ten thousand policies, few are at a time."""
+
+    text: str
+
+    @cached_property
+    def tree(self) -> Tree:
+        return dict(json.loads(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +65,21 @@ class Branch:
     """
 
     kind: Literal["and", "or", "not", "leaf"]
-    tree: Tree = field(repr=False, compare=False)
+    read: _Read = field(repr=False, compare=False)
+    path: tuple[int, ...] = field(repr=False, compare=False)  # of children, from the whole expression to this
     start: int
     end: int
     children: tuple[Branch, ...] = ()
     parts: tuple[str | int, ...] = ()
     attributes: frozenset[str] = frozenset()
+
+    @property
+    def tree(self) -> Tree:
+        """DuckDB's tree of this branch; not to be changed."""
+        tree = self.read.tree
+        for index in self.path:
+            tree = tree["children"][index]
+        return tree
 
     def leaves(self) -> Iterator[Branch]:
         """This branch's leaves, from left to right."""
@@ -59,6 +87,19 @@ class Branch:
             yield self
         for child in self.children:
             yield from child.leaves()
+
+    def truth(self, leaves: Mapping[int, bool | None]) -> bool | None:
+        """SQL's three-valued logic over the truth of the leaves, by `id` of their branches."""
+        if self.kind == "leaf":
+            return leaves[id(self)]
+        values = [child.truth(leaves) for child in self.children]
+        match self.kind:
+            case "not":
+                return None if values[0] is None else not values[0]
+            case "and":
+                return False if False in values else None if None in values else True
+            case _:
+                return True if True in values else None if None in values else False
 
     def text(self, holes: tuple[str, ...]) -> str:
         """A leaf as SQL, its holes filled."""
@@ -94,33 +135,73 @@ def read_expression(text: str, attributes: Mapping[str, Attribute], *, branches:
     >>> found.root.kind, [b.kind for b in found.root.children], sorted(found.attributes)
     ('or', ['leaf', 'not'], ['tenant'])
     """
-    select = read_select(text)
-    if (token := unwanted_token(text)) is not None:
-        offset, kind = token
-        if kind == "comment":
-            message, hint = "a comment inside an expression", "comment in YAML: `# …` on a line of its own"
-        else:
-            message, hint = "`;` inside an expression", "one expression, without `;`"
-        raise ExpressionInvalid("policy.one_expression", message, offset=offset, hint=hint)
-    tree = _only_expression(select, text)
-    reader = QueryReader(text, tree, attributes)
-    root = _branch(tree, reader, branches=branches)
-    return Expression(text, root, tuple(reader.holes))
+    found = read_expressions([text], attributes, branches=branches)[0]
+    if isinstance(found, ExpressionInvalid):
+        raise found
+    return found
+
+
+def read_expressions(
+    texts: Sequence[str], attributes: Mapping[str, Attribute], *, branches: bool
+) -> list[Expression | ExpressionInvalid]:
+    """Like `read_expression` for many texts, in their order; what it would raise stands in an expression's place."""
+    distinct = list(dict.fromkeys(texts))
+    found: dict[str, Expression | ExpressionInvalid] = {}
+    for start in range(0, len(distinct), _AT_ONCE):
+        some = distinct[start : start + _AT_ONCE]
+        drafts = [_begin(tree, text, attributes, branches) for tree, text in zip(read_selects(some), some, strict=True)]
+        found.update(zip(some, _write(drafts), strict=True))
+    return [_own(found[text]) for text in texts]
 
 
 def read_tree(tree: Tree, text: str, attributes: Mapping[str, Attribute]) -> Expression:
     """An expression from a tree that was made from another one's: the same checks, as one leaf."""
-    reader = QueryReader(text, tree, attributes)
-    root = _branch(tree, reader, branches=False)
-    return Expression(text, root, tuple(reader.holes))
+    found = _write([_draft(tree, text, attributes, branches=False)])[0]
+    if isinstance(found, ExpressionInvalid):
+        raise found
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A text that has been checked: `leaves` are to be written, each with its first and last hole's number."""
+
+    text: str
+    tree: Tree
+    prefix: str
+    holes: tuple[Hole, ...]
+    leaves: tuple[tuple[Tree, int, int], ...]
+    branches: bool
+
+
+def _begin(
+    select: Tree | ExpressionInvalid, text: str, attributes: Mapping[str, Attribute], branches: bool
+) -> _Draft | ExpressionInvalid:
+    if isinstance(select, ExpressionInvalid):
+        return select
+    try:
+        _refuse_unwanted_token(text)
+        return _draft(_only_expression(select, text), text, attributes, branches=branches)
+    except ExpressionInvalid as error:
+        return error
+
+
+def _refuse_unwanted_token(text: str) -> None:
+    if (token := unwanted_token(text)) is None:
+        return
+    offset, kind = token
+    if kind == "comment":
+        message, hint = "a comment inside an expression", "comment in YAML: `# …` on a line of its own"
+    else:
+        message, hint = "`;` inside an expression", "one expression, without `;`"
+    raise ExpressionInvalid("policy.one_expression", message, offset=offset, hint=hint)
 
 
 def _only_expression(select: Tree, text: str) -> Tree:
     """The one expression of `SELECT <text>`, which must have nothing else: no alias, FROM, WHERE, UNION, LIMIT, …"""
-    plain = bare(read_select("1"))
-    rest = {**bare(select), "select_list": plain["select_list"]} if select.get("select_list") else bare(select)
     expressions = select.get("select_list") or []
-    if rest != plain or len(expressions) != 1 or expressions[0]["alias"]:
+    rest = bare({key: value for key, value in select.items() if key != "select_list"})
+    if rest != _plain_select() or len(expressions) != 1 or expressions[0]["alias"]:
         raise ExpressionInvalid(
             "policy.one_expression",
             "one SQL expression is wanted, without alias or clauses",
@@ -130,25 +211,77 @@ def _only_expression(select: Tree, text: str) -> Tree:
     return dict(expressions[0])
 
 
-def _branch(tree: Tree, reader: Reader, *, branches: bool) -> Branch:
-    start, end = span_of(tree, reader.text)
-    kind = _CONNECTIVES.get(str(tree["type"])) if branches else None
-    if kind is None:
+@lru_cache(maxsize=1)
+def _plain_select() -> Tree:
+    """What a SELECT without any clause has beside its expressions."""
+    return dict(bare({key: value for key, value in read_select("1").items() if key != "select_list"}))
+
+
+def _draft(tree: Tree, text: str, attributes: Mapping[str, Attribute], *, branches: bool) -> _Draft:
+    reader = QueryReader(text, tree, attributes)
+    leaves = []
+    for leaf in _leaves(tree, branches=branches):
         first = len(reader.holes)
-        parts = _parts(write_expression(reader.read(tree)), reader.prefix)
-        if sorted(part for part in parts if isinstance(part, int)) != list(range(first, len(reader.holes))):
-            raise ExpressionInvalid("policy.unstable", "a name is lost in writing this expression", offset=start)
-        names = frozenset(h.names[0] for h in reader.holes[first:] if h.kind == "attribute")
-        return Branch("leaf", tree, start, end, parts=parts, attributes=names)
-    children = tuple(_branch(child, reader, branches=True) for child in tree["children"])
-    names = frozenset[str]().union(*(c.attributes for c in children))
-    match kind:
-        case "and":
-            return Branch("and", tree, start, end, children, attributes=names)
-        case "or":
-            return Branch("or", tree, start, end, children, attributes=names)
-        case _:
-            return Branch("not", tree, start, end, children, attributes=names)
+        leaves.append((reader.read(leaf), first, len(reader.holes)))
+    return _Draft(text, tree, reader.prefix, tuple(reader.holes), tuple(leaves), branches)
+
+
+def _kind(tree: Tree, *, branches: bool) -> Literal["and", "or", "not", "leaf"]:
+    return _CONNECTIVES.get(str(tree["type"]), "leaf") if branches else "leaf"
+
+
+def _leaves(tree: Tree, *, branches: bool) -> Iterator[Tree]:
+    if _kind(tree, branches=branches) == "leaf":
+        yield tree
+        return
+    for child in tree["children"]:
+        yield from _leaves(child, branches=branches)
+
+
+def _write(drafts: Sequence[_Draft | ExpressionInvalid]) -> list[Expression | ExpressionInvalid]:
+    """Drafts with DuckDB's text of each leaf; all of them are written in one go."""
+    leaves = [leaf for draft in drafts if isinstance(draft, _Draft) for leaf, _, _ in draft.leaves]
+    texts = iter(write_expressions(leaves))
+    return [
+        draft if isinstance(draft, ExpressionInvalid) else _finish(draft, list(islice(texts, len(draft.leaves))))
+        for draft in drafts
+    ]
+
+
+def _finish(draft: _Draft, texts: list[str | ExpressionInvalid]) -> Expression | ExpressionInvalid:
+    leaves: list[tuple[tuple[str | int, ...], frozenset[str]]] = []
+    for text, (_, first, last) in zip(texts, draft.leaves, strict=True):
+        if isinstance(text, ExpressionInvalid):
+            return text
+        parts = _parts(text, draft.prefix)
+        if sorted(part for part in parts if isinstance(part, int)) != list(range(first, last)):
+            return ExpressionInvalid("policy.unstable", "a name is lost in writing this expression")
+        leaves.append((parts, frozenset(h.names[0] for h in draft.holes[first:last] if h.kind == "attribute")))
+    written, read = iter(leaves), _Read(json.dumps(draft.tree))
+
+    def branch(tree: Tree, path: tuple[int, ...]) -> Branch:
+        kind = _kind(tree, branches=draft.branches)
+        if kind == "leaf":
+            parts, names = next(written)
+            return Branch("leaf", read, path, *span_of(tree, draft.text), parts=parts, attributes=names)
+        children = tuple(branch(child, (*path, index)) for index, child in enumerate(tree["children"]))
+        own = span_of({**tree, "children": []}, draft.text, otherwise=(children[0].start, children[0].end))
+        start, end = min(own[0], *(c.start for c in children)), max(own[1], *(c.end for c in children))
+        names = frozenset[str]().union(*(child.attributes for child in children))
+        return Branch(kind, read, path, start, end, children, attributes=names)
+
+    return Expression(draft.text, branch(draft.tree, ()), draft.holes)
+
+
+def _own(found: Expression | ExpressionInvalid) -> Expression | ExpressionInvalid:
+    """For one more policy with the same text: a branch is told from others by being itself, so no two share one."""
+    if isinstance(found, ExpressionInvalid):
+        return found
+
+    def copied(branch: Branch) -> Branch:
+        return replace(branch, children=tuple(map(copied, branch.children)))
+
+    return replace(found, root=copied(found.root))
 
 
 def _parts(text: str, prefix: str) -> tuple[str | int, ...]:
@@ -157,22 +290,26 @@ def _parts(text: str, prefix: str) -> tuple[str | int, ...]:
     return tuple(part for part in mixed if part != "")
 
 
-def span_of(tree: object, text: str) -> tuple[int, int]:
-    """Characters that a tree covers: DuckDB gives an operator's own place, so those of its operands are added."""
+def span_of(tree: object, text: str, *, otherwise: tuple[int, int] | None = None) -> tuple[int, int]:
+    """Characters that a tree covers: DuckDB gives an operator's own place, so those of its operands are added.
+
+    `otherwise` is for a tree without any place; default: the whole text.
+    """
     bounds = list(_locations(tree))
     if not bounds:
-        return 0, len(text)
+        return otherwise or (0, len(text))
     start, end = min(b[0] for b in bounds), max(b[1] for b in bounds)
     return character_offset(text, start), character_offset(text, end)
 
 
 def _locations(tree: object) -> Iterator[tuple[int, int]]:
-    if isinstance(tree, dict):
-        start = tree.get("query_location")
-        if isinstance(start, int) and start < 2**63:
-            yield start, start + int(tree["query_location_length"])
-        for value in tree.values():
-            yield from _locations(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _locations(value)
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            start = node.get("query_location")
+            if isinstance(start, int) and start < 2**63:
+                yield start, start + int(node["query_location_length"])
+            pending += [value for value in node.values() if value.__class__ is dict or value.__class__ is list]
+        elif isinstance(node, list):
+            pending += node

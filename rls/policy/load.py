@@ -8,13 +8,14 @@ all: one file that is wrong, or half written, stops it, because the policy in it
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rls.catalog import fold, parse_path
 from rls.errors import PolicyInvalid
 from rls.policy.attributes import Attribute, attributes_by_name
-from rls.policy.expressions import Expression, read_expression
+from rls.policy.expressions import Expression, read_expressions
 from rls.policy.parser import ExpressionInvalid
 from rls.policy.policy_set import PolicySet
 from rls.policy.rules import ColumnRule, Pattern, Place, Policy, Rules
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from rls.identity.declared import Identity
     from rls.policy.model import ColumnEntry, PolicyEntry, PolicyFile
 
+    _Content = tuple[Document, PolicyFile]
+    # A document, by its identity, and where in it.
+    _Place = tuple[int, NodePath]
+
 __all__ = ["load_policies", "parse_path", "policy_files"]
 
 _NOT_POLICIES = frozenset(
@@ -34,30 +39,35 @@ _NOT_POLICIES = frozenset(
 )
 
 
-def load_policies(directory: str | Path, *, keys: Literal["load", "none"] = "load") -> PolicySet:
+def load_policies(
+    directory: str | Path, *, keys: Literal["load", "none"] = "load", keys_from: str | Path | None = None
+) -> PolicySet:
     """The policies of a directory, with the identity file beside them.
 
-    `keys="none"` loads no issuer's key, for checking and testing policies where the secrets are not. Raises
-    PolicyInvalid at the first thing that is wrong: those of the YAML reader and of the identity file,
-    `policy.unreadable`, `policy.relation_name`, `policy.duplicate_relation`, `policy.duplicate_name`,
-    `policy.duplicate_column`, `policy.unknown_role`, and those of `read_expression`.
+    `keys="none"` loads no issuer's key, for checking and testing policies where the secrets are not; `keys_from` is
+    where they are, for a copy of a directory. Raises PolicyInvalid at the first thing that is wrong: those of the YAML
+    reader and of the identity file, `policy.unreadable`, `policy.relation_name`, `policy.duplicate_relation`,
+    `policy.duplicate_name`, `policy.duplicate_column`, `policy.unknown_role`, and those of `read_expressions`.
     """
     from rls.identity.issuers import load_identity
+    from rls.policy.model import PolicyFile
 
     folder = Path(directory)
-    identity = load_identity(folder, keys=keys)
-    reader = _Loader(identity, attributes_by_name(identity.attributes))
-    rules: list[Rules] = []
+    identity = load_identity(folder, keys=keys, keys_from=keys_from)
+    attributes = attributes_by_name(identity.attributes)
+    contents: list[_Content] = []
     version = hashlib.sha256(identity.version.encode())
     for path in policy_files(folder):
         documents = read_documents(path)
-        rules += [reader.read(document) for document in documents]
+        contents += [(document, validate(document, PolicyFile)) for document in documents]
         version.update(repr((path.name, documents[0].text)).encode())
+    reader = _Loader(identity, attributes, contents)
+    rules = [reader.read(document, content) for document, content in contents]
     _refuse_second_document(rules)
     return PolicySet(
         rules=tuple(rules),
         identity=identity,
-        attributes=reader.attributes,
+        attributes=attributes,
         version=version.hexdigest()[:16],
         directory=str(folder),
     )
@@ -73,16 +83,30 @@ def policy_files(directory: Path) -> list[Path]:
     return [p for p in found if p.name not in _NOT_POLICIES and p.suffixes[-2:-1] != [".test"] and p.name[0] != "."]
 
 
+def _read_all(
+    contents: list[_Content], attributes: dict[str, Attribute]
+) -> Iterator[tuple[_Place, Expression | ExpressionInvalid]]:
+    """Every expression of the directory by its place. They are read together: DuckDB is not asked for each."""
+    conditions: dict[_Place, str] = {}
+    masks: dict[_Place, str] = {}
+    for document, content in contents:
+        for index, policy in enumerate(content.policies):
+            conditions[id(document), ("policies", index, "using")] = policy.using
+        for name, column in content.columns.items():
+            if column.mask is not None:
+                masks[id(document), ("columns", name, "mask")] = column.mask
+    for texts, branches in ((conditions, True), (masks, False)):
+        yield from zip(texts, read_expressions(list(texts.values()), attributes, branches=branches), strict=True)
+
+
 class _Loader:
-    """Turns validated documents into rules; holds what their texts are checked against."""
+    """Turns validated documents into rules; holds what their texts are checked against, and their expressions."""
 
-    def __init__(self, identity: Identity, attributes: dict[str, Attribute]) -> None:
-        self.identity, self.attributes = identity, attributes
+    def __init__(self, identity: Identity, attributes: dict[str, Attribute], contents: list[_Content]) -> None:
+        self.identity = identity
+        self.expressions = dict(_read_all(contents, attributes))
 
-    def read(self, document: Document) -> Rules:
-        from rls.policy.model import PolicyFile
-
-        content = validate(document, PolicyFile)
+    def read(self, document: Document, content: PolicyFile) -> Rules:
         return Rules(
             target=self._target(content, document),
             public=content.public is True,
@@ -118,16 +142,17 @@ class _Loader:
         policies = []
         for index, entry in enumerate(entries):
             at: NodePath = ("policies", index)
-            if entry.name in seen:
+            first = seen.setdefault(entry.name, index)
+            if first != index:
+                line, _ = document.position(("policies", first, "name"))
                 raise document.invalid(
                     "policy.duplicate_name",
-                    f"policy `{entry.name}` is given twice, first on line {seen[entry.name]}",
+                    f"policy `{entry.name}` is given twice, first on line {line}",
                     path=(*at, "name"),
                     hint="names tell policies apart in reports: choose another",
                 )
-            seen[entry.name] = document.position((*at, "name"))[0]
             roles = None if entry.to is None else self._roles(entry.to, document, (*at, "to"))
-            using = self._expression(entry.using, document, (*at, "using"), branches=True)
+            using = self._expression(document, (*at, "using"))
             policies.append(Policy(entry.name, entry.kind, roles, using, Place(document, (*at, "using"))))
         return tuple(policies)
 
@@ -147,7 +172,7 @@ class _Loader:
             exempt = self._roles(entry.exempt, document, (*at, "except"))
             mask = None
             if entry.mask is not None:
-                mask = self._expression(entry.mask, document, (*at, "mask"), branches=False)
+                mask = self._expression(document, (*at, "mask"))
             place = Place(document, at if mask is None else (*at, "mask"))
             rules.append(ColumnRule(name, entry.deny is True, mask, entry.labels is not None, exempt, place))
         return tuple(rules)
@@ -163,11 +188,11 @@ class _Loader:
                 )
         return frozenset(names)
 
-    def _expression(self, text: str, document: Document, at: NodePath, *, branches: bool) -> Expression:
-        try:
-            return read_expression(text, self.attributes, branches=branches)
-        except ExpressionInvalid as error:
-            raise Place(document, at).invalid_expression(error) from None
+    def _expression(self, document: Document, at: NodePath) -> Expression:
+        found = self.expressions[id(document), at]
+        if isinstance(found, ExpressionInvalid):
+            raise Place(document, at).invalid_expression(found)
+        return found
 
 
 def _refuse_second_document(rules: list[Rules]) -> None:

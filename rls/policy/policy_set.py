@@ -41,9 +41,13 @@ class PolicySet:
     attributes: Mapping[str, Attribute] = field(repr=False)
     version: str
     directory: str = ""
-    # id of a catalog's relations → that object (so that the id is not given again) and what is bound to it
+    # What is remembered of a catalog, by the id of its relations; beside them, so that the id is not given again.
+    # A set made from this one with `replace` begins without.
     _bound: dict[tuple[int, str], tuple[object, dict[tuple[str, ...], Bound | None]]] = field(
-        default_factory=dict, repr=False, compare=False
+        init=False, default_factory=dict, repr=False, compare=False
+    )
+    _indexes: dict[tuple[object, ...], tuple[object, _Index]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
     )
 
     @property
@@ -110,7 +114,38 @@ def _bind_rules(policies: PolicySet, relation: Relation, catalog: Catalog) -> Bo
 
 def rules_for(policies: PolicySet, relation: Relation, catalog: Catalog) -> list[Rules]:
     """The rules that name a relation or match it, in order of files."""
-    return [r for r in policies.rules if r.covers(relation, catalog)]
+    index = _index_of(policies, catalog)
+    matching = [n for n in index.patterns if policies.rules[n].covers(relation, catalog)]
+    return [policies.rules[n] for n in sorted((*index.named.get(relation.key, ()), *matching))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """Places in `PolicySet.rules`: of those that name a relation, by its key, and of patterns."""
+
+    named: dict[tuple[str, ...], list[int]]
+    patterns: list[int]
+
+
+def _index_of(policies: PolicySet, catalog: Catalog) -> _Index:
+    """Found once for a catalog, so that the first query of a relation does not look through the rules of all."""
+    key = (id(catalog.relations), catalog.name, catalog.default_schema)
+    entry = policies._indexes.get(key)
+    if entry is None:
+        if len(policies._indexes) >= _MAX_CATALOGS:
+            policies._indexes.clear()
+        entry = policies._indexes[key] = (catalog.relations, _made_index(policies.rules, catalog))
+    return entry[1]
+
+
+def _made_index(rules: tuple[Rules, ...], catalog: Catalog) -> _Index:
+    index = _Index({}, [])
+    for number, one in enumerate(rules):
+        if isinstance(one.target, Pattern):
+            index.patterns.append(number)
+        elif (relation := catalog.find(one.target)) is not None:
+            index.named.setdefault(relation.key, []).append(number)
+    return index
 
 
 def bind_policy(policies: PolicySet, policy: Policy, relation: Relation, catalog: Catalog) -> BoundPolicy:

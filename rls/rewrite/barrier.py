@@ -22,7 +22,7 @@ from sqlglot.tokens import TokenType
 from rls.catalog import Catalog, Relation, fold, quote
 from rls.errors import QueryRefused
 from rls.rewrite.bound import PROBE, Planner, PlannerBusy, bound_plan, pushed_plan
-from rls.rewrite.bound_tree import WITHOUT_EXPRESSIONS
+from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
@@ -248,7 +248,7 @@ def _why_observable(plan: Any) -> str | None:
     while stack:
         tree = stack.pop()
         if isinstance(tree, list):
-            stack.extend(item for item in tree if isinstance(item, dict | list))
+            stack += [item for item in tree if isinstance(item, PARTS)]
             continue
         kind = tree.get("type")
         if isinstance(kind, str) and kind.startswith("LOGICAL_") and kind not in _NODES:
@@ -282,7 +282,7 @@ def _why_observable(plan: Any) -> str | None:
             return "the query does much per row"
         if (children := tree.get("children")) is not None:
             stack.append(children)
-        stack.extend(v for key, v in tree.items() if key not in WITHOUT_EXPRESSIONS and isinstance(v, dict | list))
+        stack += [v for key, v in tree.items() if key not in WITHOUT_EXPRESSIONS and isinstance(v, PARTS)]
     return None
 
 

@@ -13,7 +13,7 @@ from rls.rewrite import magnitude as numbers
 from rls.rewrite.functions import NOT_LITERAL
 
 __all__ = [
-    "INTEGERS", "WITHOUT_EXPRESSIONS", "Column", "Inputs", "MayRaise", "Tree", "expressions_in", "is_cast",
+    "INTEGERS", "PARTS", "WITHOUT_EXPRESSIONS", "Column", "Inputs", "MayRaise", "Tree", "expressions_in", "is_cast",
     "largest", "literal", "mass", "plain", "type_of", "whole",
 ]  # fmt: skip
 
@@ -28,6 +28,10 @@ WITHOUT_EXPRESSIONS: Final = {
 INTEGERS: Final = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
 }  # fmt: skip
+
+
+PARTS: Final = (dict, list)
+"""What parts of a tree are that have parts of their own."""
 
 
 class MayRaise(Exception):
@@ -93,13 +97,13 @@ def expressions_in(value: Any) -> Iterator[Tree]:
     """The outermost expressions below a part of a plan."""
     if isinstance(value, list):
         for item in value:
-            if isinstance(item, dict | list):
+            if isinstance(item, PARTS):
                 yield from expressions_in(item)
     elif "expression_class" in value:
         yield value
     else:
         for item in value.values():
-            if isinstance(item, dict | list):
+            if isinstance(item, PARTS):
                 yield from expressions_in(item)
 
 

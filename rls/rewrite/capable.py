@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 from sqlglot import exp
 
@@ -17,7 +18,9 @@ from rls.errors import QueryRefused
 from rls.identity.capabilities import Capabilities
 from rls.rewrite.parse import Parsed
 
-__all__ = ["check_statement", "nameable", "statement_kinds"]
+__all__ = ["answer_bounds", "check_statement", "nameable", "statement_kinds"]
+
+_OF_ANSWERS: Final = ("columns", "list_items", "nesting", "rows")
 
 
 def check_statement(parsed: Parsed, may: Capabilities) -> None:
@@ -31,11 +34,11 @@ def check_statement(parsed: Parsed, may: Capabilities) -> None:
                     f"your roles may not use `{kind}`",
                     hint=f"allowed are: {', '.join(sorted(allowed))}",
                 )
-    most = int(may.limits.get("nesting", parsed.nesting))
-    if parsed.nesting > most:
+    most = may.limits.get("nesting")
+    if most is not None and parsed.nesting > most:
         raise QueryRefused(
             "query.too_nested",
-            f"the query is nested deeper than the {most} levels that your roles allow",
+            f"the query is nested deeper than the {int(most)} levels that your roles allow",
             hint="use WITH to name inner parts",
         )
 
@@ -46,6 +49,11 @@ def nameable(catalog: Catalog, may: Capabilities) -> Catalog:
         return catalog
     found = (catalog.find(path) for path in may.relations)
     return replace(catalog, relations={relation.key: relation for relation in found if relation is not None})
+
+
+def answer_bounds(may: Capabilities) -> tuple[tuple[str, int | float], ...]:
+    """Limits that end a query by what its answer holds: who has lower ones has no right to the same answer."""
+    return tuple((name, may.limits[name]) for name in _OF_ANSWERS if name in may.limits)
 
 
 def statement_kinds(parsed: Parsed) -> frozenset[str]:

@@ -39,14 +39,14 @@ def plan_copies(guarded: GuardedQuery, catalog: Catalog, *, slices: bool) -> tup
             _, texts = wanted.setdefault(_rows(one, catalog), (one, []))
             if text not in texts:
                 texts.append(text)
-    copies = tuple(
-        _copy(rows, one, texts, guarded.policy_version)
-        for rows, (one, texts) in wanted.items()
-        if must_copy(one) or not changes_by_itself(rows)
-    )
+    copies = []
+    for rows, (one, texts) in wanted.items():
+        once = changes_by_itself(rows, catalog)
+        if must_copy(one) or not once:
+            copies.append(_copy(rows, one, texts, guarded.policy_version, once=once))
     if guarded.hide_statistics and all(must_copy(one) or one.grant.kind == "always" for one in guarded.guards):
         guarded = replace(guarded, hide_statistics=False)
-    return guarded, copies
+    return guarded, tuple(copies)
 
 
 def refuse_strict(guarded: GuardedQuery) -> None:
@@ -74,8 +74,8 @@ def _rows(one: Guard, catalog: Catalog) -> str:
     return guard_text(replace(one, conjuncts=(), fenced=True), source=catalog.source(one.relation))
 
 
-def _copy(rows: str, one: Guard, texts: list[str], version: str) -> Copy:
-    values, once = dict(one.grant.parameters), changes_by_itself(rows)
+def _copy(rows: str, one: Guard, texts: list[str], version: str, *, once: bool) -> Copy:
+    values = dict(one.grant.parameters)
     # Types too: 1, 1.0 and true are equal in Python and not in SQL.
     decided = (rows, version, sorted((name, type(value).__name__, repr(value)) for name, value in values.items()))
     key = hashlib.sha256(repr(decided).encode(errors="surrogatepass")).hexdigest()[:32]

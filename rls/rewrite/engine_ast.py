@@ -14,6 +14,7 @@ from typing import Any
 __all__ = ["EngineParseError", "bare", "describe_expression", "list_functions", "serialize"]
 
 _SETS = ("exclude_list", "qualified_exclude_list", "replace_list", "rename_list")
+_POSITIONS = ("query_location", "query_location_length")
 _local = threading.local()
 Tree = dict[str, Any]
 
@@ -88,15 +89,17 @@ def bare(tree: Any) -> Any:
 
     What a star leaves out and replaces is a set to DuckDB, whose order changes where it copies the tree.
     """
-    if isinstance(tree, dict):
-        return {
-            k: sorted(map(bare, v), key=repr) if k in _SETS else bare(v)
-            for k, v in tree.items()
-            if k not in ("query_location", "query_location_length")
-        }
-    if isinstance(tree, list):
-        return [bare(v) for v in tree]
-    return tree
+    if type(tree) is list:
+        return [bare(item) if type(item) is dict or type(item) is list else item for item in tree]
+    found = {}
+    for key, value in tree.items():
+        if type(value) is dict:
+            found[key] = bare(value)
+        elif type(value) is list:
+            found[key] = sorted(bare(value), key=repr) if key in _SETS else bare(value)
+        elif key not in _POSITIONS:
+            found[key] = value
+    return found
 
 
 def describe_expression(expression: str, *, windows: str = "") -> str:

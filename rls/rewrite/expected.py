@@ -25,23 +25,25 @@ def guard_path(catalog: Catalog, relation: Relation) -> tuple[str, ...]:
 def expected_guard(guard: Guard, catalog: Catalog) -> Any:
     """The tree a guard must have, written out here again from its grant."""
     relation, grant = guard.relation, guard.grant
-    names = [column.name for column in relation.columns]
-    hidden = [n for n in names if fold(n) in {fold(d) for d in grant.denied}]
+    denied = {fold(name) for name in grant.denied}
+    masks = {fold(name): text for name, text in grant.masks.items()}
+    labels = {fold(name) for name in grant.labels}
+    hidden: list[str] = []
     shown: list[tuple[str, str]] = []
     for column in relation.columns:
-        if column.name in hidden:
-            continue
-        mask = next((text for name, text in grant.masks.items() if fold(name) == fold(column.name)), None)
-        if mask is not None:
-            shown.append((column.name, mask))
-            continue
-        shape = "{0}"
-        if "ENUM(" in column.type and fold(column.name) not in {fold(x) for x in grant.labels}:
-            shape = f"CAST({{0}} AS {_without_labels(column.type)})"
-        if "STRUCT(" in column.type and grant.kind != "always":
-            shape = f"CASE WHEN {{0}} IS NOT NULL THEN {shape} END"
-        if shape != "{0}":
-            shown.append((column.name, shape.replace("{0}", _quoted(column.name))))
+        name, type_ = fold(column.name), column.type
+        if name in denied:
+            hidden.append(column.name)
+        elif name in masks:
+            shown.append((column.name, masks[name]))
+        elif "ENUM(" in type_ or "STRUCT(" in type_:
+            shape = "{0}"
+            if "ENUM(" in type_ and name not in labels:
+                shape = f"CAST({{0}} AS {_without_labels(type_)})"
+            if "STRUCT(" in type_ and grant.kind != "always":
+                shape = f"CASE WHEN {{0}} IS NOT NULL THEN {shape} END"
+            if shape != "{0}":
+                shown.append((column.name, shape.replace("{0}", _quoted(column.name))))
     stars = "*"
     if hidden:
         stars += " EXCLUDE (" + ", ".join(map(_quoted, hidden)) + ")"

@@ -21,16 +21,18 @@ from rls.identity.capabilities import Capabilities
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite import verify as verification
-from rls.rewrite.capable import check_statement, nameable
+from rls.rewrite.capable import answer_bounds, check_statement, nameable
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
 from rls.rewrite.literals import BoundLiteral, value_of
-from rls.rewrite.naming import name_items
+from rls.rewrite.naming import Replaced, name_items
 from rls.rewrite.parse import Parsed, parse
 from rls.rewrite.pivot import list_pivots
-from rls.rewrite.resolve import Reference, Resolution, resolve, unknown_relation
+from rls.rewrite.resolution import Reference, Resolution
+from rls.rewrite.resolve import resolve, unknown_relation
 from rls.rewrite.sampling import sample_splices
 from rls.rewrite.splice import apply_splices
+from rls.rewrite.stability import answer_lasts
 
 __all__ = ["Draft", "Policies", "attribute_values", "draft", "guard"]
 
@@ -181,6 +183,8 @@ class Draft:
             pivots=tuple(pivot.places(splices) for pivot in listed),
             guards=tuple(guards),
             check=check if listed else None,
+            bounds=answer_bounds(policies.capabilities(self.principal)),
+            lasts=lambda values: answer_lasts(text, values, catalog),
         )
 
     def grant(self, relation: Relation) -> Grant | None:
@@ -295,10 +299,10 @@ class Draft:
 def _other_splices(parsed: Parsed, found: Resolution) -> list[Splice]:
     """Qualified columns, names of items, samples: what is replaced beside guards and attributes."""
     splices = [Splice(c.start, c.end, quote(c.reference.alias)) for c in found.columns]
-    places: list[tuple[int, exp.Expr, str | None]] = [(r.start, r.node, None) for r in found.references]
-    places += [(c.start, c.node, c.reference.name if c.whole_row else None) for c in found.columns]
-    places += [(a.start, a.node, a.name) for a in found.attributes]
-    splices += name_items(parsed, places)
+    replaced = [Replaced(r.start, r.node, r.place) for r in found.references]
+    replaced += [Replaced(c.start, c.node, c.place, c.reference.name if c.whole_row else None) for c in found.columns]
+    replaced += [Replaced(a.start, a.node, a.place, a.name) for a in found.attributes]
+    splices += name_items(parsed, replaced)
     splices += sample_splices(parsed)
     return splices
 

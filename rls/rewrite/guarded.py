@@ -93,7 +93,8 @@ class GuardedQuery:
 
     `sql` and `parameters` (name without `$` → value) are ready for a DuckDB connection over the same catalog; nothing
     of them is for the caller's eyes. `original` is the caller's text, `splices` how one became the other (sorted by
-    start). `grants` maps each relation's label to its grant. `fingerprint` is the only safe key for a result cache.
+    start). `grants` maps each relation's label to its grant. `fingerprint` is the only safe key for a result cache, of
+    those answers that are `cacheable`.
     `hide_statistics`: it must run with DuckDB's optimizer `statistics_propagation` disabled, since that one would run
     a function of the query on stored extremes of hidden rows (`reads_statistics`: such a function stands in it,
     whatever else does). `fence_reason`: why the guards hold a fence, in a few words for people; "" where they hold
@@ -102,8 +103,9 @@ class GuardedQuery:
     literals; `original`, `splices` and all positions are that text's.
     `dialect`: the engine whose SQL it is. For another one than DuckDB, `binds` are the names of the parameters that
     stand as `$1`, `$2`, … in `sql`, and `columns` the names and types (DuckDB's) that the answer must have.
+    `bounds`: limits of the principal's roles on what an answer may hold, which an engine keeps.
     `pivots` is empty unless the text has a PIVOT whose columns come from data: then `sql` holds placeholders until
-    `with_pivot_values` has filled them; `check` verifies such a filled text.
+    `with_pivot_values` has filled them; `check` verifies such a filled text. `lasts` is what `cacheable` asks.
     """
 
     sql: str
@@ -123,14 +125,47 @@ class GuardedQuery:
     near: bool = False
     columns: tuple[Column, ...] = ()
     binds: tuple[str, ...] = ()
+    bounds: tuple[tuple[str, int | float], ...] = ()
     check: Callable[[str], object] | None = field(default=None, compare=False, repr=False)
+    lasts: Callable[[Mapping[str, object]], bool] | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Everything that decided this query, as one value."""
+        """Everything that decided this query and its answer but the data, as one value.
+
+        Equal fingerprints and equal data give equal answers for any two principals, where the query is `cacheable`; of
+        a query that leaves its answer open (`LIMIT` without an order) an answer that it allows. On connections of one
+        time zone and one version of DuckDB: who keeps answers for longer puts those into the key as well.
+        """
         values = sorted((name, type(value).__name__, repr(value)) for name, value in self.parameters.items())
-        decided = [self.sql, values, self.hide_statistics, self.policy_version, self.catalog_version]
-        return hashlib.sha256(json.dumps(decided).encode()).hexdigest()
+        decided = [self.sql, self.dialect, values, self.hide_statistics, self.bounds, self.policy_version]
+        return hashlib.sha256(json.dumps([*decided, self.catalog_version]).encode()).hexdigest()
+
+    @cached_property
+    def cacheable(self) -> bool:
+        """Whether an answer may be kept under `fingerprint` for as long as the data is the same.
+
+        Not where the text, a policy or a view asks for the time or a random number, and not where the caller's text
+        has a parameter that no value was given for: ask `guard` with the values.
+        """
+        return self.lasts is not None and not self.pivots and self.lasts(self.parameters)
+
+    def with_grants(
+        self,
+        grants: Mapping[str, Grant],
+        guards: tuple[Guard, ...],
+        parameters: Mapping[str, object],
+        *,
+        bounds: tuple[tuple[str, int | float], ...],
+        near: bool,
+    ) -> GuardedQuery:
+        """The same text for another principal of the same shape, or (`near`) for other literals."""
+        found = object.__new__(GuardedQuery)
+        # `dataclasses.replace` sets all fields one by one: most of what a warm query would cost.
+        vars(found).update(vars(self), grants=grants, guards=guards, parameters=parameters, bounds=bounds, near=near)
+        for computed in ("fingerprint", "cacheable"):
+            vars(found).pop(computed, None)
+        return found
 
     def without_policies(self) -> GuardedQuery:
         """The same query without the names and reasons of policies, for principals that may not read them."""

@@ -18,6 +18,7 @@ from rls.catalog import Catalog
 from rls.rewrite import magnitude as numbers
 from rls.rewrite.bound import bound_plan
 from rls.rewrite.bound_tree import (
+    PARTS,
     WITHOUT_EXPRESSIONS,
     Column,
     Inputs,
@@ -139,7 +140,7 @@ def _judge_node(tree: Tree, ctes: dict[int, Inputs]) -> Inputs:
 def _judge_others(tree: Tree, inputs: Inputs) -> None:
     """Every expression of a node, its children apart."""
     for key, value in tree.items():
-        if key not in WITHOUT_EXPRESSIONS and isinstance(value, dict | list):
+        if key not in WITHOUT_EXPRESSIONS and isinstance(value, PARTS):
             for part in expressions_in(value):
                 judge(part, inputs)
 

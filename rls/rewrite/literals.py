@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from sqlglot import exp
@@ -22,7 +23,7 @@ from sqlglot.tokens import Token, TokenType
 
 from rls.catalog import Relation, fold
 from rls.rewrite.parse import Parsed
-from rls.rewrite.resolve import Reference, Resolution
+from rls.rewrite.resolution import Reference, Resolution
 
 __all__ = ["PREFIX", "BoundLiteral", "bound_literals", "class_of", "literal_positions", "shape_of_tokens", "value_of"]
 
@@ -31,7 +32,7 @@ PREFIX: Final = "rls_0_"
 MAX_LITERALS: Final = 200  # bound ones in one text
 MAX_LENGTH: Final = 200  # characters of a text that is bound
 
-_LITERALS: Final = (TokenType.NUMBER, TokenType.STRING)
+_LITERALS: Final = frozenset((TokenType.NUMBER, TokenType.STRING))
 _INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,12})\.([0-9]{1,6})")
 _NUMBERS: Final = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "DOUBLE"}
@@ -42,9 +43,10 @@ _WORDS: Final = re.compile(r"[A-Za-z#%_][A-Za-z0-9 _.,:;/@#&%+()\[\]*-]*")
 _SPECIAL: Final = frozenset(
     "true false t f yes no y n on off nan inf infinity epoch now today tomorrow yesterday null".split()  # noqa: SIM905
 )
-_WORDLIKE: Final = re.compile(r"[A-Za-z0-9_$'\".\x80-\U0010ffff]")
-_OPERATORLIKE: Final = re.compile(r"[-+*/<>=~!@#%^&|`?]")
-_GLUED: Final = (_WORDLIKE, _OPERATORLIKE)
+# DuckDB makes one token of several of these, as far as it can.
+_OPERATORS: Final = frozenset("-+*/<>=~!@#%^&|`?")
+# What ends a token wherever it stands: between other characters, white space makes a difference.
+_SEPARATES: Final = frozenset(c for c in map(chr, range(128)) if not c.isalnum() and c not in "_$'\".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +70,30 @@ class BoundLiteral:
         return f"CAST({value} AS {self.cast})" if self.cast else value
 
 
-def shape_of_tokens(text: str, tokens: Sequence[Token]) -> tuple[object, ...]:
-    """What is left of a text when its literals and its white space are taken away."""
-    parts: list[object] = []
-    end = -2
-    for token in tokens:
-        kind, start = token.token_type, token.start
-        # `x'41'`, `0x1F` and `%-` are tokens of their own to DuckDB, `x '41'` and `% -` are not.
-        if start == end + 1 and any(one.match(text, start) and one.match(text, end) for one in _GLUED):
-            parts.append("")
-        if kind is TokenType.STRING and parts and text[end] == "'":
-            parts.append(text[end + 1 : start])  # two strings are one, if a line ends between them (not in a comment)
-        end = token.end
-        if kind is TokenType.NUMBER or kind is TokenType.STRING:
-            parts.append(kind)
-        elif kind is TokenType.VAR:
-            parts.append(token.text)
-        else:
-            parts.append(kind)
-            parts.append(token.text)
-    return tuple(parts)
+def shape_of_tokens(text: str, tokens: Sequence[Token], literals: Sequence[int]) -> object:
+    """What is left of a text when its literals (`literal_positions`) and its white space are taken away."""
+    kinds = [token.token_type for token in tokens]
+    words = [token.text for token in tokens]
+    for index in literals:
+        words[index] = ""
+    starts, ends = [token.start for token in tokens], [token.end for token in tokens]
+    # `x'41'`, `0x1F` and `%-` are tokens of their own to DuckDB, `x '41'` and `% -` are not.
+    joined = [
+        index
+        for index, (start, end) in enumerate(zip(starts[1:], ends, strict=False))
+        if start == end + 1
+        and (
+            (text[start] not in _SEPARATES and text[end] not in _SEPARATES)
+            or (text[start] in _OPERATORS and text[end] in _OPERATORS)
+        )
+    ]
+    # Two strings are one, if a line ends between them (not in a comment); the first may be `E'…'`.
+    between = [
+        gap if (gap := text[ends[index - 1] + 1 : starts[index]]).strip(" \t\n") else "\n" in gap
+        for index in literals
+        if index and kinds[index] is TokenType.STRING and text[ends[index - 1]] == "'"
+    ]
+    return tuple(kinds), "\0".join(words), tuple(joined), tuple(between)
 
 
 def literal_positions(tokens: Sequence[Token]) -> list[int]:
@@ -105,6 +111,7 @@ def bound_literals(
     types = _types_of_columns(found, changed)
     aliases = {_alias(reference) for reference in found.references}
     bound = []
+    conditions = _Conditions()
     for node in found.literals:
         start = node.meta.get("start")
         index = parsed.token_at.get(start) if isinstance(start, int) else None
@@ -121,7 +128,7 @@ def bound_literals(
             if class_ != "DATE" or before.text.upper() != "DATE" or operand.to.this != exp.DType.DATE:
                 continue
             start, cast = before.start, "DATE"
-        column = _compared_column(operand)
+        column = _compared_column(operand, conditions)
         if column is None or not isinstance(column.this, exp.Identifier) or column.args.get("db") is not None:
             continue
         table = column.args.get("table")
@@ -184,9 +191,14 @@ def class_of(text: str) -> str | None:
     >>> class_of("'42'") is None, class_of("1e5") is None
     (True, True)
     """
+    return None if len(text) > MAX_LENGTH + 2 else _class_of(text)
+
+
+@lru_cache(maxsize=4096)
+def _class_of(text: str) -> str | None:
     if text[0] == "'":
         inner = text[1:-1]
-        if len(inner) <= MAX_LENGTH and _WORDS.fullmatch(inner) and inner.strip().lower() not in _SPECIAL:
+        if _WORDS.fullmatch(inner) and inner.strip().lower() not in _SPECIAL:
             return "VARCHAR"
         return "DATE" if _DAY.fullmatch(inner) and _is_day(inner) else None
     if _INTEGER.fullmatch(text):
@@ -211,7 +223,7 @@ def _is_day(text: str) -> bool:
     return True
 
 
-def _compared_column(literal: exp.Expr) -> exp.Column | None:
+def _compared_column(literal: exp.Expr, conditions: _Conditions) -> exp.Column | None:
     """The column beside which a literal stands by itself in a comparison of a WHERE or ON, where no name of a result
     column is made of the text around it."""
     comparison = literal.parent
@@ -224,23 +236,54 @@ def _compared_column(literal: exp.Expr) -> exp.Column | None:
                 return None
         case _:
             return None
-    if type(column) is not exp.Column:
-        return None
-    node, parent = comparison, comparison.parent
-    while isinstance(parent, exp.And | exp.Or | exp.Not | exp.Paren):
-        node, parent = parent, parent.parent
-    plain_join = isinstance(parent, exp.Join) and node.arg_key == "on" and not parent.args.get("method")
-    if not isinstance(parent, exp.Where) and not plain_join:
-        return None
-    while parent is not None:
-        node, parent = parent, parent.parent
-        match parent:
-            case exp.Select() if node.arg_key not in ("where", "joins", "from_", "with_"):
-                return None
-            case exp.Func() if not isinstance(parent, exp.Exists | exp.And | exp.Or):
-                return None
-            case exp.Pivot() | exp.Window() | exp.Lambda() | exp.Order() | exp.Group() | exp.Having() | exp.Qualify():
-                return None
-            case _:
-                pass
-    return column
+    return column if type(column) is exp.Column and conditions.hold(comparison) else None
+
+
+class _Conditions:
+    """What a WHERE or ON is made of; each part of the tree is settled once, however long the chain it is in."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, bool] = {}  # by id of a node, which the tree keeps alive
+        self._free: dict[int, bool] = {}
+
+    def hold(self, node: exp.Expr) -> bool:
+        """Whether a node is a condition, or one of those that AND, OR and NOT make one of."""
+        return _settle(node, self._parts, self._is_part)
+
+    def _is_part(self, node: exp.Expr) -> bool | None:
+        parent = node.parent
+        if isinstance(parent, exp.And | exp.Or | exp.Not | exp.Paren):
+            return None
+        plain_join = isinstance(parent, exp.Join) and node.arg_key == "on" and not parent.args.get("method")
+        if parent is None or not (isinstance(parent, exp.Where) or plain_join):
+            return False
+        return _settle(parent, self._free, _is_free)
+
+
+def _is_free(node: exp.Expr) -> bool | None:
+    """Whether no name of a result column is made of a node's text, as far as the node above it tells."""
+    parent = node.parent
+    match parent:
+        case None:
+            return True
+        case exp.Select() if node.arg_key not in ("where", "joins", "from_", "with_"):
+            return False
+        case exp.Func() if not isinstance(parent, exp.Exists | exp.And | exp.Or):
+            return False
+        case exp.Pivot() | exp.Window() | exp.Lambda() | exp.Order() | exp.Group() | exp.Having() | exp.Qualify():
+            return False
+        case _:
+            return None
+
+
+def _settle(node: exp.Expr, known: dict[int, bool], verdict: Callable[[exp.Expr], bool | None]) -> bool:
+    """The first verdict on the way up from a node; it holds for all nodes on that way."""
+    path: list[int] = []
+    while (found := known.get(id(node))) is None:
+        path.append(id(node))
+        found = verdict(node)
+        if found is not None:
+            break
+        node = node.parent
+    known.update(dict.fromkeys(path, found))
+    return found

@@ -1,14 +1,16 @@
 """Unnamed select items that contain a replacement → the name DuckDB would have given them.
 
 `SELECT (SELECT max(id) FROM orders)` is called `(SELECT max(id) FROM orders)` by DuckDB; after a splice it would be
-called after the guard, which changes the caller's column name and shows the policy. Takes the parsed text and the
-places of the replacements; returns insertions of ` AS "name"`. Owns the part of (faithful) about names.
+called after the guard, which changes the caller's column name and shows the policy. Takes the parsed text and its
+replacements; returns insertions of ` AS "name"`. Owns the part of (faithful) about names.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from sqlglot import exp
 from sqlglot.tokens import Token, TokenType
@@ -17,12 +19,13 @@ from rls.catalog import quote
 from rls.errors import QueryRefused
 from rls.rewrite.engine_ast import EngineParseError, describe_expression
 from rls.rewrite.guarded import Splice
-from rls.rewrite.parse import Parsed, clause_end
+from rls.rewrite.nesting import CLOSING, OPENING
+from rls.rewrite.parse import Parsed
+from rls.rewrite.resolution import Place
+from rls.rewrite.wrap import clause_end
 
-__all__ = ["name_items"]
+__all__ = ["Replaced", "name_items"]
 
-_OPEN = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
-_CLOSE = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
 # What ends a select list at its own depth.
 _END = {
     TokenType.FROM,
@@ -43,65 +46,83 @@ _END = {
 }
 
 
+MAX_DESCRIBED: Final = 300_000  # characters of WINDOW clauses that DuckDB reads to name the items that use them
+
+
+@dataclass(slots=True)
+class Replaced:
+    """A replacement at `start`: its node, where it stands and, where the node is a bare item itself, the name it must
+    keep (None: its own name stays)."""
+
+    start: int
+    node: exp.Expr
+    place: Place | None
+    name: str | None = None
+    windows: str = ""  # the WINDOW clause that an item's name is made of
+
+
 @dataclass(slots=True)
 class _Item:
     start: int
     end: int
+    outer: _Item | None = None
 
 
-def name_items(parsed: Parsed, places: Iterable[tuple[int, exp.Expr, str | None]]) -> list[Splice]:
+def name_items(parsed: Parsed, replaced: Iterable[Replaced]) -> list[Splice]:
     """Insertions that keep the names of unnamed select items.
 
-    `places`: offset, node and, where the node is a bare item itself, the name it must keep (None: its own name stays).
     Raises `QueryRefused` (`query.unnamed_item`) where the name cannot be kept.
     """
     insertions: dict[int, Splice] = {}
     items: list[_Item] | None = None
-    pending = [(offset, node, bare_name, "") for offset, node, bare_name in places]
-    pending += [user for offset, node, _, _ in pending for user in _window_users(parsed, offset, node)]
-    for offset, node, bare_name, windows in pending:
-        owners = list(_owning_items(node))
-        if not owners:
+    pending = [one for one in replaced if one.place is not None]
+    pending += _window_users(parsed, pending)
+    for one in pending:
+        owners = [place.item for place in Place.around(one.place) if place.item is not None]
+        if not any(_needs_name(owner, one) for owner in owners):
             continue
         if items is None:
             items = _scan_items(parsed.tokens)
-        around = sorted((i for i in items if i.start <= offset < i.end), key=lambda i: i.end - i.start)
+        around = _items_around(items, one.start)
         if len(around) != len(owners):
-            raise _refuse(parsed, offset)
+            raise _refuse(parsed, one.start)
         for item, owner in zip(around, owners, strict=True):
-            if item.end in insertions or isinstance(owner, exp.Alias | exp.Aliases | exp.PropertyEQ) or owner.is_star:
-                continue  # `* REPLACE ((SELECT …) AS name)` names its own
-            if owner is node:
-                if bare_name is None:
-                    continue
-                name = bare_name
+            if item.end in insertions or not _needs_name(owner, one):
+                continue
+            if owner is one.node:
+                name = one.name or ""
             else:
                 if owner.find(exp.Star, exp.Columns) is not None and _spreads(owner):
-                    raise _refuse(parsed, offset)
-                name = _default_name(parsed, item, owner, windows)
+                    raise _refuse(parsed, one.start)
+                name = _default_name(parsed, item, owner, one.windows)
             insertions[item.end] = Splice(item.end, item.end, f" AS {quote(name)}")
     return list(insertions.values())
 
 
-def _owning_items(node: exp.Expr) -> Iterable[exp.Expr]:
-    """The select items that contain a node, innermost first."""
-    while (parent := node.parent) is not None:
-        if isinstance(parent, exp.Select) and node.arg_key == "expressions":
-            yield node
-        node = parent
+def _needs_name(owner: exp.Expr, one: Replaced) -> bool:
+    if isinstance(owner, exp.Alias | exp.Aliases | exp.PropertyEQ) or owner.is_star:
+        return False  # `* REPLACE ((SELECT …) AS name)` names its own
+    return owner is not one.node or one.name is not None
 
 
-def _window_users(parsed: Parsed, offset: int, node: exp.Expr) -> Iterable[tuple[int, exp.Expr, None, str]]:
-    """Names of windows in select items, where the place is in the WINDOW clause that defines them: an unnamed
+def _window_users(parsed: Parsed, replaced: Iterable[Replaced]) -> list[Replaced]:
+    """Names of windows in select items, where a replacement is in the WINDOW clause that defines them: an unnamed
     `sum(x) OVER w` is called after the whole of `w`."""
-    while (parent := node.parent) is not None:
-        if isinstance(parent, exp.Select) and node.arg_key == "windows":
-            clause = _window_clause(parsed, offset)
-            for window in (w for item in parent.expressions for w in item.find_all(exp.Window)):
-                name = window.args.get("alias")
-                if isinstance(name, exp.Identifier) and "start" in name.meta:
-                    yield name.meta["start"], name, None, clause
-        node = parent
+    users: dict[int, list[Replaced]] = {}
+    for one in replaced:
+        for place in Place.around(one.place):
+            if not place.in_window or id(place.select) in users:
+                continue
+            clause = _window_clause(parsed, one.start)
+            users[id(place.select)] = found = [
+                Replaced(name.meta["start"], name, Place(place.select, place.outer, item), None, clause)
+                for item in place.select.expressions
+                for window in item.find_all(exp.Window)
+                if isinstance(name := window.args.get("alias"), exp.Identifier) and "start" in name.meta
+            ]
+            if len(found) * len(clause) > MAX_DESCRIBED:
+                raise _refuse(parsed, one.start)
+    return [user for found in users.values() for user in found]
 
 
 def _window_clause(parsed: Parsed, offset: int) -> str:
@@ -109,7 +130,7 @@ def _window_clause(parsed: Parsed, offset: int) -> str:
     index = next(i for i in range(len(tokens) - 1, -1, -1) if tokens[i].start <= offset)
     depth = 0
     while index >= 0 and not (tokens[index].token_type == TokenType.WINDOW and depth < 0):
-        depth += (tokens[index].token_type in _CLOSE) - (tokens[index].token_type in _OPEN)
+        depth += (tokens[index].token_type in CLOSING) - (tokens[index].token_type in OPENING)
         index -= 1
     end = clause_end(tokens, index, _END - {TokenType.WINDOW})
     if index < 0:
@@ -153,8 +174,20 @@ def _refuse(parsed: Parsed, offset: int) -> QueryRefused:
     )
 
 
+def _items_around(items: list[_Item], offset: int) -> list[_Item]:
+    """The items that hold a place, innermost first; `items` are sorted."""
+    index = bisect_right(items, offset, key=lambda one: one.start) - 1
+    item = items[index] if index >= 0 else None
+    around = []
+    while item is not None:
+        if offset < item.end:
+            around.append(item)
+        item = item.outer
+    return around
+
+
 def _scan_items(tokens: list[Token]) -> list[_Item]:
-    """Every item of every select list, from the tokens alone."""
+    """Every item of every select list, from the tokens alone, sorted by where it starts, the longer one first."""
     items: list[_Item] = []
     open_lists: list[tuple[int, int]] = []  # depth of a select list, index of its current item's first token
     depth = 0
@@ -169,9 +202,9 @@ def _scan_items(tokens: list[Token]) -> list[_Item]:
         token = tokens[i]
         kind = token.token_type
         inside = open_lists and open_lists[-1][0] == depth
-        if kind in _OPEN:
+        if kind in OPENING:
             depth += 1
-        elif kind in _CLOSE:
+        elif kind in CLOSING:
             if inside:
                 close(i - 1)
                 open_lists.pop()
@@ -194,6 +227,12 @@ def _scan_items(tokens: list[Token]) -> list[_Item]:
     while open_lists:
         close(len(tokens) - 1)
         open_lists.pop()
+    items.sort(key=lambda one: (one.start, -one.end))
+    outer: _Item | None = None
+    for item in items:
+        while outer is not None and outer.end <= item.start:
+            outer = outer.outer
+        item.outer, outer = outer, item
     return items
 
 
@@ -204,7 +243,7 @@ def _skip_distinct(tokens: list[Token], i: int) -> int:
             depth = 0
             i += 1
             while i < len(tokens):
-                depth += (tokens[i].token_type in _OPEN) - (tokens[i].token_type in _CLOSE)
+                depth += (tokens[i].token_type in OPENING) - (tokens[i].token_type in CLOSING)
                 i += 1
                 if depth == 0:
                     break

@@ -17,9 +17,10 @@ from sqlglot.tokens import TokenType
 
 from rls.errors import QueryRefused
 from rls.rewrite.guarded import GuardedQuery, PivotValues, Splice
-from rls.rewrite.parse import Parsed, clause_end, starts_statement
-from rls.rewrite.resolve import Resolution, Scope
+from rls.rewrite.parse import Parsed
+from rls.rewrite.resolution import Resolution, Scope
 from rls.rewrite.splice import apply_splices
+from rls.rewrite.wrap import clause_end, starts_statement
 
 __all__ = ["ListedPivot", "list_pivots", "with_pivot_values"]
 
@@ -27,6 +28,7 @@ __all__ = ["ListedPivot", "list_pivots", "with_pivot_values"]
 _PLACEHOLDER = "'rls: values not listed yet'"
 # No value of the data has this name: it is the column of a PIVOT over no values, and is left out of the result.
 _NO_VALUE = "rls: no value"
+MAX_LISTED = 50  # statements in one text; each is two more queries, with all definitions that it sees
 _AFTER_ON = {
     TokenType.USING,
     TokenType.GROUP_BY,
@@ -93,7 +95,7 @@ def list_pivots(parsed: Parsed, found: Resolution, splices: Sequence[Splice]) ->
         if pivot.args.get("unpivot") or pivot.this is None or all(isinstance(on, exp.In) for on in ons):
             continue
         start = _pivot_token(parsed, pivot)
-        if start in taken:
+        if start in taken or len(taken) >= MAX_LISTED:
             raise _refuse(parsed, start)
         taken.add(start)
         tokens = parsed.tokens

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from rls.rewrite import magnitude as numbers
-from rls.rewrite.bound_tree import INTEGERS, Inputs, MayRaise, Tree, expressions_in, is_cast, plain, type_of
+from rls.rewrite.bound_tree import INTEGERS, PARTS, Inputs, MayRaise, Tree, expressions_in, is_cast, plain, type_of
 from rls.rewrite.total import judge
 
 __all__ = ["why_statistics_may_tell"]
@@ -83,7 +83,7 @@ def _may_raise(tree: Tree, below: _Raising) -> bool:
         _may_raise(tree["else_expr"], below)
         return True
     if kind == "BOUND_AGGREGATE" and tree["qname"]["path"][-1] in _AGGREGATES and len(tree["children"]) == 1:
-        beside = [value for key, value in tree.items() if key != "children" and isinstance(value, dict | list)]
+        beside = [value for key, value in tree.items() if key != "children" and isinstance(value, PARTS)]
         if any(_may_raise(one, below) for one in expressions_in(beside)):
             raise _taken_away("a condition of an aggregate")
     elif kind != "BOUND_FUNCTION" or not (is_cast(tree) or tree["qname"]["path"][-1] in _ARITHMETIC):
@@ -102,11 +102,11 @@ def _reads_raising(tree: Tree, below: _Raising) -> bool:
     while stack:
         part = stack.pop()
         if isinstance(part, list):
-            stack.extend(item for item in part if isinstance(item, dict | list))
+            stack += [item for item in part if isinstance(item, PARTS)]
         elif part.get("expression_class") == "BOUND_REF" and below[part["index"]]:
             return True
         else:
-            stack.extend(value for value in part.values() if isinstance(value, dict | list))
+            stack += [value for value in part.values() if isinstance(value, PARTS)]
     return False
 
 

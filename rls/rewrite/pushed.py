@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from rls.catalog import Relation, quote
+from rls.rewrite.bound_tree import PARTS
 from rls.rewrite.literals import PREFIX
 
 __all__ = ["pushed_conditions"]
@@ -46,14 +47,14 @@ def pushed_conditions(plan: Any, tables: Mapping[str, Relation]) -> dict[str, tu
     while stack:
         tree = stack.pop()
         if isinstance(tree, list):
-            stack.extend(item for item in tree if isinstance(item, dict | list))
+            stack += [item for item in tree if isinstance(item, PARTS)]
             continue
         if tree.get("type") == "LOGICAL_GET":
             name = str((tree.get("function_data") or {}).get("table"))
             if name in tables:
                 own = _of_scan(tree, tables[name])
                 found[name] = own if name not in found else [text for text in found[name] if text in own]
-        stack.extend(value for value in tree.values() if isinstance(value, dict | list))
+        stack += [value for value in tree.values() if isinstance(value, PARTS)]
     return {name: tuple(texts[:MAX_COPIES]) for name, texts in found.items()}
 
 

@@ -17,6 +17,8 @@ __all__ = ["sample_splices"]
 
 def sample_splices(parsed: Parsed) -> list[Splice]:
     """Replacements for every clause that samples by chunks."""
+    if "SAMPLE" not in parsed.text.upper():
+        return []
     tokens = parsed.tokens
     splices: list[Splice] = []
     for i, token in enumerate(tokens):

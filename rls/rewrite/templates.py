@@ -11,9 +11,10 @@ object's own: who changes them makes another.
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlglot.tokens import Token
@@ -23,61 +24,33 @@ from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite.barrier import BUSY
 from rls.rewrite.bound import Planner
+from rls.rewrite.capable import answer_bounds
 from rls.rewrite.finish import finish
 from rls.rewrite.guard import Draft, Policies, attribute_values, draft
-from rls.rewrite.guarded import GuardedQuery
-from rls.rewrite.literals import BoundLiteral, bound_literals, class_of, literal_positions, shape_of_tokens, value_of
+from rls.rewrite.guarded import Guard, GuardedQuery
+from rls.rewrite.literals import bound_literals, class_of, literal_positions, shape_of_tokens, value_of
 from rls.rewrite.parse import tokenize
 from rls.rewrite.port.target import Target
+from rls.rewrite.texts import OVERHEAD, Key, Shape, Template, Text, Texts, Tokens
 
 __all__ = ["Templates"]
 
 MEMORY: Final = 64 << 20  # bytes of text, roughly, over all templates
-BOUND: Final = 20_000  # queries that are kept ready for one principal each
 PRINCIPALS: Final = 10_000
-OVERHEAD: Final = 8_192  # bytes that a template takes beside its texts
+SHAPES: Final = 100_000
 NEAR_TOKENS: Final = 5_000  # of a text that is compared by its tokens
-
-Key = str | tuple[str, tuple[tuple[str, str], ...]]  # a text, with the types of its parameters if it has any
-Shape = tuple[int, ...]
 
 
 @dataclass(slots=True)
 class _Profile:
     """A principal's grants, as far as its queries asked for them, and the number of each grant's shape; `may` is the
-    number of what its roles may write."""
+    number of what its roles may write, `bounds` their limits on what an answer holds."""
 
     principal: Principal
     values: Mapping[str, object]
     may: int
+    bounds: tuple[tuple[str, int | float], ...]
     grants: dict[tuple[str, ...], tuple[Grant, int]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class _Template:
-    """A finished query whose values are anybody's."""
-
-    query: GuardedQuery
-    relations: dict[str, Relation]  # by label: those whose grants the query shows
-    literals: tuple[BoundLiteral, ...]  # of its own: beside a column that is masked for some, nothing is bound for them
-
-
-@dataclass(slots=True)
-class _Text:
-    """A text and its templates, by the shape of the grants of all relations that were asked for."""
-
-    relations: tuple[Relation, ...]
-    templates: dict[Shape, _Template]
-    size: int
-    used: bool = False
-
-
-@dataclass(slots=True)
-class _Near:
-    """Texts with the same tokens but for literals: which of the literals are bound, and the texts by the others."""
-
-    bound: frozenset[int]
-    texts: dict[tuple[object, ...], str]
 
 
 class Templates:
@@ -99,12 +72,10 @@ class Templates:
         bytes. `target`: the texts are for that PostgreSQL database; default: for DuckDB."""
         self._for_engine, self._planner, self._target = for_engine, planner, target
         self._policies, self._catalog, self._memory = policies, catalog, memory
-        self._bound: dict[tuple[int, Key], tuple[Principal, GuardedQuery]] = {}
         self._profiles: dict[int, _Profile] = {}
-        self._texts: dict[Key, _Text] = {}
-        self._near: dict[object, _Near] = {}
+        self._texts = Texts(memory)
         self._shapes: dict[object, int] = {}
-        self._size = 0
+        self._numbers = itertools.count(1)
         self._adding = threading.Lock()
 
     def guard(self, sql: str, principal: Principal, types: Mapping[str, str] | None = None) -> GuardedQuery:
@@ -113,70 +84,70 @@ class Templates:
         types  DuckDB types of the values of the caller's parameters, by name
         Raises `QueryRefused`.
         """
-        asked: Key = (sql, tuple(sorted(types.items()))) if types else sql
-        found = self._bound.get((id(principal), asked))
-        # The object itself: an id is given again when its object is gone.
-        if found is not None and found[0] is principal:
-            return found[1]
+        asked = _key(sql, types)
+        text = self._texts.get(asked)
+        if text is not None and text.values is not None:
+            text = None  # made for another text
+        if text is not None and (ready := text.ready_for(principal)) is not None:
+            return ready
         profile = self._profile(principal)
-        query = self._exact(asked, profile) or self._make(asked, profile)
-        self._remember(asked, principal, query)
-        return query
+        return self._known(asked, text, profile) or self._make(asked, profile)
 
     def guard_alike(self, sql: str, principal: Principal, types: Mapping[str, str] | None = None) -> GuardedQuery:
         """The same, but perhaps made for a text that differs in white space, comments and literals only (`near` then):
         with the answer of this text, but not for other eyes than the engine's, since that text was perhaps another
         principal's; its `original` and positions are that text's.
         """
-        asked: Key = (sql, tuple(sorted(types.items()))) if types else sql
-        found = self._bound.get((id(principal), asked))
-        if found is not None and found[0] is principal:
-            return found[1]
-        profile = self._profile(principal)
-        query = self._exact(asked, profile)
-        if query is None and not types:
-            query = self._near_query(sql, profile)
-            if query is not None:
-                return query
-        query = query or self._make(asked, profile)
-        self._remember(asked, principal, query)
-        return query
-
-    def _remember(self, asked: Key, principal: Principal, query: GuardedQuery) -> None:
-        if not query.pivots and query.fence_reason != BUSY.reason:
-            with self._adding:
-                _make_room(self._bound, BOUND)
-                self._bound[id(principal), asked] = (principal, query)
-
-    def _exact(self, asked: Key, profile: _Profile) -> GuardedQuery | None:
+        asked = _key(sql, types)
         text = self._texts.get(asked)
+        if text is not None and (ready := text.ready_for(principal)) is not None:
+            return ready
+        profile = self._profile(principal)
+        found = self._known(asked, text, profile)
+        if found is None and not types:
+            found = self._near(sql, profile)
+        return found or self._make(asked, profile)
+
+    def _known(self, asked: Key, text: Text | None, profile: _Profile) -> GuardedQuery | None:
+        """The query of a text that is here, with a template for the principal's shape."""
         found = None if text is None else self._template(text, profile)
         if text is None or found is None:
             return None
+        if text.values is None:
+            values = {one.name: found.query.parameters[one.name] for one in found.literals}
+        elif text.values.keys() == found.bound:
+            values = {one.name: text.values[one.token] for one in found.literals}
+        else:
+            return None  # a literal that this shape does not bind stands in its text: another's
         text.used = True
-        return _bind(found, profile, {one.name: found.query.parameters[one.name] for one in found.literals})
+        query = _bind(found, profile, values, near=text.values is not None)
+        self._texts.make_ready(asked, text, profile.principal, query)
+        return query
 
-    def _near_query(self, sql: str, profile: _Profile) -> GuardedQuery | None:
+    def _near(self, sql: str, profile: _Profile) -> GuardedQuery | None:
+        """The query of a text that is like one that is here."""
         tokens = tokenize(sql)
         if tokens is None or len(tokens) > NEAR_TOKENS:
             return None
-        entry = self._near.get(shape_of_tokens(sql, tokens))
-        other = None if entry is None else entry.texts.get(_signature(sql, tokens, entry.bound))
-        text = None if other is None else self._texts.get(other)
-        found = None if text is None else self._template(text, profile)
-        # A literal that this shape does not bind stands in its text: another's.
-        if entry is None or text is None or found is None or _tokens_of(found.literals) != entry.bound:
-            return None
-        text.used = True
-        values = {
-            one.name: value_of(sql[tokens[one.token].start : tokens[one.token].end + 1]) for one in found.literals
-        }
-        return replace(_bind(found, profile, values), near=True)
+        literals = literal_positions(tokens)
+        shape = shape_of_tokens(sql, tokens, literals)
+        for bound in self._texts.bindings(shape):
+            text = self._texts.alike(Tokens(shape, bound, _signature(sql, tokens, literals, bound)))
+            found = None if text is None else self._template(text, profile)
+            if text is None or found is None or found.bound != bound:
+                continue
+            text.used = True
+            spelled = {index: sql[tokens[index].start : tokens[index].end + 1] for index in bound}
+            values = {index: value_of(one) for index, one in spelled.items()}
+            own = Text(text.relations, text.templates, _size(sql, found.query), values=values)
+            self._texts.add(sql, own)
+            return self._known(sql, own, profile)
+        return None
 
     def _make(self, asked: Key, profile: _Profile) -> GuardedQuery:
         sql, types = (asked, ()) if isinstance(asked, str) else asked
         query = draft(sql, profile.principal, self._policies, self._catalog, lambda one: self.grant(one, profile)[0])
-        if self._for_engine and self._target is None:
+        if self._for_engine and self._target is None and len(query.parsed.tokens) <= NEAR_TOKENS:
             query.literals = bound_literals(query.parsed, query.found, lambda relation: _masked(query, relation))
         made = finish(query, dict(types), for_engine=self._for_engine, planner=self._planner, target=self._target)
         if not made.pivots and made.fence_reason != BUSY.reason:
@@ -185,24 +156,21 @@ class Templates:
 
     def _keep(self, asked: Key, query: Draft, made: GuardedQuery, profile: _Profile) -> None:
         relations = tuple(query.asked.values())
-        shape = self._shape(relations, profile)
-        template = _Template(made, {relation.label: relation for relation in relations}, query.literals)
-        with self._adding:
-            sql, tokens = query.parsed.text, query.parsed.tokens
-            size = 2 * (len(sql) + len(made.sql)) + OVERHEAD
-            self._forget(size)
-            self._size += size
-            text = self._texts.get(asked)
-            if text is not None:
-                text.templates[shape] = template
-                text.size += size
-                return
-            self._texts[asked] = _Text(relations, {shape: template}, size)
+        keys = {relation.label: relation.key for relation in relations}
+        template = Template(made, tuple((label, keys[label]) for label in made.grants), query.literals)
+        shape, size = self._shape(relations, profile), _size(query.parsed.text, made)
+        text = self._texts.get(asked)
+        if text is not None and text.values is None:
+            self._texts.extend(asked, text, shape, template, size)
+        else:
+            text = Text(relations, {shape: template}, size)
+            tokens = query.parsed.tokens
             if isinstance(asked, str) and len(tokens) <= NEAR_TOKENS:
-                bound = _tokens_of(query.literals)
-                entry = self._near.setdefault(shape_of_tokens(sql, tokens), _Near(bound, {}))
-                if entry.bound == bound:
-                    entry.texts[_signature(sql, tokens, bound)] = asked
+                literals = literal_positions(tokens)
+                signature = _signature(asked, tokens, literals, template.bound)
+                text.tokens = Tokens(shape_of_tokens(asked, tokens, literals), template.bound, signature)
+            self._texts.add(asked, text)
+        self._texts.make_ready(asked, text, profile.principal, made)
 
     def grant(self, relation: Relation, profile: _Profile) -> tuple[Grant | None, int]:
         """A principal's grant on a relation, and the number of its shape; 0 where nobody decided."""
@@ -212,12 +180,11 @@ class Templates:
         grant = self._policies.grant(relation, profile.principal, self._catalog)
         if grant is None:
             return None, 0
-        with self._adding:
-            number = self._shapes.setdefault(_shape(grant), len(self._shapes) + 1)
+        number = self._number(_shape(grant))
         profile.grants[relation.key] = grant, number
         return grant, number
 
-    def _template(self, text: _Text, profile: _Profile) -> _Template | None:
+    def _template(self, text: Text, profile: _Profile) -> Template | None:
         return text.templates.get(self._shape(text.relations, profile))
 
     def _shape(self, relations: tuple[Relation, ...], profile: _Profile) -> Shape:
@@ -229,25 +196,17 @@ class Templates:
             return found
         may = self._policies.capabilities(principal)
         writes = (may.statements, may.relations, may.limits.get("nesting"))
+        found = _Profile(principal, attribute_values(principal), self._number(writes), answer_bounds(may))
         with self._adding:
-            number = self._shapes.setdefault(writes, len(self._shapes) + 1)
-            found = _Profile(principal, attribute_values(principal), number)
             _make_room(self._profiles, PRINCIPALS)
             self._profiles[id(principal)] = found
         return found
 
-    def _forget(self, size: int) -> None:
-        """Make room: the oldest texts go, but for those that were used since they were last looked at."""
-        while self._texts and self._size + size > self._memory:
-            key = next(iter(self._texts))
-            text = self._texts.pop(key)
-            if text.used:
-                text.used = False
-                self._texts[key] = text
-                continue
-            self._size -= text.size
-        if len(self._near) > 2 * len(self._texts) + 1_000:
-            self._near.clear()  # mostly of texts that are gone; they come back with the next new texts
+    def _number(self, shape: object) -> int:
+        """The number of a shape; one that was forgotten gets another one than anybody had."""
+        with self._adding:
+            _make_room(self._shapes, SHAPES)
+            return self._shapes.setdefault(shape, next(self._numbers))
 
 
 def _make_room(entries: dict[Any, Any], limit: int) -> None:
@@ -257,8 +216,13 @@ def _make_room(entries: dict[Any, Any], limit: int) -> None:
             del entries[key]
 
 
-def _tokens_of(literals: tuple[BoundLiteral, ...]) -> frozenset[int]:
-    return frozenset(one.token for one in literals)
+def _key(sql: str, types: Mapping[str, str] | None) -> Key:
+    return (sql, tuple(sorted(types.items()))) if types else sql
+
+
+def _size(sql: str, made: GuardedQuery) -> int:
+    """Bytes that a template takes, roughly."""
+    return 2 * (len(sql) + len(made.sql)) + OVERHEAD
 
 
 def _masked(query: Draft, relation: Relation) -> Collection[str]:
@@ -278,25 +242,21 @@ def _shape(grant: Grant) -> object:
     )
 
 
-def _signature(sql: str, tokens: list[Token], bound: frozenset[int]) -> tuple[object, ...]:
+def _signature(sql: str, tokens: Sequence[Token], literals: Sequence[int], bound: frozenset[int]) -> tuple[object, ...]:
     """The literals of a text: the class of those that are bound, the others as they are spelled."""
-    found: list[object] = []
-    for index in literal_positions(tokens):
-        token = tokens[index]
-        spelled = sql[token.start : token.end + 1]
-        found.append((class_of(spelled),) if index in bound else spelled)
-    return tuple(found)
+    spelled = [(index, sql[tokens[index].start : tokens[index].end + 1]) for index in literals]
+    return tuple([(class_of(text),) if index in bound else text for index, text in spelled])
 
 
-def _bind(template: _Template, profile: _Profile, literals: Mapping[str, object]) -> GuardedQuery:
+def _bind(template: Template, profile: _Profile, literals: Mapping[str, object], *, near: bool = False) -> GuardedQuery:
     """A template with a principal's values, and those of its text's literals."""
-    made = template.query
-    grants = {label: profile.grants[template.relations[label].key][0] for label in made.grants}
+    made, known = template.query, profile.grants
+    grants = {label: known[key][0] for label, key in template.shown}
     parameters: dict[str, object] = {}
     for grant in grants.values():
         parameters.update(grant.parameters)
     for name in made.attributes_read:
         parameters[f"rls_{name}"] = profile.values.get(name)
     parameters.update(literals)
-    guards = tuple([replace(one, grant=profile.grants[one.relation.key][0]) for one in made.guards])
-    return replace(made, parameters=parameters, grants=grants, guards=guards)
+    guards = tuple([Guard(g.relation, known[g.relation.key][0], g.conjuncts, g.fenced) for g in made.guards])
+    return made.with_grants(grants, guards, parameters, bounds=profile.bounds, near=near)

@@ -16,6 +16,7 @@ from rls.rewrite.aggregates import aggregate, window
 from rls.rewrite.bound import converts
 from rls.rewrite.bound_tree import (
     INTEGERS,
+    PARTS,
     Inputs,
     MayRaise,
     Tree,
@@ -95,7 +96,7 @@ def check_comparison(a: Tree, b: Tree) -> None:
 def _judge_parts(tree: Tree, inputs: Inputs, *, besides: str = "") -> None:
     """Every expression somewhere below `tree`."""
     for key, value in tree.items():
-        if key != besides and isinstance(value, dict | list):
+        if key != besides and isinstance(value, PARTS):
             for part in expressions_in(value):
                 judge(part, inputs)
 

@@ -25,7 +25,13 @@ _DIGITS: Final = 38  # of a whole number that surely fits 128 bits
 _CONTAINS: Final = {"contains", "list_contains", "array_contains", "list_has", "array_has"}
 _SHORT: Final = 12  # characters; shorter replacements are names, not guards
 
-Scope = tuple[frozenset[str], "Scope | None"]
+# Names of common table expressions with their places in one WITH, how many of them are visible, and those around it.
+Scope = tuple[Mapping[str, int], int, "Scope | None"]
+# Nodes that are judged by more than their keys.
+_JUDGED: Final = frozenset((
+    "BASE_TABLE", "FUNCTION", "TABLE_FUNCTION", "TYPE", "COLLATE", "COLUMN_REF", "VALUE_CONSTANT", "VALUE_PARAMETER",
+    "JOIN", "SHOW_REF",
+))  # fmt: skip
 
 
 def verify(
@@ -55,8 +61,16 @@ def verify(
     if len(trees) != 1:
         raise QueryRefused("query.statements", "the query holds more than one statement", hint="send one at a time")
     expected: dict[tuple[str, ...], list[Any]] = {}
+    wanted: Counter[tuple[str, ...]] = Counter()
+    seen: set[object] = set()
     for guard in guards:
-        trees_of = expected.setdefault(guard_path(catalog, guard.relation), [])
+        path = guard_path(catalog, guard.relation)
+        wanted[path] += 1
+        written = (path, id(guard.grant), guard.conjuncts, guard.fenced)
+        if written in seen:
+            continue
+        seen.add(written)
+        trees_of = expected.setdefault(path, [])
         tree = expected_guard(guard, catalog)
         if tree not in trees_of:
             trees_of.append(tree)
@@ -65,7 +79,6 @@ def verify(
     found = walk.run(trees[0])
     if walk.bound.keys() != bound.keys() or Counter(bound) - walk.bound:
         raise QueryRefused("query.parameter", "parameters that start with `rls_` are reserved", hint="rename them")
-    wanted = Counter(guard_path(catalog, guard.relation) for guard in guards)
     # At least: DuckDB copies a named window to its users and the operand of a CASE to its branches. One too few means
     # that a guard stands where the engine reads no query.
     if wanted - found:
@@ -106,28 +119,31 @@ class _Walk:
         self.reads_statistics = False
         self.odd_names: dict[str, Any] = {}
         self.aliases: set[str] = set()  # of select items and alias column lists
+        self.guard_texts = {s.text for s in place.splices if len(s.text) > _SHORT}
+        self.shortest = min(map(len, self.guard_texts), default=0)
 
     def run(self, root: Any) -> Counter[tuple[str, ...]]:
         stack: list[tuple[Any, Scope | None]] = [(root, None)]
         last_limit = _last_limit(root)
         while stack:
             tree, scope = stack.pop()
-            if isinstance(tree, list):
-                stack.extend((item, scope) for item in tree if isinstance(item, dict | list))
+            if type(tree) is list:
+                stack += [(item, scope) for item in tree if type(item) is dict or type(item) is list]
                 continue
             kind = tree.get("type")
-            if not isinstance(kind, str):
+            if type(kind) is not str:
                 # A structural record (argument, key and value, sample size): its parts are judged on their own.
-                stack.extend((v, scope) for k, v in tree.items() if isinstance(v, dict | list) and k != "type")
+                stack += [(v, scope) for k, v in tree.items() if (type(v) is dict or type(v) is list) and k != "type"]
                 continue
             allowed = KEYS.get(kind)
             if allowed is None or not tree.keys() <= allowed or tree.get("class") not in CLASSES:
                 raise self._construct(tree, kind)
             if not self.fenced and not _may_be_bare(tree, kind) and tree is not last_limit:
                 raise self._unguarded(tree)
-            if tree.get("alias"):
-                self.aliases.add(fold(tree["alias"]))
-            self.aliases.update(map(fold, tree.get("column_name_alias") or ()))
+            if alias := tree.get("alias"):
+                self.aliases.add(fold(alias))
+            if names := tree.get("column_name_alias"):
+                self.aliases.update(map(fold, names))
             if kind == "SELECT_NODE":
                 if self._is_guard(tree):
                     continue
@@ -137,27 +153,28 @@ class _Walk:
                     continue
             if tree.get("sample"):
                 self._check_sample(tree, tree["sample"])
-            children = self._check(tree, kind, scope)
-            if children is None:
-                ctes = tree.get("cte_map")
-                if ctes:
-                    scope = self._enter(ctes["map"], scope, stack)
-                if kind == "RECURSIVE_CTE_NODE":
-                    inner = (frozenset((fold(tree["cte_name"]),)), scope)
-                    stack.append((tree["right"], inner))
-                    children = [v for k, v in tree.items() if k not in ("right", "cte_map", "type")]
-                else:
-                    children = [v for k, v in tree.items() if k not in ("cte_map", "type")]
-            stack.extend((child, scope) for child in children if isinstance(child, dict | list))
+            children = self._check(tree, kind, scope) if kind in _JUDGED or kind.startswith("WINDOW_") else None
+            if children is not None:
+                stack += [(child, scope) for child in children if type(child) is dict or type(child) is list]
+                continue
+            if ctes := tree.get("cte_map"):
+                scope = self._enter(ctes["map"], scope, stack)
+            recursive = tree["right"] if kind == "RECURSIVE_CTE_NODE" else None
+            if recursive is not None:
+                stack.append((recursive, ({fold(tree["cte_name"]): 0}, 1, scope)))
+            for key, value in tree.items():
+                if (type(value) is dict or type(value) is list) and value is not recursive and key != "cte_map":
+                    stack.append((value, scope))
         self._check_odd_names()
         return self.found
 
     def _enter(self, ctes: list[Any], scope: Scope | None, stack: list[tuple[Any, Scope | None]]) -> Scope | None:
         """Each body sees the names before it; the query sees all."""
-        for entry in ctes:
-            stack.append((entry["value"], scope))
-            scope = (frozenset((fold(entry["key"]),)), scope)
-        return scope
+        names: dict[str, int] = {}
+        for place, entry in enumerate(ctes):
+            stack.append((entry["value"], (names, place, scope)))
+            names.setdefault(fold(entry["key"]), place)
+        return (names, len(ctes), scope)
 
     def _is_guard(self, node: Any) -> bool:
         """Whether a SELECT is the expected guard of the relation it reads; its inside is then the policies', not the
@@ -187,7 +204,7 @@ class _Walk:
         return False
 
     def _check(self, tree: Any, kind: str, scope: Scope | None) -> list[Any] | None:
-        """Judge one node; the children to go on with, or None for all of them."""
+        """Judge one of the nodes that are judged; the children to go on with, or None for all of them."""
         match kind:
             case "BASE_TABLE":
                 self._check_base_table(tree, scope)
@@ -217,6 +234,7 @@ class _Walk:
                     )
             case "COLUMN_REF":
                 self._note_name(tree)
+                return []
             case "VALUE_CONSTANT":
                 # A guard that one parser reads as a query and the other as a string would show a policy.
                 literal = tree.get("literal")
@@ -229,8 +247,10 @@ class _Walk:
                 ):
                     # A BIGNUM, whose casts invalidate the instance.
                     raise self._refuse(tree, "query.number", "a whole number beyond 128 bits", "write it as a DOUBLE")
-                if text and any(s.text in text for s in self.place.splices if len(s.text) > _SHORT):
+                if self.guard_texts and len(text) >= self.shortest and any(one in text for one in self.guard_texts):
                     raise self._unguarded(tree)
+                if isinstance(literal, dict) and literal.keys() == {"kind", "text"} and tree.get("value") is None:
+                    return []
             case "VALUE_PARAMETER":
                 name = fold(tree["identifier"])
                 if name.startswith("rls_"):
@@ -264,9 +284,9 @@ class _Walk:
         name = fold(path[-1])
         if len(path) == 1 or (len(path) == 2 and fold(path[0]) == "recurring"):
             while scope is not None:
-                if name in scope[0]:
+                names, visible, scope = scope
+                if names.get(name, visible) < visible:
                     return
-                scope = scope[1]
         raise self._unguarded(tree)
 
     def _check_function(self, tree: Any, kind: str) -> None:

@@ -172,7 +172,7 @@ def ask_unit(unit: Unit, place: Path, seconds: float) -> list[Asked]:
         directory, before = Path(name), Path.cwd()
         os.chdir(directory)
         try:
-            for pair, query in _questions(unit, directory):
+            for pair, query in questions(unit, directory):
                 if time.monotonic() > deadline:
                     break
                 if query.id in unit.without:
@@ -184,7 +184,8 @@ def ask_unit(unit: Unit, place: Path, seconds: float) -> list[Asked]:
     return found
 
 
-def _questions(unit: Unit, directory: Path) -> Iterator[tuple[Pair | None, Query]]:
+def questions(unit: Unit, directory: Path) -> Iterator[tuple[Pair | None, Query]]:
+    """A unit's queries, each with the pair to ask; None where there is none."""
     match unit.corpus:
         case "golden":
             yield from _golden(unit, directory)

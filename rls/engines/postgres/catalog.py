@@ -100,9 +100,9 @@ def read_database(connection: Any, attached: str, *, name: str) -> Database:
     ]
     keys = Counter(relation.key for relation in relations)
     unicode = connection.execute(_UNICODE).fetchone()
-    catalog = Catalog.of(name, (one for one in relations if keys[one.key] == 1), attached=attached)
     target = Target({fold(ours): theirs for theirs, ours in schemas.items()}, unicode[0] if unicode else "")
-    return Database(catalog, target)
+    readable = (one for one in relations if keys[one.key] == 1)
+    return Database(Catalog.of(name, readable, attached=attached, engine=target.described), target)
 
 
 def _schemas(names: Sequence[str]) -> dict[str, str]:

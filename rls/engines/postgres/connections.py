@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from rls.engines.failures import closed
 from rls.errors import EngineInvalid
 
 __all__ = ["Connection", "Connections", "driver"]
@@ -24,17 +25,24 @@ _ALLOWED: Final = frozenset(
 )  # fmt: skip
 _SETTINGS: Final = {
     "default_transaction_read_only": "on",
-    "search_path": "pg_catalog, pg_temp",
+    "search_path": "pg_catalog,pg_temp",
     "standard_conforming_strings": "on",
     "row_security": "on",
     "TimeZone": "UTC",
-    "DateStyle": "ISO, YMD",
+    "DateStyle": "ISO,YMD",
     "IntervalStyle": "postgres",
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "cursor_tuple_fraction": "1",
     "idle_in_transaction_session_timeout": "600000",
 }
+
+
+# Given when the connection is made, so that they are what RESET ALL goes back to.
+_OPTIONS: Final = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+# What a query may have left that no end of its transaction undoes. None can, by what it is allowed to call; this holds
+# even if one could.
+_RESET: Final = "RESET ALL; DEALLOCATE ALL; CLOSE ALL; SELECT pg_catalog.pg_advisory_unlock_all()"
 
 
 def driver() -> Any:
@@ -105,14 +113,14 @@ class Connections:
         while True:
             with self._lock:
                 if self.closed:
-                    raise EngineInvalid("engine.closed", "the engine is closed", hint="open it again")
+                    raise closed()
                 connection = self._idle.pop() if self._idle else None
             new = connection is None
             if connection is None:
                 connection = self._connect()
             try:
-                # The first statement begins the transaction.
-                connection.execute("SELECT 1")
+                # The first statement begins the transaction, and finds out whether the connection still stands.
+                connection.execute(_RESET)
             except self._psycopg.Error:
                 # A server that was restarted meanwhile: nothing of the query ran, so another connection may try.
                 self._drop(connection)
@@ -124,18 +132,11 @@ class Connections:
     def _connect(self) -> Connection:
         psycopg = self._psycopg
         try:
-            connection = psycopg.connect(**self._given, autocommit=True, prepare_threshold=None)
+            connection = psycopg.connect(**self._given, options=_OPTIONS, autocommit=False, prepare_threshold=None)
         except psycopg.Error:
             raise self._unreachable() from None
-        listed = "; ".join(f"SET {name} = {value}" for name, value in _quoted_settings())
-        try:
-            connection.execute(listed)
-            connection.autocommit = False
-            connection.read_only = True
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        except psycopg.Error:
-            connection.close()
-            raise self._unreachable() from None
+        connection.read_only = True
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with self._lock:
             self._all.add(connection)
         return connection
@@ -164,9 +165,3 @@ class Connections:
             "the PostgreSQL server cannot be reached, or does not let this role in",
             hint="check address, role and password",
         )
-
-
-def _quoted_settings() -> Iterator[tuple[str, str]]:
-    for name, value in _SETTINGS.items():
-        # search_path and DateStyle take lists of words.
-        yield name, value if ", " in value else f"'{value}'"

@@ -9,48 +9,42 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from rls.catalog import Catalog, Column, fold, shown_type
-from rls.engines.base import Fetch, Fetched
+from rls.catalog import Catalog
+from rls.engines.base import Fetched, Job
 from rls.engines.convert import arrow_of
-from rls.engines.failures import database_changed, timed_out
+from rls.engines.failures import timed_out, too_many_rows
 from rls.engines.limits import Limits
 from rls.engines.planner import PlannerProcess
 from rls.engines.postgres.catalog import Database, check_role, read_database
 from rls.engines.postgres.connections import Connections, driver
 from rls.engines.postgres.failures import explain_failure, is_stale
 from rls.engines.postgres.values import Conversion, conversions
-from rls.engines.shadow import Shadow
-from rls.engines.sizes import check_types
-from rls.engines.slots import Slot
-from rls.errors import EngineInvalid, QueryFailed, QueryRefused, RlsError
+from rls.engines.server import ServerExecutor, names_and_types
+from rls.errors import EngineInvalid, QueryFailed, RlsError
 from rls.rewrite.bound import LOCAL, Planner
-from rls.rewrite.guarded import Copy, GuardedQuery
+from rls.rewrite.guarded import GuardedQuery
 from rls.rewrite.port.target import Target
 
 __all__ = ["PostgresExecutor"]
 
 _CHUNK_ROWS = 5_000
+# The server's clock and ours may be this far apart about the end of a query's time.
+_CLOSE_SECONDS = 0.1
 
 
-class PostgresExecutor:
+class PostgresExecutor(ServerExecutor):
     """An `Executor` over one PostgreSQL database. Thread-safe: every query has its own connection."""
 
-    dialect: Literal["postgres"] = "postgres"
+    dialect: ClassVar[Literal["postgres"]] = "postgres"
 
     def __init__(self, connections: Connections, *, name: str | None, limits: Limits, planner: Planner) -> None:
-        self._planner = planner
-        self._connections, self._name, self._limits = connections, name, limits
-        self._slots = threading.BoundedSemaphore(limits.concurrent)
-        self._refreshing = threading.Lock()
-        self._stale = False
-        self._shadow = Shadow()
+        super().__init__(limits=limits, planner=planner)
+        self._connections = connections
         with connections.take() as connection:
             check_role(connection)
             number = connection.info.server_version
@@ -95,51 +89,6 @@ class PostgresExecutor:
     def target(self) -> Target:
         return self._database.target
 
-    @property
-    def limits(self) -> Limits:
-        return self._limits
-
-    @property
-    def concurrent(self) -> int:
-        return self._limits.concurrent
-
-    @property
-    def planner(self) -> Planner:
-        return self._planner
-
-    @property
-    def slices(self) -> bool:
-        return False
-
-    def execute(
-        self,
-        guarded: GuardedQuery,
-        parameters: Mapping[str, object],
-        *,
-        fetch: Fetch,
-        limits: Limits | None = None,
-        copies: Sequence[Copy] = (),
-    ) -> Fetched:
-        """See `Executor.execute`. Codes: `query.parameter*`, `query.invalid` and finer ones; `run.timeout`, `.rows`,
-        `.columns`, `.types`, `.out_of_range`, `.division_by_zero`, `.subquery_rows`, `.invalid_input`, `.memory`,
-        `.temporary_disk`, `.busy`, `.connection`, `.database_changed`."""
-        found = limits or self._limits
-        if copies:
-            raise QueryRefused("query.strict", "this database has no copies of permitted rows")
-        self._check(guarded, parameters)
-        values = _bound(guarded, parameters)
-        with Slot(self._slots, found.seconds):
-            fetched = self._run(guarded, values, found)
-        if isinstance(fetched, RlsError):
-            # Raised here and not where psycopg's error was caught, which would travel along as its context.
-            raise fetched
-        return fetched if fetch == "rows" else replace(fetched, rows=None, table=arrow_of(fetched))
-
-    def describe(self, guarded: GuardedQuery, parameters: Mapping[str, object]) -> tuple[Column, ...]:
-        """See `Executor.describe`."""
-        self._check(guarded, parameters)
-        return guarded.columns
-
     def refresh(self, *, force: bool = False) -> bool:
         """See `Executor.refresh`. The catalog is read again once an error says that it may have changed; what was
         added meanwhile is found with `force`."""
@@ -149,73 +98,42 @@ class PostgresExecutor:
             with self._connections.take() as connection:
                 found = self._read(connection)
             self._stale = False
-            same = replace(found.catalog, attached="") == replace(self.catalog, attached="")
-            if same and found.target == self.target:
+            if replace(found.catalog, attached="") == replace(self.catalog, attached=""):
                 return False
             self._database = found
         return True
 
     def close(self) -> None:
         self._connections.close()
-        self._shadow.close()
-        if isinstance(self._planner, PlannerProcess):
-            self._planner.close()
+        super().close()
 
     def _read(self, connection: Any) -> Database:
         # A new name for every catalog: no guard made for one is taken for another's.
         return read_database(connection, f"rls_{secrets.token_hex(16)}", name=self._title)
 
-    def _check(self, guarded: GuardedQuery, parameters: Mapping[str, object]) -> None:
-        if guarded.catalog_version not in ("", self.catalog.version):
-            raise database_changed()
-        if guarded.dialect != self.dialect:
-            helpful = self._shadow.explain(guarded, dict(parameters), partial(self._columns, guarded))
-            raise helpful or QueryRefused(
-                "query.invalid",
-                "the query does not fit the columns and types of what it reads",
-                hint="check names and types",
-            )
-
-    def _columns(self, guarded: GuardedQuery, text: str) -> tuple[Column, ...] | None:
-        """The columns that a guard shows, by the relation that its text names first."""
-        places = {text.find(f" FROM {self.catalog.source(one.relation)} AS "): one for one in guarded.guards}
-        first = min((place for place in places if place >= 0), default=None)
-        if first is None:
-            return None
-        relation, denied = places[first].relation, {fold(name) for name in places[first].grant.denied}
-        return tuple(
-            replace(column, type=shown_type(column.type))
-            for column in relation.columns
-            if fold(column.name) not in denied
-        )
-
-    def _run(self, guarded: GuardedQuery, values: list[object], limits: Limits) -> Fetched | RlsError:
+    def _run(self, job: Job, values: Mapping[str, object]) -> Fetched | RlsError:
         psycopg = driver()
+        # A cancelled statement says in its server's language only why.
+        until = time.monotonic() + job.limits.seconds - _CLOSE_SECONDS
         try:
             with self._connections.take() as connection:
-                return _fetch(psycopg, connection, guarded, values, limits)
+                fetched = _fetch(
+                    psycopg, connection, job.guarded, [values[one] for one in job.guarded.binds], job.limits
+                )
         except (QueryFailed, EngineInvalid) as error:
             return error
         except psycopg.DataError as error:
             if error.sqlstate is None:  # not sent: a value that the driver cannot write, or read
                 return QueryFailed("run.out_of_range", "a value is out of the range of its type", detail=str(error))
-            failure = explain_failure(error, limits, closed=self._connections.closed)
+            return explain_failure(error, job.limits, expired=time.monotonic() >= until)
         except psycopg.Error as error:
-            failure = explain_failure(error, limits, closed=self._connections.closed)
             self._stale = self._stale or is_stale(error)
-        if self._stale:
-            try:
-                if self.refresh():
-                    return database_changed()
-            except RlsError as error:
-                return error
-        return failure
+            return explain_failure(error, job.limits, expired=time.monotonic() >= until)
+        return fetched if job.form == "rows" else replace(fetched, rows=None, table=arrow_of(fetched))
 
 
 def _fetch(psycopg: Any, connection: Any, guarded: GuardedQuery, values: list[object], limits: Limits) -> Fetched:
-    names = tuple(column.name for column in guarded.columns)
-    types = tuple(column.type for column in guarded.columns)
-    check_types(types, limits)
+    names, types = names_and_types(guarded)
     deadline = time.monotonic() + limits.seconds
     rows: list[tuple[Any, ...]] = []
     _leave(connection, deadline, limits)
@@ -225,9 +143,7 @@ def _fetch(psycopg: Any, connection: Any, guarded: GuardedQuery, values: list[ob
         while chunk := cursor.fetchmany(min(_CHUNK_ROWS, limits.rows + 1)):
             rows += _converted(chunk, convert)
             if len(rows) > limits.rows:
-                raise QueryFailed(
-                    "run.rows", f"the result has more than {limits.rows} rows", hint="aggregate, filter, or add a LIMIT"
-                )
+                raise too_many_rows(limits)
             if len(chunk) < _CHUNK_ROWS:
                 break
             _leave(connection, deadline, limits)
@@ -248,22 +164,3 @@ def _converted(chunk: list[tuple[Any, ...]], convert: list[Conversion]) -> list[
     return [
         tuple(value if one is None else one(value) for value, one in zip(row, convert, strict=True)) for row in chunk
     ]
-
-
-def _bound(guarded: GuardedQuery, parameters: Mapping[str, object]) -> list[object]:
-    """The values to bind, in the order of their numbers: the guard's and the caller's own, which must be exactly those
-    the text names."""
-    values = {fold(name): value for name, value in guarded.parameters.items()}
-    given = {fold(name): value for name, value in parameters.items()}
-    for name in given:
-        if name in values or name not in guarded.binds:
-            raise QueryRefused(
-                "query.parameter_unknown", f"the query has no parameter `${name[:60]}`", hint="leave it out"
-            )
-    values |= given
-    for name in guarded.binds:
-        if name not in values:
-            raise QueryRefused(
-                "query.parameter_missing", f"no value is given for the parameter `${name[:60]}`", hint="give one"
-            )
-    return [values[name] for name in guarded.binds]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from rls.engines.failures import timed_out
+from rls.engines.failures import interrupted, timed_out
 from rls.engines.limits import Limits
 from rls.errors import QueryFailed, QueryRefused, RlsError
 
@@ -40,15 +40,15 @@ def is_stale(error: Any) -> bool:
     return error.sqlstate in _STALE
 
 
-def explain_failure(error: Any, limits: Limits, *, closed: bool) -> RlsError:
-    """The public error for a psycopg error."""
+def explain_failure(error: Any, limits: Limits, *, expired: bool) -> RlsError:
+    """The public error for a psycopg error; `expired` says that the query's time is over."""
     state = error.sqlstate
     found: RlsError
     detail = f"PostgreSQL {state or 'connection'}: {error.diag.message_primary or ''}"[:2_000]
-    if state == "57014" and not closed:
+    if state == "57014" and expired:
         found = timed_out(limits)
     elif state == "57014":
-        found = QueryFailed("run.interrupted", "the query was interrupted")
+        found = interrupted()
     elif state is None or state.startswith(("08", "57P")):
         found = QueryFailed(
             "run.connection", "the connection to the database was lost", hint="send the query again later"

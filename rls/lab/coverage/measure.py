@@ -17,7 +17,7 @@ from rls.errors import PolicyInvalid, RlsError
 from rls.lab.suites.judge import CaseError, find_relation
 from rls.lab.suites.run import Worlds
 from rls.lab.suites.suite import Case, Suite
-from rls.lab.truth.branches import Leaf, branches_of, leaves_of, own_text, truth_of
+from rls.lab.truth.branches import Leaf, branches_of, leaves_of, own_text
 from rls.lab.world.raw import RawFailed
 from rls.lab.world.world import World
 from rls.policy.attributes import known_values
@@ -73,6 +73,13 @@ class Coverage:
     def percent(self) -> float:
         """0 to 100; nothing to cover is covered."""
         return 100.0 * self.covered / len(self.points) if self.points else 100.0
+
+    def _repr_html_(self) -> str:
+        """The policies' text in colours, in a notebook."""
+        from rls.lab.coverage.report import coverage_parts
+        from rls.lab.html import fragment
+
+        return fragment(*coverage_parts(self))
 
     @property
     def open(self) -> tuple[Point, ...]:
@@ -185,7 +192,7 @@ def _look_at_policy(
     for row in world.raw.rows(f"SELECT DISTINCT {picked} FROM {world.raw.source(relation)}", values):
         truth = {id(leaf.branch): value for leaf, value in zip(leaves, row, strict=True)}
         for branch in branches_of(root):
-            seen.truth.setdefault(id(branch), set()).add(truth_of(branch, truth))
+            seen.truth.setdefault(id(branch), set()).add(branch.truth(truth))
     for leaf in leaves:
         if id(leaf.branch) not in seen.nullable and _may_be_null(world, leaf, relation, values):
             seen.nullable.add(id(leaf.branch))

@@ -8,7 +8,7 @@ from rls.lab.coverage.measure import Coverage, Point
 from rls.lab.html import Html, page, table, tag, text
 from rls.policy.rules import Policy
 
-__all__ = ["advice", "html_coverage"]
+__all__ = ["advice", "coverage_parts", "html_coverage"]
 
 
 def advice(point: Point, *, most: int = 1_000) -> str:
@@ -33,13 +33,17 @@ def advice(point: Point, *, most: int = 1_000) -> str:
 
 def html_coverage(found: Coverage) -> str:
     """The page."""
+    return page("Policy coverage", tag("h1", "What the suites have met of the policies"), *coverage_parts(found))
+
+
+def coverage_parts(found: Coverage) -> list[Html]:
+    """The counts, the policies' text in colours, what is missing."""
     percent = f"{found.percent:.0f}%"
     cards = [
         _card("covered", percent, "good" if not found.open else "warn"),
         _card("points", f"{found.covered} of {len(found.points)}", None),
     ]
-    content: list[object] = [
-        tag("h1", "What the suites have met of the policies"),
+    content = [
         tag("div", *cards, _class="cards"),
         _legend(),
     ]
@@ -57,7 +61,7 @@ def html_coverage(found: Coverage) -> str:
         content += [tag("h2", "What is missing"), table(("where", "of", "would be met by"), rows)]
     if found.skipped:
         content += [tag("h2", "Not looked at"), tag("pre", "\n".join(found.skipped))]
-    return page("Policy coverage", *content)
+    return content
 
 
 def _legend() -> Html:

@@ -23,6 +23,7 @@ from rls.policy.policy_set import PolicySet
 __all__ = ["Change", "ColumnChange", "Diff", "compute_diff"]
 
 _SAMPLES = 3
+_LOOKED_AT = 60  # smallest keys among which different ones are looked for: a key may name several rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,13 @@ class Diff:
     @property
     def widenings(self) -> tuple[Change, ...]:
         return tuple(c for c in self.changes if c.widens)
+
+    def _repr_html_(self) -> str:
+        """Who sees more or less, in a notebook."""
+        from rls.lab.diff.page import diff_parts
+        from rls.lab.html import fragment
+
+        return fragment(*diff_parts(self))
 
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -212,15 +220,47 @@ def _key(world: World, relation: Relation) -> tuple[str, ...]:
 
 def _count(world: World, relation: Relation, pairs: Sequence[_Pair], key: tuple[str, ...]) -> dict[int, _Counted]:
     """Numbers by id of the pair. All pairs in one scan; if a policy fails on a row, each by itself."""
+    apart = [p for p in pairs if _has_subquery(p)]
+    if apart and len(pairs) > 1:
+        found = _count(world, relation, [p for p in pairs if p not in apart], key) if len(apart) < len(pairs) else {}
+        for pair in apart:
+            found |= _count(world, relation, [pair], key)
+        return found
     try:
-        return _scan(world, relation, pairs, key)
+        return _joins(world, relation, pairs[0], key) if apart else _scan(world, relation, pairs, key)
     except RawFailed as error:
         if len(pairs) == 1:
             return {id(pairs[0]): _Counted(error=f"a policy fails on a row: {error}")}
-    found: dict[int, _Counted] = {}
+    found = {}
     for pair in pairs:
         found |= _count(world, relation, [pair], key)
     return found
+
+
+def _has_subquery(pair: _Pair) -> bool:
+    return any(grant is not None and "(SELECT" in grant.predicate for grant in (pair.before, pair.after))
+
+
+def _joins(world: World, relation: Relation, pair: _Pair, key: tuple[str, ...]) -> dict[int, _Counted]:
+    """A pair with sub-queries, by queries of its own: as a condition, a sub-query is a join that the rest of its
+    filter narrows first; in the scan for all, every row would go through all of the joins."""
+    was, before = renamed_filter(pair.before, "before")
+    is_, after = renamed_filter(pair.after, "after")
+    source, bound = world.raw.source(relation), {**before, **after}
+    shown = ", ".join(f"{quote(relation.name)}.{quote(k)}" for k in key)
+    samples = f"min({f'row({shown})' if len(key) > 1 else shown}, {_LOOKED_AT})"
+
+    def rows(these: str, but: str) -> tuple[int, tuple[tuple[Any, ...], ...]]:
+        """How many rows pass the one filter and not the other, and the first of them."""
+        condition = f"{these} AND ({but}) IS NOT TRUE"
+        count, keys = world.raw.rows(f"SELECT count(*), {samples} FROM {source} WHERE {condition}", bound)[0]
+        return count, _keys(keys)
+
+    same = _identity(pair.before) == _identity(pair.after)
+    gained, gained_keys = (0, ()) if same else rows(is_, was)
+    lost, lost_keys = (0, ()) if same else rows(was, is_)
+    seen = world.raw.rows(f"SELECT count(*) FROM {source} WHERE {was}", bound)[0][0]
+    return {id(pair): _Counted(gained, lost, seen - lost, gained_keys, lost_keys)}
 
 
 def _scan(world: World, relation: Relation, pairs: Sequence[_Pair], key: tuple[str, ...]) -> dict[int, _Counted]:
@@ -249,7 +289,7 @@ def _scan(world: World, relation: Relation, pairs: Sequence[_Pair], key: tuple[s
         names_of_key = ", ".join(f'"key {n}"' for n in range(len(key)))
         shown = f"row({names_of_key})" if len(key) > 1 else names_of_key
         for condition in (gained, lost):
-            picked.append("NULL" if was == is_ else f"min({shown}, {_SAMPLES}) FILTER (WHERE {condition})")
+            picked.append("NULL" if was == is_ else f"min({shown}, {_LOOKED_AT}) FILTER (WHERE {condition})")
     columns = [f"({text}) IS TRUE AS {name}" for text, name in conditions.items()]
     keys = [f'{quote(relation.name)}.{quote(k)} AS "key {n}"' for n, k in enumerate(key)]
     inner = f"SELECT {', '.join([*keys, *columns])} FROM {world.raw.source(relation)}"
@@ -262,8 +302,10 @@ def _scan(world: World, relation: Relation, pairs: Sequence[_Pair], key: tuple[s
 
 
 def _keys(found: Any) -> tuple[tuple[Any, ...], ...]:
-    """Keys of samples, whether of one column or of several."""
-    return tuple(tuple(k.values()) if isinstance(k, dict) else k if isinstance(k, tuple) else (k,) for k in found or ())
+    """Keys of samples, whether of one column or of several; each once."""
+    keys = [tuple(k.values()) if isinstance(k, dict) else k if isinstance(k, tuple) else (k,) for k in found or ()]
+    different = [key for number, key in enumerate(keys) if key not in keys[:number]]
+    return tuple(different[:_SAMPLES])
 
 
 def _columns(before: Grant | None, after: Grant | None) -> tuple[ColumnChange, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rls.lab.diff.compare import Change, Diff
 from rls.lab.world.values import show
 
-__all__ = ["count_text", "key_text", "markdown_diff"]
+__all__ = ["count_text", "key_text", "markdown_diff", "summary_text"]
 
 _LONGEST = 120
 _ROWS = 200
@@ -73,13 +73,27 @@ def count_text(number: int | None, sign: str = "") -> str:
 
 
 def key_text(change: Change) -> str:
-    """Samples of keys: `id 3, 7 gained`."""
+    """Samples of keys: `id 3, 7`, and what of them where some are gained and some lost."""
     parts = []
+    both = change.gained_keys and change.lost_keys
     for keys, what in ((change.gained_keys, "gained"), (change.lost_keys, "lost")):
         if keys:
             shown = ", ".join(show(k[0]) if len(k) == 1 else "(" + ", ".join(map(show, k)) + ")" for k in keys)
-            parts.append(f"{', '.join(change.key)} {shown} {what}")
-    return "; ".join(parts)
+            parts.append(f"{shown} {what}" if both else shown)
+    return f"{', '.join(change.key)} {'; '.join(parts)}" if parts else ""
+
+
+def summary_text(found: Diff) -> str:
+    """How much changes for how many, in one line."""
+    if not found.changes:
+        return f"nobody sees more or less  ({len(found.personas)} personas, {len(found.relations)} tables)"
+    who = len({change.persona for change in found.changes})
+    what = len({change.relation for change in found.changes})
+    gained, lost = (sum(getattr(c, name) or 0 for c in found.changes) for name in ("gained", "lost"))
+    return (
+        f"{who} of {len(found.personas)} personas, {what} of {len(found.relations)} tables: "
+        f"{gained:,} rows gained, {lost:,} lost"
+    )
 
 
 def _cell(text: str) -> str:

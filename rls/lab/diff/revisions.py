@@ -23,6 +23,9 @@ from rls.policy.policy_set import PolicySet
 
 __all__ = ["Revision", "open_policies", "open_revision"]
 
+# A revision that begins with a dash is no option.
+_VERIFY = ["rev-parse", "--verify", "--quiet", "--end-of-options"]
+
 
 @dataclass(frozen=True)
 class Revision:
@@ -71,9 +74,13 @@ def _directory_of(where: str, start: Path) -> Iterator[Path]:
 
 def _extract(revision: str, path: str, start: Path, folder: Path) -> None:
     where = f"{revision}:{path}"
-    # `--` and `--end-of-options` keep a revision that begins with a dash from being an option.
-    tree = _git(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}:./{path}"], start, where)
-    archive = _git(["archive", "--format=tar", tree.decode().strip()], start, where)
+    no_directory = f"there is no directory `{where}`"
+    _git(["rev-parse", "--git-dir"], start, where, f"{no_directory}, and no git repository here")
+    commit = f"{revision}^{{commit}}"
+    _git([*_VERIFY, commit], start, where, f"{no_directory}, and git knows no revision `{revision}`")
+    tree = _git([*_VERIFY, f"{revision}:./{path}"], start, where, f"there is no `{path}` in revision `{revision}`")
+    told = f"`{path}` is no directory in revision `{revision}`"
+    archive = _git(["archive", "--format=tar", tree.decode().strip()], start, where, told)
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         for member in files.getmembers():
             # Policy files stand in the directory itself; links and sub-directories are none.
@@ -84,14 +91,12 @@ def _extract(revision: str, path: str, start: Path, folder: Path) -> None:
                 (folder / member.name).write_bytes(content.read())
 
 
-def _git(arguments: list[str], start: Path, where: str) -> bytes:
+def _git(arguments: list[str], start: Path, where: str, problem: str) -> bytes:
     try:
         done = subprocess.run(["git", "-C", str(start), *arguments], capture_output=True, check=True)  # noqa: S603, S607
-    except (OSError, subprocess.CalledProcessError):
-        raise PolicyInvalid(
-            "policy.revision",
-            "there is neither such a directory nor such a path in a git revision",
-            file=where,
-            hint="write a directory, or `REVISION:path` as in `main:policies`",
-        ) from None
+    except OSError:
+        raise PolicyInvalid("policy.revision", "git cannot be run here", file=where, hint="is it installed?") from None
+    except subprocess.CalledProcessError:
+        hint = "write a directory, or `REVISION:path` as in `main:policies`"
+        raise PolicyInvalid("policy.revision", problem, file=where, hint=hint) from None
     return done.stdout

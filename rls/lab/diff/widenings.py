@@ -11,16 +11,16 @@ Owns that nothing is acknowledged by accident: a reason is asked for, and an ent
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from rls.errors import PolicyInvalid
-from rls.lab.diff.compare import Change
-from rls.yaml_model import validate
+from rls.lab.diff.compare import Change, Diff
+from rls.yaml_model import suggest, validate
 from rls.yaml_source import parse_documents
 
-__all__ = ["Allowed", "allowed_from_options", "read_widenings", "unacknowledged"]
+__all__ = ["Allowed", "allowed_from_options", "read_widenings", "stray", "unacknowledged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,21 @@ def read_widenings(text: str, *, file: str) -> list[Allowed]:
                 raise wrong from None
         found.append(Allowed(entry.relation, tuple(entry.personas), entry.reason, until))
     return found
+
+
+def stray(allowed: Iterable[Allowed], found: Diff, *, today: date) -> Iterator[str]:
+    """What entries say that speaks of nothing: relations and personas that are not there, days that are over."""
+    for one in allowed:
+        labels = {label.lower(): label for label in found.relations}
+        if one.relation.lower() not in labels:
+            hint = suggest(one.relation, found.relations)
+            yield f"there is no table `{one.relation}`{f'; {hint}' if hint else ''}"
+        for persona in one.personas:
+            if persona not in found.personas:
+                hint = suggest(persona, found.personas)
+                yield f"there is no persona `{persona}`{f'; {hint}' if hint else ''}"
+        if one.until is not None and today > one.until:
+            yield f"what was acknowledged for `{one.relation}` held until {one.until}"
 
 
 def unacknowledged(changes: Iterable[Change], allowed: Sequence[Allowed], *, today: date) -> list[Change]:

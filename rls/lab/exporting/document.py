@@ -6,15 +6,20 @@ stand at every table they match, and a table that nobody decided on is in it.
 
 from __future__ import annotations
 
-import html
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from rls.catalog import Catalog, Relation
+from rls.lab.html import Html, page, table, tag
 from rls.policy.policy_set import PolicySet, rules_for
 from rls.policy.rules import Bound
 
 __all__ = ["Described", "describe_policies", "html_document", "markdown_document"]
+
+
+_SEEN = {"all": "all rows", "some": "some rows", "none": "no rows", "refused": "refused"}
+_WORDS = {"all": "all", "some": "some", "none": "·", "refused": "refused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +33,24 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What a role alone sees of a table: rows, and how many columns are masked or absent."""
+
+    rows: Literal["all", "some", "none", "refused"]
+    columns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """A table: what opens it, what narrows it, and what becomes of its columns (column, what, spared roles)."""
+    """A table: what opens it, what narrows it, what becomes of its columns (column, what, spared roles), and what each
+    role sees of it."""
 
     label: str
     state: str
     permissive: tuple[Line, ...]
     restrictive: tuple[Line, ...]
     columns: tuple[tuple[str, str, str], ...]
+    seen: Mapping[str, Seen]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +87,12 @@ def describe_policies(policies: PolicySet, catalog: Catalog) -> Described:
 
 def _table(relation: Relation, policies: PolicySet, catalog: Catalog) -> Table:
     bound = policies.bound(relation, catalog)
+    roles = policies.identity.roles
     if bound is None:
+        seen = dict.fromkeys(roles, Seen("refused"))
         rules = rules_for(policies, relation, catalog)
         why = "only columns are decided" if rules else "nobody decided on it"
-        return Table(relation.label, f"{why}: every query of it is refused", (), (), ())
+        return Table(relation.label, f"{why}: every query of it is refused", (), (), (), seen)
     lines: dict[str, list[Line]] = {"permissive": [], "restrictive": []}
     for each in bound.policies:
         policy = each.policy
@@ -84,8 +101,23 @@ def _table(relation: Relation, policies: PolicySet, catalog: Catalog) -> Table:
         place = f"{policy.place.file.rpartition('/')[2]}:{policy.place.line}"
         lines[policy.kind].append(Line(policy.name, who, condition, place))
     return Table(
-        relation.label, _state(bound), tuple(lines["permissive"]), tuple(lines["restrictive"]), tuple(_columns(bound))
+        relation.label,
+        _state(bound),
+        tuple(lines["permissive"]),
+        tuple(lines["restrictive"]),
+        tuple(_columns(bound)),
+        {role: _seen(bound, role) for role in roles},
     )
+
+
+def _seen(bound: Bound, role: str) -> Seen:
+    mine = [b.policy for b in bound.policies if b.policy.applies_to(frozenset((role,)))]
+    opening = [" ".join(p.using.text.split()).lower() for p in mine if p.kind == "permissive"]
+    columns = sum(1 for c in bound.columns if (c.rule.denied or c.rule.mask is not None) and role not in c.rule.exempt)
+    if not bound.public and not opening:
+        return Seen("none", columns)
+    whole = (bound.public or "true" in opening) and not any(p.kind == "restrictive" for p in mine)
+    return Seen("all" if whole else "some", columns)
 
 
 def _state(bound: Bound) -> str:
@@ -113,39 +145,65 @@ def markdown_document(described: Described) -> str:
     lines = [f"# Who sees what of `{described.name}`", "", f"Policy version `{described.version}`."]
     lines += ["", f"Roles: {', '.join(described.roles) or 'none'}.", ""]
     lines += ["| attribute | type | |", "|---|---|---|", *(_row(a) for a in described.attributes), ""]
-    lines += ["| table | |", "|---|---|", *(_row((t.label, t.state)) for t in described.tables), ""]
-    for table in described.tables:
-        lines += [f"## {_cell(table.label)}", "", f"{table.state.capitalize()}."]
-        for title, policies in _parts(table):
+    lines += [_row(("table", *described.roles)), "|---" * (len(described.roles) + 1) + "|"]
+    for one in described.tables:
+        lines.append(_row((one.label, *(_words(one.seen[role]) for role in described.roles))))
+    lines.append("")
+    for one in described.tables:
+        lines += [f"## {_cell(one.label)}", "", f"{one.state.capitalize()}."]
+        for title, policies in _parts(one):
             lines += ["", title, "", "| for | where | policy | |", "|---|---|---|---|"]
             lines += [_row((p.who, f"`{p.condition}`", p.name, p.place)) for p in policies]
-        if table.columns:
-            lines += ["", "| column | | except for |", "|---|---|---|", *(_row(c) for c in table.columns)]
+        if one.columns:
+            lines += ["", "| column | | except for |", "|---|---|---|", *(_row(c) for c in one.columns)]
         lines.append("")
     return "\n".join(lines)
 
 
 def html_document(described: Described) -> str:
     """The document as one page that needs nothing else."""
+    roles = ", ".join(described.roles) or "none"
     body = [
-        f"<h1>Who sees what of {_text(described.name)}</h1>",
-        f"<p>Policy version <code>{described.version}</code>.",
+        tag("h1", f"Who sees what of {described.name}"),
+        tag("p", f"roles: {roles}; policies {described.version}", _class="soft"),
+        _picture(described),
+        tag("h2", "Attributes"),
+        table(("attribute", "type", ""), described.attributes),
     ]
-    body.append(f"Roles: {_text(', '.join(described.roles) or 'none')}.</p>")
-    body.append(_html_table(("attribute", "type", ""), described.attributes))
-    body.append("<nav><ul>")
-    body += [f'<li><a href="#t{n}">{_text(t.label)}</a> {_text(t.state)}</li>' for n, t in enumerate(described.tables)]
-    body.append("</ul></nav>")
-    for number, table in enumerate(described.tables):
-        body.append(f'<h2 id="t{number}">{_text(table.label)}</h2><p>{_text(table.state)}</p>')
-        for title, policies in _parts(table):
-            rows = [(p.who, p.condition, p.name, p.place) for p in policies]
-            body += [f"<p>{title}</p>", _html_table(("for", "where", "policy", ""), rows, code=1)]
-        if table.columns:
-            body.append(_html_table(("column", "", "except for"), table.columns))
-    title = f"<title>Who sees what of {_text(described.name)}</title>"
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{_STYLE}</style>'
-    return head + "\n" + "\n".join(body) + "</html>\n"
+    for number, one in enumerate(described.tables):
+        body += [tag("h2", one.label, id=f"t{number}"), tag("p", one.state, _class="soft")]
+        for title, policies in _parts(one):
+            rows = [(p.who, tag("code", p.condition), p.name, tag("span", p.place, _class="soft")) for p in policies]
+            body += [tag("p", title), table(("for", "where", "policy", ""), rows)]
+        if one.columns:
+            body += [tag("p", "Columns:"), table(("column", "", "except for"), one.columns)]
+    return page(f"Who sees what of {described.name}", *body)
+
+
+def _picture(described: Described) -> Html:
+    """Tables and roles: all, some or no rows, and how many columns are not shown as they are."""
+    head = tag("tr", *(tag("th", name) for name in ("", *described.roles)))
+    rows = []
+    for number, one in enumerate(described.tables):
+        cells = []
+        for role in described.roles:
+            seen = one.seen[role]
+            columns = tag("small", Html("<br>"), f"{seen.columns} col") if seen.columns and seen.rows != "none" else ""
+            title = f"{role}, {one.label}: {_SEEN[seen.rows]}"
+            heat = {"all": "1", "some": "0.45"}.get(seen.rows)
+            style = None if heat is None else f"--heat:{heat}"
+            kind = "heat" if heat else "error" if seen.rows == "refused" else "blank"
+            cells.append(tag("td", tag("b", _WORDS[seen.rows]), columns, _class=kind, style=style, title=title))
+        name = tag("th", tag("a", one.label, href=f"#t{number}"), _class="row")
+        rows.append(tag("tr", name, *cells))
+    legend = "who has one role and no other; “2 col” are columns that are masked or absent"
+    grid = tag("div", tag("table", head, *rows, _class="grid"), _class="scroll")
+    return Html(grid + tag("p", legend, _class="soft legend"))
+
+
+def _words(seen: Seen) -> str:
+    columns = f", {seen.columns} columns changed" if seen.columns and seen.rows in ("all", "some") else ""
+    return _SEEN[seen.rows] + columns.replace("1 columns", "1 column")
 
 
 def _parts(table: Table) -> list[tuple[str, tuple[Line, ...]]]:
@@ -164,25 +222,3 @@ def _cell(text: str) -> str:
     plain = " ".join(text.split()).replace("|", "\\|")
     # Between backticks everything stands for itself.
     return plain if plain.startswith("`") else plain.replace("<", "&lt;")
-
-
-def _text(text: str) -> str:
-    return html.escape(text)
-
-
-def _html_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, code: int | None = None) -> str:
-    cells = [
-        "".join(f"<td><code>{_text(c)}</code></td>" if n == code else f"<td>{_text(c)}</td>" for n, c in enumerate(row))
-        for row in rows
-    ]
-    titles = "".join(f"<th>{_text(h)}</th>" for h in head)
-    return f"<table><tr>{titles}</tr>" + "".join(f"<tr>{c}</tr>" for c in cells) + "</table>"
-
-
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}"
-    "table{border-collapse:collapse;margin:.5rem 0;width:100%}th,td{text-align:left;padding:.25rem .75rem .25rem 0;"
-    "border-bottom:1px solid #ddd;vertical-align:top}th{color:#666;font-weight:600}h2{margin-top:2.5rem}"
-    "code{font-size:13px;white-space:pre-wrap;overflow-wrap:anywhere}"
-    "@media(prefers-color-scheme:dark){body{background:#161616;color:#e6e6e6}th,td{border-color:#383838}a{color:#8ab4f8}}"
-)

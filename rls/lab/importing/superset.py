@@ -25,7 +25,7 @@ def read_superset(text: str, *, file: str) -> Imported:
     document = parse_documents(text, file=file)[0]
     data = document.data
     rules = data.get("result", data.get("rules")) if isinstance(data, dict) else data
-    if not isinstance(rules, list) or not all(isinstance(r, dict) and "clause" in r for r in rules):
+    if not isinstance(rules, list) or not all(isinstance(r, dict) and isinstance(r.get("clause"), str) for r in rules):
         raise document.invalid(
             "policy.import",
             "these are no rules of Superset",

@@ -17,6 +17,7 @@ Owns that a rule which cannot be read loses its whole table: a group without one
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from rls.lab.importing.filters import condition
@@ -40,7 +41,7 @@ def read_toucan(text: str, *, file: str) -> Imported:
     """The rules of a file. Raises PolicyInvalid `policy.import` and those of the YAML reader."""
     document = parse_documents(text, file=file)[0]
     tables = document.data.get("tables") if isinstance(document.data, dict) else None
-    if not isinstance(tables, list) or not all(isinstance(t, dict) and "table" in t for t in tables):
+    if not isinstance(tables, list) or not all(isinstance(t, dict) and isinstance(t.get("table"), str) for t in tables):
         raise document.invalid(
             "policy.import", "there is no list `tables` of tables with rules", hint="see `rls import --help`"
         )
@@ -50,7 +51,9 @@ def read_toucan(text: str, *, file: str) -> Imported:
         try:
             found.add(name, "operator_rules", _group(table, found))
         except NotCarried as error:
-            found.lose(name, "operator_rules", str(error), str(table.get("rules")))
+            found.lose(
+                name, "operator_rules", str(error), json.dumps(table.get("rules"), ensure_ascii=False, default=str)
+            )
             continue
         found.note(name, "without one of its attributes a user sees no row here, whatever the rule's operator")
     return found

@@ -24,6 +24,7 @@ __all__ = ["Cell", "Matrix", "MatrixRow", "compute_matrix"]
 _SMALL = 100_000  # rows below which grouping does not pay
 _FEW = 20  # rows per group, on average, from which on it does
 _PER_SCAN = 64  # predicates of one scan
+_OFTEN = 4  # how often each row is seen, on average, up to which collecting rows beats asking every predicate
 _ROWS = '"rows of the group"'
 
 Kind = Literal["always", "conditional", "never", "undecided", "broken"]
@@ -78,6 +79,13 @@ class Matrix:
     personas: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
     policy_version: str
+
+    def _repr_html_(self) -> str:
+        """The picture, in a notebook."""
+        from rls.lab.html import fragment
+        from rls.lab.matrix.report import matrix_parts
+
+        return fragment(*matrix_parts(self))
 
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -149,6 +157,8 @@ def _counts(
     """Rows per grant, and rows that none of them lets through."""
     if not grants:
         return {}, total
+    if any("(SELECT" in grant.predicate for grant in grants.values()):
+        return _each_by_itself(world, relation, grants, total)
     source = _source(world, relation, grants, total)
     filters: dict[str, str] = {}
     bound: dict[str, object] = {}
@@ -173,8 +183,34 @@ def _counts(
     return counts, unseen
 
 
+def _each_by_itself(
+    world: World, relation: Relation, grants: Mapping[str, Grant], total: int
+) -> tuple[dict[str, int | None], int | None]:
+    """Predicates with sub-queries: as a condition of a query of its own, each is a join that the rest of the predicate
+    narrows first; together in one scan, every row would go through all of the joins."""
+    counts = _one_by_one(world, relation, grants)
+    known = {identity: count for identity, count in counts.items() if count is not None}
+    if len(known) < len(counts):
+        return counts, None
+    source = world.raw.source(relation)
+    filters: list[str] = []
+    bound: dict[str, object] = {}
+    # Who sees most comes first: what is seen once needs no further look.
+    for number, identity in enumerate(sorted(known, key=lambda i: -known[i])):
+        text, parameters = renamed_filter(grants[identity], f"p{number}")
+        filters.append(text)
+        bound |= parameters
+    if sum(known.values()) <= _OFTEN * total and relation.column("rowid") is None:
+        seen = " UNION ALL ".join(
+            f"SELECT {quote(relation.name)}.rowid AS row FROM {source} WHERE {f}" for f in filters
+        )
+        return counts, total - int(world.raw.rows(f"SELECT count(DISTINCT row) FROM ({seen})", bound)[0][0])
+    unseen = " AND ".join(f"({text}) IS NOT TRUE" for text in filters)
+    return counts, int(world.raw.rows(f"SELECT count(*) FROM {source} WHERE {unseen}", bound)[0][0])
+
+
 def _one_by_one(world: World, relation: Relation, grants: Mapping[str, Grant]) -> dict[str, int | None]:
-    """One of the predicates fails on some row: find out which."""
+    """Rows per grant, None where its predicate fails on some row."""
     counts: dict[str, int | None] = {}
     for identity, grant in grants.items():
         sql = f"SELECT count(*) FROM {world.raw.source(relation)} WHERE {filter_sql(grant)}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from rls.lab.html import Html, page, table, tag
 from rls.lab.matrix.compute import Cell, Matrix, MatrixRow
 
-__all__ = ["compact", "html_matrix", "percent", "same_columns", "zero_reasons"]
+__all__ = ["compact", "html_matrix", "matrix_parts", "percent", "same_columns", "zero_reasons"]
 
 
 def percent(part: float) -> str:
@@ -60,7 +61,16 @@ def same_columns(matrix: Matrix) -> Iterator[tuple[str, tuple[str, ...], tuple[s
 
 def html_matrix(matrix: Matrix) -> str:
     """The page."""
-    head = tag("tr", *(tag("th", name) for name in ("", "rows", "nobody sees", *matrix.personas)))
+    about = f"visible rows of each table, by persona; policies {matrix.policy_version}"
+    return page(
+        "Who sees how much", tag("h1", "Who sees how much"), tag("p", about, _class="soft"), *matrix_parts(matrix)
+    )
+
+
+def matrix_parts(matrix: Matrix) -> list[Html]:
+    """The picture, the reasons and the columns."""
+    told = ("", "rows", "nobody sees") if any(row.unseen for row in matrix.rows) else ("", "rows")
+    head = tag("tr", *(tag("th", name) for name in (*told, *matrix.personas)))
     rows = [_row(matrix, row) for row in matrix.rows]
     open_ = [row.label for row in matrix.rows if row.open_to_all]
     unseen = [row for row in matrix.rows if row.unseen]
@@ -70,9 +80,7 @@ def html_matrix(matrix: Matrix) -> str:
         _card("tables everyone sees", len(open_), warn=bool(open_)),
         _card("rows nobody sees", f"{sum(r.unseen or 0 for r in unseen):,}", warn=bool(unseen)),
     ]
-    content: list[object] = [
-        tag("h1", "Who sees how much"),
-        tag("p", f"visible rows of each table, by persona; policies {matrix.policy_version}", _class="soft"),
+    content = [
         tag("div", *cards, _class="cards"),
         tag("div", tag("table", head, *rows, _class="grid"), _class="scroll"),
         _legend(),
@@ -88,14 +96,16 @@ def html_matrix(matrix: Matrix) -> str:
     ]
     if columns:
         content += [tag("h2", "Columns"), table(("table", "personas who see rows", "masked", "absent"), columns)]
-    return page("Who sees how much", *content)
+    return content
 
 
 def _row(matrix: Matrix, row: MatrixRow) -> Html:
     name = tag("th", row.label, _class="row open" if row.open_to_all else "row")
     cells = [_cell(row, persona, row.cells[persona]) for persona in matrix.personas]
-    unseen = tag("td", f"{row.unseen:,}" if row.unseen else "", _class="plain warn")
-    return tag("tr", name, tag("td", f"{row.total:,}", _class="plain"), unseen, *cells)
+    counts = [tag("td", f"{row.total:,}", _class="plain")]
+    if any(each.unseen for each in matrix.rows):
+        counts.append(tag("td", f"{row.unseen:,}" if row.unseen else "", _class="plain warn"))
+    return tag("tr", name, *counts, *cells)
 
 
 def _cell(row: MatrixRow, persona: str, cell: Cell) -> Html:
@@ -111,21 +121,26 @@ def _cell(row: MatrixRow, persona: str, cell: Cell) -> Html:
         return tag("td", "!", _class="error", title=title)
     if not cell.visible:
         return tag("td", "·" if cell.kind != "undecided" else "refused", _class="blank", title=title)
-    # A single row must not look like none.
-    heat = max(0.08, share or 0.0)
+    heat = _heat(share or 0.0)
     hidden = len(cell.masked) + len(cell.absent)
     count = tag("small", Html("<br>"), compact(cell.visible), f" · {hidden} col" if hidden else "")
     shown = percent(share or 0.0)
     return tag("td", tag("b", shown), count, _class="heat", style=f"--heat:{heat:.2f}", title=title)
 
 
+def _heat(share: float) -> float:
+    """How strong a colour is: the root, since most shares are small; a single row must not look like none."""
+    return max(0.12, math.sqrt(share))
+
+
 def _legend() -> Html:
     steps = [
-        tag("td", label, _class="heat", style=f"--heat:{heat}")
-        for label, heat in (("<1%", 0.08), ("25%", 0.25), ("50%", 0.5), ("75%", 0.75), ("100%", 1))
+        tag("td", label, _class="heat", style=f"--heat:{_heat(share):.2f}")
+        for label, share in (("<1%", 0.001), ("5%", 0.05), ("25%", 0.25), ("50%", 0.5), ("75%", 0.75), ("100%", 1.0))
     ]
+    steps = [tag("table", tag("tr", *steps), _class="grid legend")]
     words = "· sees no row; “2 col” are masked or absent columns; the pointer on a cell shows the policies"
-    return tag("div", tag("table", tag("tr", *steps, tag("td", words, _class="plain soft")), _class="grid legend"))
+    return tag("div", *steps, tag("p", words, _class="soft legend"))
 
 
 def _card(label: str, value: object, *, warn: bool = False) -> Html:

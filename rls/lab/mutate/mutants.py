@@ -74,7 +74,7 @@ class _Change:
 def _mutant(policies: PolicySet, number: int, rules: Rules, of: Policy | ColumnRule, change: _Change) -> Mutant:
     every = tuple(rules if index == number else r for index, r in enumerate(policies.rules))
     # What is remembered of the original's rules is not the mutant's.
-    changed = replace(policies, rules=every, version=f"{policies.version}+", _bound={})
+    changed = replace(policies, rules=every, version=f"{policies.version}+")
     subject, roles = (of.name, of.roles) if isinstance(of, Policy) else (of.column, None)
     roles = frozenset({change.role}) if change.role else roles
     lines = tuple(change.before.splitlines()), tuple(change.after.splitlines())

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rls.catalog import Relation, fold
+from rls.catalog import Catalog, Relation, fold
 from rls.errors import PolicyInvalid
+from rls.lab.mutate.equal import Apart, same_rows
 from rls.lab.mutate.mutants import Mutant, make_mutants
 from rls.lab.suites.plan import default_key
 from rls.lab.suites.run import Worlds, run_case
@@ -21,6 +22,7 @@ from rls.lab.world.observe import renamed_filter
 from rls.lab.world.raw import RawFailed
 from rls.lab.world.values import show
 from rls.lab.world.world import World
+from rls.lab.yaml_flow import yaml_flow
 from rls.policy.load import parse_path
 from rls.policy.policy_set import PolicySet
 
@@ -66,9 +68,11 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """All mutants. Those that are no valid policies are left out."""
+    """All mutants that matter. Those that are no valid policies are left out, and `equal` ones: the solver proved that
+    nobody sees anything else under them."""
 
     fates: tuple[Fate, ...]
+    equal: int = 0
 
     @property
     def survivors(self) -> tuple[Fate, ...]:
@@ -85,6 +89,7 @@ class Mutation:
             "score": round(self.score, 2),
             "killed": len(self.fates) - len(self.survivors),
             "survived": len(self.survivors),
+            "equal": self.equal,
             "mutants": [f.to_dict() for f in self.fates],
         }
 
@@ -111,14 +116,17 @@ def mutate(
     with Worlds(policies, database) as worlds:
         prepared = [_prepare(worlds, suite) for suite in suites]
         mutants = list(make_mutants(policies))
-        fates = []
+        fates: list[Fate] = []
+        equal = 0
         for number, mutant in enumerate(mutants):
             if on_step is not None:
                 on_step(mutant.subject, number, len(mutants))
-            fate = _try(mutant, prepared)
-            if fate is not None:
+            fate = _try(mutant, policies, prepared)
+            if isinstance(fate, Fate):
                 fates.append(fate)
-    return Mutation(tuple(fates))
+            elif fate == "equal":
+                equal += 1
+    return Mutation(tuple(fates), equal)
 
 
 def _prepare(worlds: Worlds, suite: Suite) -> _Prepared:
@@ -142,9 +150,10 @@ def _prepare(worlds: Worlds, suite: Suite) -> _Prepared:
     return made
 
 
-def _try(mutant: Mutant, prepared: Sequence[_Prepared]) -> Fate | None:
+def _try(mutant: Mutant, policies: PolicySet, prepared: Sequence[_Prepared]) -> Fate | Literal["equal"] | None:
     """The mutant's fate; None where it is no valid policy, or about no relation of the suites."""
     affected_any = False
+    asked: dict[tuple[str, ...], tuple[Catalog, Relation]] = {}
     for each in prepared:
         catalog = each.world.raw.catalog
         affected = [r for r in each.world.tables() if mutant.rules.covers(r, catalog)]
@@ -157,6 +166,7 @@ def _try(mutant: Mutant, prepared: Sequence[_Prepared]) -> Fate | None:
         except PolicyInvalid:
             return None
         affected_any = True
+        asked.update({r.key: (catalog, r) for r in affected})
         labels = {r.label for r in affected}
         for case in each.cases:
             if each.reads[case.id] & labels and run_case(each.suite, world, case, None).status != "passed":
@@ -164,7 +174,31 @@ def _try(mutant: Mutant, prepared: Sequence[_Prepared]) -> Fate | None:
     if not affected_any or _makes_no_difference(mutant, prepared):
         return None
     difference, skeleton = _would_kill(mutant, prepared)
+    if difference.startswith("no ") and any(p.place is mutant.place for r in policies.rules for p in r.policies):
+        verdict = _compare(policies, mutant, list(asked.values()))
+        if verdict is True:
+            return "equal"
+        if isinstance(verdict, Apart):
+            difference, skeleton = _told_apart(verdict, mutant)
     return Fate(mutant, "survived", difference=difference, skeleton=skeleton)
+
+
+def _compare(policies: PolicySet, mutant: Mutant, asked: Sequence[tuple[Catalog, Relation]]) -> bool | Apart:
+    """What the solver says, over the catalog of each suite."""
+    verdicts = [
+        same_rows(policies, mutant.policies, catalog, [r for c, r in asked if c is catalog])
+        for catalog in {id(c): c for c, _ in asked}.values()
+    ]
+    return next((v for v in verdicts if v is not True), True)
+
+
+def _told_apart(apart: Apart, mutant: Mutant) -> tuple[str, str]:
+    """The persona and the rows that are missing in the suites, and the test."""
+    who = apart.principal
+    persona = {"subject": who.subject, "roles": sorted(who.roles), "attributes": dict(who.attributes)}
+    rows = [f"{relation.label} {yaml_flow(row)}" for relation, row in ((apart.relation, apart.row), *apart.others)]
+    difference = f"no row of the suites tells them apart: {yaml_flow(persona)} and {', '.join(rows)} would"
+    return difference, _test(mutant, "one_more", apart.relation, "keys: []") + "  # the row of that persona, or not"
 
 
 def _makes_no_difference(mutant: Mutant, prepared: Sequence[_Prepared]) -> bool:

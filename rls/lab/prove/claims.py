@@ -185,7 +185,7 @@ def _set_of(side: Operand, relation: Relation, policies: PolicySet, catalog: Cat
                 raise
             only = (Policy("condition", "permissive", None, using, place),)
     rules = Rules((*relation.schema, relation.name), public=False, policies=only, columns=(), place=place)
-    return replace(policies, rules=(rules,), _bound={})
+    return replace(policies, rules=(rules,))
 
 
 def _words(side: Operand) -> str:

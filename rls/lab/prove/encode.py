@@ -323,7 +323,8 @@ class Encoder:
         term = self.term(node["child"])
         type_ = self.scene.oracle.type_of(node, self._named, self.relation)
         kind = kind_of(type_)
-        if term.type == type_ or (term.kind == kind == "text" and not type_.startswith("ENUM(")):
+        same = term.type == type_ or term.kind == kind == "boolean"
+        if same or (term.kind == kind == "text" and not type_.startswith("ENUM(")):
             return Term(kind, term.value, term.null, type_, term.digits, term.literal, term.identity)
         if term.kind == "date" and kind == "timestamp":
             return Term(kind, term.value * DAY, term.null, type_)

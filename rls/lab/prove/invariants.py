@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rls.catalog import Catalog, Relation, fold
-from rls.lab.prove.claims import Limits
+from rls.lab.prove.claims import Limits, claims_of
 from rls.lab.prove.results import Result
 from rls.lab.prove.statements import Statement, read_statement
 from rls.policy.load import parse_path
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rls.lab.prove.model import InvariantEntry
     from rls.lab.prove.prover import Prover
 
-__all__ = ["FILE", "prove_text", "run_invariants", "tables_of"]
+__all__ = ["FILE", "check_invariants", "prove_text", "run_invariants", "tables_of"]
 
 FILE: Final = "invariants.yaml"
 
@@ -69,35 +69,67 @@ def run_invariants(
     return found
 
 
+def check_invariants(policies: PolicySet, catalog: Catalog) -> int:
+    """Read the invariants of the policies' directory without proving any; returns how many statements there are.
+
+    Raises PolicyInvalid as `run_invariants` does. Needs no solver.
+    """
+    path = Path(policies.directory) / FILE
+    if not path.is_file():
+        return 0
+    from rls.lab.prove.model import InvariantFile
+
+    document, *more = read_documents(path)
+    if more:
+        raise more[0].invalid("policy.value", "invariants are one document")
+    entries = validate(document, InvariantFile).invariants
+    for index, entry in enumerate(entries):
+        asked = _read(entry, index, document, policies, catalog)
+        limits, older = asked.limits, policies if asked.statement.kind == "not_wider" else None
+        try:
+            for relation in _relations(asked, policies, catalog):
+                claims_of(asked.statement, relation, policies, catalog, place=asked.place, limits=limits, older=older)
+        except ExpressionInvalid as error:
+            raise asked.place.invalid_expression(error) from None
+    return len(entries)
+
+
 def _run(entry: InvariantEntry, index: int, document: Document, prover: Prover) -> list[Result]:
+    asked = _read(entry, index, document, prover.policies, prover.catalog)
+    try:
+        results = _prove(asked, prover)
+    except ExpressionInvalid as error:
+        raise asked.place.invalid_expression(error) from None
+    name, line = entry.name or entry.prove, document.position(("invariants", index))[0]
+    return [replace(r, name=name, file=asked.place.file, line=line) for r in results]
+
+
+def _read(entry: InvariantEntry, index: int, document: Document, policies: PolicySet, catalog: Catalog) -> _Asked:
+    """An entry's statement, and what it speaks of."""
     at: NodePath = ("invariants", index)
     place = Place(document, (*at, "prove"))
     for key, roles in (("only", entry.only), ("unless", entry.unless)):
         for number, role in enumerate(roles):
-            if role not in prover.policies.identity.roles:
-                hint = suggest(role, prover.policies.identity.roles)
+            if role not in policies.identity.roles:
+                hint = suggest(role, policies.identity.roles)
                 raise document.invalid(
                     "policy.unknown_role", f"role `{role}` is not declared", path=(*at, key, number), hint=hint
                 )
-    relations = _about(entry, document, at, prover)
-    limits = Limits(tuple(entry.only), tuple(entry.unless))
+    relations = _about(entry, document, at, catalog)
     try:
         statement = read_statement(entry.prove)
-        asked = _Asked(statement, relations, limits, place, Path(prover.policies.directory))
-        results = _prove(asked, prover)
     except ExpressionInvalid as error:
         raise place.invalid_expression(error) from None
-    name = entry.name or entry.prove
-    return [replace(r, name=name, file=place.file, line=document.position(at)[0]) for r in results]
+    return _Asked(statement, relations, Limits(tuple(entry.only), tuple(entry.unless)), place, Path(policies.directory))
 
 
-def _about(entry: InvariantEntry, document: Document, at: NodePath, prover: Prover) -> list[Relation] | None:
+def _about(entry: InvariantEntry, document: Document, at: NodePath, catalog: Catalog) -> list[Relation] | None:
     if entry.about is None:
         return None
     if not isinstance(entry.about, list):
         pattern = Pattern(tuple(entry.about.with_columns), (), ())
-        relations = prover.catalog.relations.values()
-        found = [r for r in relations if pattern.matches(r, prover.catalog)]
+        relations = catalog.relations.values()
+        found = [r for r in relations if pattern.matches(r, catalog)]
         if not found:
             message = "no table has these columns"
             raise document.invalid("policy.empty_pattern", message, path=(*at, "about", "with_columns"))
@@ -105,9 +137,9 @@ def _about(entry: InvariantEntry, document: Document, at: NodePath, prover: Prov
     named = []
     for number, text in enumerate(entry.about):
         path = parse_path(text)
-        relation = None if path is None else prover.catalog.find(path)
+        relation = None if path is None else catalog.find(path)
         if relation is None:
-            hint = suggest(text, [r.label for r in prover.catalog.relations.values()])
+            hint = suggest(text, [r.label for r in catalog.relations.values()])
             raise document.invalid(
                 "policy.unknown_relation", f"unknown relation `{text}`", path=(*at, "about", number), hint=hint
             )
@@ -156,20 +188,36 @@ class _Asked:
 
 
 def _prove(asked: _Asked, prover: Prover) -> list[Result]:
-    statement, relations, older = asked.statement, asked.relations, None
+    statement, older = asked.statement, None
     if statement.kind == "not_wider":
         older, current = _compared(statement.path, asked.base, prover.policies)
         prover = replace(prover, policies=current)
-    if relations is None:
-        relations = tables_of(prover.policies, prover.catalog, statement)
-        if statement.sides and len(relations) > 1 and any(s.kind != "visible" for s in statement.sides):
-            raise ExpressionInvalid(
-                "policy.statement",
-                "this statement names columns or policies, and it is not said of which relation",
-                length=len(statement.text),
-                hint="say so: `about: [orders]`, or --about orders",
-            )
+    relations = _relations(asked, prover.policies, prover.catalog)
     return prover.prove(statement, relations, place=asked.place, limits=asked.limits, older=older)
+
+
+def _relations(asked: _Asked, policies: PolicySet, catalog: Catalog) -> list[Relation]:
+    """What a statement is about; raises ExpressionInvalid where it does not say so and must."""
+    if asked.relations is not None:
+        return asked.relations
+    statement = asked.statement
+    relations = tables_of(policies, catalog, statement)
+    if not relations:
+        # Nothing to prove would be proved: a name with a typing error among them.
+        raise ExpressionInvalid(
+            "policy.statement",
+            f"`{statement.text}` speaks of no table with policies",
+            length=len(statement.text),
+            hint="name an attribute, or a column that such a table has" if statement.kind == "isolated" else None,
+        )
+    if statement.sides and len(relations) > 1 and any(s.kind != "visible" for s in statement.sides):
+        raise ExpressionInvalid(
+            "policy.statement",
+            "this statement names columns or policies, and it is not said of which relation",
+            length=len(statement.text),
+            hint="say so: `about: [orders]`, or --about orders",
+        )
+    return relations
 
 
 def _compared(path: str, base: Path, policies: PolicySet) -> tuple[PolicySet, PolicySet]:
@@ -188,8 +236,8 @@ def _compared(path: str, base: Path, policies: PolicySet) -> tuple[PolicySet, Po
     )
     both = {**older.attributes, **policies.attributes}
     return (
-        replace(older, attributes=both, identity=identity, _bound={}),
-        replace(policies, attributes=both, identity=identity, _bound={}),
+        replace(older, attributes=both, identity=identity),
+        replace(policies, attributes=both, identity=identity),
     )
 
 

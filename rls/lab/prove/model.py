@@ -29,7 +29,15 @@ class TablesWith(_Strict):
 
 
 class InvariantEntry(_Strict):
-    """One invariant: `prove` is the statement, `about` the relations it is made for."""
+    """One invariant.
+
+    name         what reports call it; the statement without one
+    prove        the statement: isolated by tenant, visible implies …, never visible where …, not wider than DIR, …
+    about        the relations it is made for, or {with_columns: […]}; without it, every table with policies
+    only         principals with one of these roles are meant
+    unless       principals with one of these roles are not meant
+    description  for people
+    """
 
     name: str = ""
     prove: Text

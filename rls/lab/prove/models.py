@@ -109,7 +109,11 @@ class _Reader:
             value = self._named(term, name)
             attributes[name] = tuple(value) if isinstance(value, list) else value
         roles = frozenset(role for role, has in asker.roles.items() if self.holds(has))
-        return Principal(str(subject), roles, attributes, assurance="persona")
+        agent = attributes.pop("agent", None)
+        actors = () if agent is None else (str(agent),)
+        return Principal(
+            str(subject), roles, attributes, assurance="persona", agent=next(iter(actors), None), actors=actors
+        )
 
     def row(self, columns: Mapping[str, Term]) -> dict[str, object]:
         return {

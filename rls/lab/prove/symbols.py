@@ -61,11 +61,19 @@ def any_asker(name: str, identity: Identity, attributes: Mapping[str, Attribute]
         _assume_declared(term, attribute, declared.enum, scene)
     subject = free_term(f"{name}.subject", "VARCHAR", nullable=False, assume=scene.assume)
     scene.assume(_not_empty(subject.value))
+    agent = free_term(f"{name}.agent", "VARCHAR", nullable=False, assume=scene.assume)
+    scene.assume(_not_empty(agent.value))
+    present["agent"] = z3.Bool(f"{name} has an agent")
     held = z3.K(z3.IntSort(), FALSE)
     for role, has in roles.items():
         held = z3.If(has, z3.Store(held, text_value(role), TRUE), held)
     own = Term("list", held, FALSE, "VARCHAR[]", identity=z3.Int(f"{name}.roles as such"))
-    return Asker(name, roles, {**present, "subject": TRUE, "roles": TRUE}, {**values, "subject": subject, "roles": own})
+    return Asker(
+        name,
+        roles,
+        {**present, "subject": TRUE, "roles": TRUE},
+        {**values, "subject": subject, "roles": own, "agent": agent},
+    )
 
 
 def _assume_declared(term: Term, attribute: Attribute, enum: tuple[object, ...] | None, scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""A database file → a new policy directory, ready for `rls check` and `rls test`.
+"""A database → a new policy directory, ready for `rls check` and `rls test`.
 
 Reads the catalog and, unless told not to, two values of the tenant column, so that the personas are of tenants that
 exist. Owns that nothing of somebody else's is overwritten.
@@ -32,10 +32,9 @@ class Start:
     tenants: tuple[object, ...]
 
 
-def make_start(
-    directory: Path, database: Path, catalog: Catalog, *, tenant: str | None = None, read_rows: bool = True
-) -> Start:
-    """Write the directory. `tenant` names the tenant column, `read_rows` allows a look at its values.
+def make_start(directory: Path, catalog: Catalog, *, tenant: str | None = None, rows_of: Path | None) -> Start:
+    """Write the directory. `tenant` names the tenant column, `rows_of` is the DuckDB file for a look at its values
+    (None: no look, and made-up tenants).
 
     Raises EngineInvalid: `engine.directory` where `directory` holds something, `engine.tenant` where no table has the
     column.
@@ -45,9 +44,9 @@ def make_start(
     plan = plan_start(catalog, tenant=tenant)
     if tenant is not None and not plan.tenant:
         raise EngineInvalid("engine.tenant", f"no table has a column `{tenant}`", hint="see `rls init --help`")
-    tenants = _tenants(plan, database, catalog) if read_rows and plan.tenant else []
+    tenants = _tenants(plan, rows_of, catalog) if rows_of is not None and plan.tenant else []
     tenants = [*tenants, *_placeholders(plan)][:2]
-    files = start_files(plan, tenants, database=database.name)
+    files = start_files(plan, tenants, database=catalog.name)
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (directory / name).write_text(text, encoding="utf-8")

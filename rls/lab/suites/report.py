@@ -13,7 +13,7 @@ from rls.lab.suites.run import Run
 from rls.lab.suites.suite import Failure, Outcome
 from rls.lab.world.values import show
 
-__all__ = ["github_annotations", "html_report", "junit_xml", "plain_failure"]
+__all__ = ["github_annotations", "html_report", "junit_xml", "plain_failure", "run_parts"]
 
 # What XML 1.0 cannot hold, not even escaped.
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -64,7 +64,8 @@ def github_annotations(run: Run) -> str:
     for outcome in run.failed:
         place = outcome.case.place
         where = f"file={_property(_relative(place.file))},line={place.line},col={place.column}"
-        title = f"{outcome.case.persona}: {outcome.case.subject}" if outcome.case.persona else outcome.case.suite
+        title = f"{outcome.case.persona or outcome.case.test}: {outcome.case.subject}"
+        title = title if outcome.case.relation or outcome.case.sql else outcome.case.suite
         told = _data("\n".join(map(plain_failure, outcome.failures)))
         lines.append(f"::error {where},title={_property(title)}::{told}\n")
     return "".join(lines)
@@ -72,6 +73,12 @@ def github_annotations(run: Run) -> str:
 
 def html_report(run: Run) -> str:
     """One page: counts, a grid of persona and relation per suite, each failure with its rows and policies."""
+    about = f"suites: {len(run.suites)}, policies {run.policy_version}"
+    return page("Policy tests", tag("h1", "Policy tests"), tag("p", about, _class="soft"), *run_parts(run))
+
+
+def run_parts(run: Run) -> list[Html]:
+    """What that page holds below its title."""
     failed, errors = run.count("failed"), run.count("error")
     cards = [
         _card("passed", run.count("passed"), "good"),
@@ -79,11 +86,7 @@ def html_report(run: Run) -> str:
         _card("errors", errors, "bad" if errors else None),
         _card("seconds", f"{run.seconds:.2f}", None),
     ]
-    content: list[object] = [
-        tag("h1", "Policy tests"),
-        tag("p", f"suites: {len(run.suites)}, policies {run.policy_version}", _class="soft"),
-        tag("div", *cards, _class="cards"),
-    ]
+    content = [tag("div", *cards, _class="cards")]
     if run.failed:
         content.append(tag("h2", "What is not as expected"))
         content += [_case(outcome) for outcome in run.failed]
@@ -95,7 +98,7 @@ def html_report(run: Run) -> str:
         tests = [o for o in outcomes if o.case.test != MATRIX]
         if tests:
             content.append(table(("", "test", "persona", "reads"), map(_test_row, tests)))
-    return page("Policy tests", *content)
+    return content
 
 
 def _card(label: str, value: object, style: str | None) -> Html:
@@ -104,7 +107,8 @@ def _card(label: str, value: object, style: str | None) -> Html:
 
 def _case(outcome: Outcome) -> Html:
     case = outcome.case
-    title = [tag("b", case.persona or case.suite), f" · {case.subject} · {case.test}" if case.persona else ""]
+    what = f" · {case.subject} · {case.test}" if case.persona else f" · {case.relation}" if case.relation else ""
+    title = [tag("b", case.persona or (case.test if case.relation else case.suite)), what]
     parts = [tag("span", f"{case.place.file}:{case.place.line}", _class="place"), tag("div", *title)]
     if not case.listed:
         parts.append(tag("p", "not listed in the suite, so expected to be invisible", _class="soft"))

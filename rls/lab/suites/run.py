@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +54,26 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a run ended: outcomes in order, `left_out` cases by filters, seconds of wall time."""
+    """How a run ended: outcomes in order, those of invariants last; `left_out` cases by filters, `unproved` invariants
+    for want of a database, seconds of wall time."""
 
     outcomes: tuple[Outcome, ...]
     suites: tuple[Suite, ...]
     left_out: int
     seconds: float
     policy_version: str
+    unproved: int = 0
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
         return tuple(o for o in self.outcomes if o.status != "passed")
+
+    def _repr_html_(self) -> str:
+        """Counts, the grids and each failure, in a notebook."""
+        from rls.lab.html import fragment
+        from rls.lab.suites.report import run_parts
+
+        return fragment(*run_parts(self))
 
     def count(self, status: str) -> int:
         """Cases with this status."""
@@ -77,6 +86,7 @@ class Run:
             "failed": self.count("failed"),
             "errors": self.count("error"),
             "left_out": self.left_out,
+            "unproved": self.unproved,
             "seconds": round(self.seconds, 3),
             "policy_version": self.policy_version,
             "cases": [o.to_dict() for o in self.outcomes],
@@ -92,7 +102,7 @@ def run_directory(
     jobs: int = 2,
     on_case: OnCase | None = None,
 ) -> Run:
-    """Run the suites of a policy directory (`only`: these files of it).
+    """Run the suites of a policy directory (`only`: these files of it), and prove its invariants (not with `only`).
 
     database  the live database: rows for suites without `data`, types for those with it
     jobs      cases that run at once
@@ -105,7 +115,25 @@ def run_directory(
     if only is not None:
         wanted = {path.resolve() for path in only}
         suites = [suite for suite in suites if suite.file.resolve() in wanted]
-    return run_suites(suites, policies, database=database, filters=filters, jobs=jobs, on_case=on_case)
+    run = run_suites(suites, policies, database=database, filters=filters, jobs=jobs, on_case=on_case)
+    return run if only is not None else _with_invariants(run, policies, database, filters)
+
+
+def _with_invariants(run: Run, policies: PolicySet, database: Path | None, filters: Filters | None) -> Run:
+    from rls.lab.suites.prove_invariants import count_invariants, prove_invariants
+
+    count = count_invariants(policies)
+    if not count or (filters is not None and filters.persona is not None):
+        return run
+    if database is None:
+        return replace(run, unproved=count)
+    started = time.perf_counter()
+    with open_live(database, policies, {}) as world:
+        found = prove_invariants(policies, world.catalog)
+    kept = [outcome for outcome in found if filters is None or filters.keep(outcome.case)]
+    left_out = run.left_out + len(found) - len(kept)
+    seconds = run.seconds + time.perf_counter() - started
+    return replace(run, outcomes=(*run.outcomes, *kept), left_out=left_out, seconds=seconds)
 
 
 def run_suites(

@@ -15,7 +15,7 @@ from rls.policy.evaluate import evaluate
 from rls.policy.expressions import Branch
 from rls.policy.rules import BoundPolicy
 
-__all__ = ["Leaf", "branches_of", "leaves_of", "own_text", "truth_of"]
+__all__ = ["Leaf", "branches_of", "leaves_of", "own_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +53,6 @@ def branches_of(branch: Branch) -> Iterator[Branch]:
     yield branch
     for child in branch.children:
         yield from branches_of(child)
-
-
-def truth_of(branch: Branch, leaves: Mapping[int, bool | None]) -> bool | None:
-    """SQL's three-valued logic over the truth of the leaves, by `id` of their branches."""
-    if branch.kind == "leaf":
-        return leaves[id(branch)]
-    values = [truth_of(child, leaves) for child in branch.children]
-    match branch.kind:
-        case "not":
-            return None if values[0] is None else not values[0]
-        case "and":
-            return False if False in values else None if None in values else True
-        case _:
-            return True if True in values else None if None in values else False
 
 
 def own_text(text: str, branch: Branch) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rls.catalog import Relation, quote
-from rls.lab.truth.branches import Leaf, leaves_of, truth_of
+from rls.lab.truth.branches import Leaf, leaves_of
 from rls.lab.world.observe import filter_sql, key_condition
 from rls.lab.world.world import World
 from rls.policy.attributes import known_values
@@ -84,6 +84,13 @@ class RowWhy:
     values: Mapping[str, Any]
     shown: Mapping[str, Any]
 
+    def _repr_html_(self) -> str:
+        """The truth table, in a notebook."""
+        from rls.lab.html import fragment
+        from rls.lab.why.report import row_parts
+
+        return fragment(*row_parts(self))
+
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {
@@ -154,7 +161,7 @@ def _policy(world: World, bound: BoundPolicy, row: _Row, known: Mapping[str, obj
     by_branch = {id(leaf.branch): leaf for leaf in leaves}
     root = _node(bound.policy.using.root, truth, by_branch, row.values, known)
     # A condition that lacks an attribute is FALSE, whatever the rest of it says.
-    passes = applies and not missing and truth_of(bound.policy.using.root, truth) is True
+    passes = applies and not missing and bound.policy.using.root.truth(truth) is True
     return PolicyWhy(bound.policy, applies, passes, root, missing)
 
 
@@ -165,7 +172,7 @@ def _node(
     row: Mapping[str, Any],
     known: Mapping[str, object],
 ) -> NodeWhy:
-    value = truth_of(branch, truth)
+    value = branch.truth(truth)
     if branch.kind != "leaf":
         return NodeWhy(branch.kind, value, children=tuple(_node(c, truth, leaves, row, known) for c in branch.children))
     leaf = leaves[id(branch)]

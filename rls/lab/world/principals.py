@@ -53,4 +53,5 @@ def token_for(policies: PolicySet, persona: Principal, *, now: float) -> str:
         issuer=ISSUER,
         now=now,
         lifetime=LIFETIME,
+        agent=persona.agent,
     )

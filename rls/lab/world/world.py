@@ -21,6 +21,8 @@ from rls.catalog import Catalog, Relation
 from rls.engine import Engine, Session
 from rls.engines.duckdb import DuckDBExecutor
 from rls.engines.limits import Limits
+from rls.errors import PolicyInvalid
+from rls.identity.personas import load_personas
 from rls.identity.principal import Principal
 from rls.lab.suites.suite import Given
 from rls.lab.world.clock import clock_macros
@@ -28,9 +30,10 @@ from rls.lab.world.given import build_given
 from rls.lab.world.principals import lab_policies, token_for
 from rls.lab.world.raw import Raw
 from rls.policy.grant import Grant
+from rls.policy.load import load_policies
 from rls.policy.policy_set import PolicySet
 
-__all__ = ["World", "open_given", "open_live"]
+__all__ = ["World", "open_directory", "open_given", "open_live"]
 
 
 class World:
@@ -98,6 +101,19 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def open_directory(directory: Path, database: Path, *, now: float | None = None) -> World:
+    """A policy directory with its personas, over the rows of a DuckDB file. Issuers' keys are not needed.
+
+    Raises PolicyInvalid (`policy.no_personas` where nobody is named), EngineInvalid `engine.database_*`.
+    """
+    policies = load_policies(directory, keys="none")
+    file = directory / "personas.yaml"
+    if not file.is_file():
+        hint = "write `personas: {eve: {subject: u-1, roles: [explorer], attributes: {tenant: acme}}}`"
+        raise PolicyInvalid("policy.no_personas", "nobody is named to ask as", file=str(file), hint=hint)
+    return open_live(database, policies, load_personas(file, policies.identity), now=now)
 
 
 def open_live(

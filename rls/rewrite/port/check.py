@@ -1,13 +1,12 @@
-"""PostgreSQL text → nothing, or a refusal: what was written is read again, and judged without looking at how it was.
+"""The text for another engine → nothing, or a refusal: it is read again, and judged without looking at how it was made.
 
-Takes the text that will run and the guards that may be in it; owns invariants (closed) and (guarded) for PostgreSQL:
-one query; relations inside guards only, and each guard as it must be; functions, types, collations and syntax by name.
+Takes the text that will run and the guards that may be in it; owns invariants (closed) and (guarded) there: one
+query; relations inside guards only, and each guard as it must be; functions, types, collations and syntax by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from functools import cache
 from typing import Final
 
 import sqlglot
@@ -16,8 +15,7 @@ from sqlglot.errors import SqlglotError
 
 from rls.errors import QueryRefused
 from rls.rewrite.parse import quietly
-from rls.rewrite.port.functions import NAMES
-from rls.rewrite.port.kinds import TYPES
+from rls.rewrite.port.dialect import Dialect
 
 __all__ = ["check"]
 
@@ -29,24 +27,23 @@ _NODES: Final = (
     exp.Any, exp.Case, exp.If, exp.Neg, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Add, exp.Sub, exp.Mul,
     exp.Div, exp.Mod, exp.DPipe, exp.Like, exp.ILike, exp.Escape, exp.Cast, exp.DataType, exp.DataTypeParam,
     exp.Rollup, exp.Cube, exp.GroupingSets, exp.Interval, exp.Var, exp.Collate, exp.Parameter, exp.Window,
-    exp.WindowSpec, exp.Filter,
+    exp.WindowSpec, exp.Filter, exp.All, exp.Lateral,
 )  # fmt: skip
-# Node classes of functions whose name in PostgreSQL is another than sqlglot's.
-_CALLED: Final = {
-    "TIMESTAMP_TRUNC": "date_trunc", "GROUP_CONCAT": "string_agg", "LOGICAL_AND": "bool_and",
-    "LOGICAL_OR": "bool_or", "STR_POSITION": "strpos", "SUBSTRING": "substr", "POW": "power", "CEILING": "ceil",
-    "MD5_DIGEST": "md5", "NULL_IF": "nullif",
-}  # fmt: skip
+# Spark's own: named parameters, whole division, the fence, and how sqlglot reads its CAST.
+_SPARK: Final = (exp.Placeholder, exp.IntDiv, exp.TableSample, exp.WithinGroup, exp.TryCast)
+# PostgreSQL's: aggregates over an order.
+_POSTGRES: Final = (exp.WithinGroup,)
 _COLLATIONS: Final = ("C", "C.utf8", "C.UTF-8", "pg_c_utf8")
 
 
-def check(text: str, guards: Collection[str]) -> None:
+def check(text: str, guards: Collection[str], sql: Dialect) -> None:
     """Judge a text; `guards` are the texts of the sub-queries that may read relations.
 
     Raises `QueryRefused` (`query.unguarded`, `query.not_portable`).
     """
-    tree, allowed = _parse(text), [_unnamed(_parse(guard)) for guard in guards]
-    types = _types()
+    tree, allowed = _parse(text, sql), [_unnamed(_parse(guard, sql)) for guard in guards]
+    types = _types(sql)
+    nodes = (*_NODES, *(_SPARK if sql.name == "spark" else _POSTGRES))
     for node, names in _walk(tree, frozenset()):
         match node:
             case exp.Table():
@@ -63,29 +60,31 @@ def check(text: str, guards: Collection[str]) -> None:
                 if node.this not in types:
                     raise _unguarded("type")
             case exp.Collate():
-                if node.expression.name not in _COLLATIONS:
+                if sql.name != "postgres" or node.expression.name not in _COLLATIONS:
                     raise _unguarded("collation")
+            case exp.Lateral():
+                if not isinstance(node.this, exp.Subquery):
+                    raise _unguarded("table function")
             case exp.Anonymous():
-                if str(node.this).lower() not in NAMES:
+                if str(node.this).lower() not in sql.functions:
                     raise _unguarded("function")
-            case exp.Func() if not isinstance(node, _NODES):
-                name = _CALLED.get(node.sql_name(), node.sql_name().lower())
-                if name not in NAMES:
+            case exp.Func() if type(node) not in nodes and not isinstance(node, _NODES):
+                name = sql.called.get(node.sql_name(), node.sql_name().lower())
+                if name not in sql.functions:
                     raise _unguarded(f"function {name}")
-            case _ if type(node) not in _NODES:
+            case _ if type(node) not in nodes:
                 raise _unguarded(node.key)
 
 
-@cache
-def _types() -> frozenset[object]:
-    casts = (_parse(f"SELECT CAST(NULL AS {type_})").expressions[0] for type_ in TYPES.values())
-    return frozenset(cast.args["to"].this for cast in casts)
+def _types(sql: Dialect) -> frozenset[object]:
+    types = (exp.DataType.build(type_, dialect=sql.name) for type_ in sql.types.values())
+    return frozenset(type_.this for type_ in types)
 
 
-def _parse(text: str) -> exp.Expr:
+def _parse(text: str, sql: Dialect) -> exp.Expr:
     try:
         with quietly():
-            trees = sqlglot.parse(text, read="postgres")
+            trees = sqlglot.parse(text, read=sql.name)
     except (SqlglotError, RecursionError) as error:
         raise _unguarded(type(error).__name__) from None
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
@@ -111,21 +110,30 @@ def _inside(node: exp.Expr, guard: exp.Expr) -> bool:
     """Whether a node stands in a query that is exactly this guard."""
     above: exp.Expr | None = node
     while above is not None:
-        if isinstance(above, exp.Select) and _reads_relation(above) and _unnamed(above) == guard:
-            return True
+        if isinstance(above, exp.Select) and (inner := _reading(above)) is not None:
+            if _unnamed(above) == guard:
+                return True
+            if inner is not above and node.find_ancestor(exp.Select) is not inner:
+                return False
         above = above.parent
     return False
 
 
-def _reads_relation(query: exp.Select) -> bool:
+def _reading(query: exp.Expr) -> exp.Expr | None:
+    """The SELECT that reads the relation of what looks like a guard: itself, or that below its fence."""
     source = query.args.get("from_")
-    return source is not None and isinstance(source.this, exp.Table)
+    if source is not None and isinstance(source.this, exp.Subquery) and source.this.args.get("sample") is not None:
+        query = source.this.this
+        source = query.args.get("from_")
+    return query if source is not None and isinstance(source.this, exp.Table) else None
 
 
 def _unnamed(query: exp.Expr) -> exp.Expr:
     """A query without the names of its columns, which a caller may choose: `orders AS t(a, b)`."""
     found = query.copy()
-    found.set("expressions", [item.unalias() for item in found.expressions])
+    inner = _reading(found)
+    if inner is not None:
+        inner.set("expressions", [item.unalias() for item in inner.expressions])
     return found
 
 

@@ -1,41 +1,39 @@
-"""The reviewed functions: a call of DuckDB's → PostgreSQL's of the same value, by name, kinds and literal arguments.
+"""The reviewed functions: a call of DuckDB's → another engine's of the same value, by name and kinds.
 
-Takes qualified trees; what is not here is refused by its name. `NAMES` is all that a finished text may call; owns that
-nothing else is called, and that none of them reads or writes anything but its arguments.
+Takes qualified trees; what is not here is refused by its name. Owns that nothing is called but what the engine's table
+(`Dialect.texts`) has under a name, and that none of it reads or writes anything but its arguments.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from sqlglot import exp
 
-from rls.rewrite.port.expressions import BYTES, condition, expression, only, quoted, whole_number
-from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, common, convert, not_portable
+from rls.rewrite.port.dialect import Dialect
+from rls.rewrite.port.expressions import condition, expression, only, whole_number
+from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, common, not_portable
 from rls.rewrite.port.ordering import frame, ordering
 from rls.rewrite.port.scopes import Context, Scope
 
-__all__ = ["NAMES", "aggregate", "function", "listed"]
+__all__ = ["aggregate", "function", "listed"]
 
-NAMES: Final = frozenset((
-    "abs", "ceil", "floor", "round", "trunc", "sign", "sqrt", "power",
-    "upper", "lower", "length", "substr", "left", "right", "replace", "split_part", "md5", "starts_with", "strpos",
-    "concat", "coalesce", "nullif", "greatest", "least", "date_trunc", "extract",
-    "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg",
-    "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value",
-    "last_value",
-))  # fmt: skip
-
-_PARTS: Final = ("year", "quarter", "month", "week", "day", "hour", "minute", "dow", "isodow", "doy")
-_TRUNCATED: Final = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
 _PART_FUNCTIONS: Final = {exp.Year: "year", exp.Month: "month", exp.Day: "day", exp.Quarter: "quarter"}
 _TEXTS: Final = {exp.MD5: "md5"}
 _NUMBERING: Final[dict[type[Any], tuple[str, str]]] = {
     exp.RowNumber: ("row_number", "BIGINT"), exp.Rank: ("rank", "BIGINT"), exp.DenseRank: ("dense_rank", "BIGINT"),
     exp.PercentRank: ("percent_rank", "DOUBLE"), exp.CumeDist: ("cume_dist", "DOUBLE"),
 }  # fmt: skip
+_SPREADS: Final = {
+    exp.Stddev: "stddev_samp", exp.StddevSamp: "stddev_samp", exp.StddevPop: "stddev_pop", exp.Variance: "var_samp",
+    exp.VariancePop: "var_pop",
+}  # fmt: skip
+# Directives of strftime that both engines write the same, for the years 1 to 9999.
+_DIRECTIVES: Final = {"Y": "YYYY", "m": "MM", "d": "DD", "H": "HH24", "M": "MI", "S": "SS", "j": "DDD", "y": "YY"}
 _SHIFTS: Final = {exp.Lag: "lag", exp.Lead: "lead"}
 _ENDS: Final = {exp.FirstValue: "first_value", exp.LastValue: "last_value"}
+_ORDERED: Final = (*_NUMBERING, *_SHIFTS, exp.Ntile)
 
 
 def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
@@ -45,123 +43,132 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
         return expression(child, scope, context)
 
     def text(child: Any) -> str:
-        return _text(down(child)).text
+        return _text(down(child), sql).text
+
+    sql = context.sql
 
     match node:
         case exp.Abs():
             only(node, "this")
             value = _numeric(down(node.this), "abs")
-            return Lowered(f"abs({value.text})", value.kind)
+            return Lowered(sql.write("abs", value.kind, value.text), value.kind)
         case exp.Ceil() | exp.Floor():
             only(node, "this")
             value, name = _numeric(down(node.this), "ceil"), "ceil" if isinstance(node, exp.Ceil) else "floor"
-            return value if value.kind in INTEGERS else Lowered(f"{name}({value.text})", value.kind)
+            return value if value.kind in INTEGERS else Lowered(sql.write(name, value.kind, value.text), value.kind)
         case exp.Round():
             only(node, "this", "decimals")
             decimals = node.args.get("decimals")
             return _round(
                 _numeric(down(node.this), "round"),
                 0 if decimals is None else whole_number(decimals, "round to that many places"),
+                sql,
             )
         case exp.Sqrt():
             only(node, "this")
-            return Lowered(f"sqrt({convert(_numeric(down(node.this), 'sqrt'), 'DOUBLE').text})", "DOUBLE")
+            value = sql.convert(_numeric(down(node.this), "sqrt"), "DOUBLE")
+            return Lowered(sql.write("sqrt", "DOUBLE", value.text), "DOUBLE")
         case exp.Pow():
             only(node, "this", "expression")
-            both = [convert(_numeric(down(one), "power"), "DOUBLE").text for one in (node.this, node.expression)]
-            return Lowered(f"power({', '.join(both)})", "DOUBLE")
+            both = [sql.convert(_numeric(down(one), "power"), "DOUBLE").text for one in (node.this, node.expression)]
+            return Lowered(sql.write("power", "DOUBLE", *both), "DOUBLE")
         case exp.Upper() | exp.Lower():
             only(node, "this")
-            if not context.unicode:
-                raise not_portable("upper and lower", hint="ask the operator for a server with the collation C.utf8")
             name = "upper" if isinstance(node, exp.Upper) else "lower"
-            value = _text(down(node.this))
-            # The one letter that DuckDB has another capital for than the C library.
-            inner = f"replace({value.text}, 'ß', 'ẞ')" if name == "upper" else value.text
-            return Lowered(f'({name}({inner} COLLATE "{context.unicode}") {BYTES})', "VARCHAR")
+            return Lowered(sql.write(name, "VARCHAR", text(node.this)), "VARCHAR")
         case exp.Length():
             only(node, "this")
-            return Lowered(f"CAST(length({text(node.this)}) AS bigint)", "BIGINT")
+            return Lowered(sql.write("length", "VARCHAR", text(node.this)), "BIGINT")
         case exp.Substring():
             only(node, "this", "start", "length")
             numbers = [str(whole_number(node.args.get("start"), "substring from there", least=1))]
             if node.args.get("length") is not None:
                 numbers.append(str(whole_number(node.args["length"], "substring of that length")))
-            return Lowered(f"substr({', '.join([text(node.this), *numbers])})", "VARCHAR")
+            name = "substr to" if len(numbers) == 2 else "substr"
+            return Lowered(sql.write(name, "VARCHAR", text(node.this), *numbers), "VARCHAR")
         case exp.Left() | exp.Right():
             only(node, "this", "expression")
             name = "left" if isinstance(node, exp.Left) else "right"
             count = whole_number(node.expression, f"{name} of that length")
-            return Lowered(f"{name}({text(node.this)}, {count})", "VARCHAR")
+            return Lowered(sql.write(name, "VARCHAR", text(node.this), count), "VARCHAR")
         case exp.Replace():
             only(node, "this", "expression", "replacement")
             parts = [text(one) for one in (node.this, node.expression, node.args["replacement"])]
-            return Lowered(f"replace({', '.join(parts)})", "VARCHAR")
+            return Lowered(sql.write("replace", "VARCHAR", *parts), "VARCHAR")
         case exp.SplitPart():
             only(node, "this", "delimiter", "part_index")
             delimiter = down(node.args["delimiter"])
             if not delimiter.literal:
                 raise not_portable("split_part at what is no literal", hint="give the delimiter as a literal")
             part = whole_number(node.args["part_index"], "split_part from the end", least=1)
-            return Lowered(f"split_part({text(node.this)}, {delimiter.text}, {part})", "VARCHAR")
+            return Lowered(sql.write("split_part", "VARCHAR", text(node.this), delimiter.text, part), "VARCHAR")
         case _ if type(node) in _TEXTS:
             only(node, "this")
-            return Lowered(f"{_TEXTS[type(node)]}({text(node.this)})", "VARCHAR")
+            return Lowered(sql.write(_TEXTS[type(node)], "VARCHAR", text(node.this)), "VARCHAR")
         case exp.StartsWith():
             only(node, "this", "expression")
-            return Lowered(f"starts_with({text(node.this)}, {text(node.expression)})", "BOOLEAN")
+            return Lowered(sql.write("starts_with", "VARCHAR", text(node.this), text(node.expression)), "BOOLEAN")
         case exp.Contains():
             only(node, "this", "expression")
-            return Lowered(f"(strpos({text(node.this)}, {text(node.expression)}) > 0)", "BOOLEAN")
+            return Lowered(sql.write("contains", "VARCHAR", text(node.this), text(node.expression)), "BOOLEAN")
         case exp.StrPosition():
             only(node, "this", "substr")
-            return Lowered(f"CAST(strpos({text(node.this)}, {text(node.args['substr'])}) AS bigint)", "BIGINT")
+            return Lowered(sql.write("strpos", "VARCHAR", text(node.this), text(node.args["substr"])), "BIGINT")
         case exp.DPipe():
             only(node, "this", "expression", "safe")
-            return Lowered(f"({text(node.this)} || {text(node.expression)})", "VARCHAR")
+            return Lowered(sql.write("||", "VARCHAR", text(node.this), text(node.expression)), "VARCHAR")
         case exp.Concat():
             only(node, "expressions", "safe", "coalesce")
-            return Lowered(f"concat({', '.join(text(one) for one in node.expressions)})", "VARCHAR")
+            parts = [text(one) for one in node.expressions]
+            return Lowered(sql.write("concat", "VARCHAR", ", ".join(parts)), "VARCHAR")
         case exp.Coalesce():
             only(node, "this", "expressions")
-            return _first_of("coalesce", [down(one) for one in (node.this, *node.expressions)])
+            return _first_of("coalesce", [down(one) for one in (node.this, *node.expressions)], sql)
         case exp.Greatest() | exp.Least():
             only(node, "this", "expressions", "ignore_nulls")
             name = "greatest" if isinstance(node, exp.Greatest) else "least"
             values = [down(one) for one in (node.this, *node.expressions)]
             if any(one.kind not in (*NUMBERS, "DATE", "TIMESTAMP") for one in values):
                 raise not_portable(f"{name} on these types")
-            return _first_of(name, values)
+            return _first_of(name, values, sql)
         case exp.Nullif():
             only(node, "this", "expression")
             left, right = down(node.this), down(node.expression)
             if common((left.kind, right.kind)) not in (left.kind, None):
                 raise not_portable("nullif between these types", hint="cast the second to the type of the first")
-            return Lowered(f"nullif({left.text}, {convert(right, left.kind).text})", left.kind)
+            return Lowered(sql.write("nullif", left.kind, left.text, sql.convert(right, left.kind).text), left.kind)
         case exp.ArrayContains():
             only(node, "this", "expression")
-            return listed(down(node.this), down(node.expression))
+            return listed(down(node.this), down(node.expression), sql)
         case exp.Extract():
             only(node, "this", "expression")
-            return _part(node.name.lower(), down(node.expression))
+            return _part(node.name.lower(), down(node.expression), sql)
         case _ if type(node) in _PART_FUNCTIONS:
             only(node, "this")
-            return _part(_PART_FUNCTIONS[type(node)], down(node.this))
+            return _part(_PART_FUNCTIONS[type(node)], down(node.this), sql)
         case exp.TimestampTrunc() | exp.DateTrunc():
             only(node, "this", "unit")
             unit = node.args["unit"].name.lower()
             value = _moment(down(node.this), "date_trunc")
-            if unit not in _TRUNCATED:
-                raise not_portable(f"date_trunc to `{unit}`")
-            return Lowered(f"date_trunc({quoted(unit)}, {convert(value, 'TIMESTAMP').text})", "TIMESTAMP")
+            return Lowered(sql.write(f"trunc {unit}", "", sql.convert(value, "TIMESTAMP").text), "TIMESTAMP")
         case exp.DateDiff():
             only(node, "this", "expression", "unit", "date_part_boundary")
-            return _difference(node.args["unit"].name.lower(), down(node.expression), down(node.this))
+            return _difference(node.args["unit"].name.lower(), down(node.expression), down(node.this), sql)
+        case exp.TimeToUnix():
+            only(node, "this")
+            moment = sql.convert(_moment(down(node.this), "epoch"), "TIMESTAMP")
+            return Lowered(sql.write("epoch", "", moment.text), "DOUBLE")
+        case exp.TimeToStr():
+            only(node, "this", "format")
+            moment = sql.convert(_moment(down(node.this), "strftime"), "TIMESTAMP")
+            return Lowered(sql.write("strftime", "", moment.text, sql.literal(_format(node.args["format"]))), "VARCHAR")
+        case exp.Anonymous() if str(node.this).lower() == "strlen" and len(node.expressions) == 1:
+            return Lowered(sql.write("strlen", "", text(node.expressions[0])), "BIGINT")
         case exp.Anonymous() if str(node.this).lower() in ("date_part", "hour", "minute"):
             name, arguments = str(node.this).lower(), list(node.expressions)
             if name == "date_part" and isinstance(arguments[0], exp.Literal):
                 name = arguments.pop(0).name.lower()
-            return _part(name, down(arguments[0]))
+            return _part(name, down(arguments[0]), sql)
         case exp.Anonymous():
             raise not_portable(f"the function `{node.this}`")
         case _:
@@ -171,7 +178,7 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
 
 def aggregate(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
     """An aggregate or a window function, with its FILTER and OVER. Raises `QueryRefused`."""
-    tail, over, call = "", False, node
+    tail, over, call, sql = "", False, node, context.sql
     if isinstance(call, exp.Window):
         only(call, "this", "partition_by", "order", "spec", "over")
         over = True
@@ -179,34 +186,38 @@ def aggregate(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
         call = call.this
     if isinstance(call, exp.Filter):
         only(call, "this", "expression")
+        if over:
+            sql.demand("FILTER in a window function")
         tail = f" FILTER (WHERE {condition(call.expression.this, scope, context)}){tail}"
         call = call.this
     kind = type(call)
+    if over and kind in _ORDERED and node.args.get("order") is None:
+        sql.demand("numbering rows without ORDER BY")
     if over and kind in _NUMBERING:
         only(call)
         name, result = _NUMBERING[kind]
-        return Lowered(f"{name}(){tail}", result)
+        return Lowered(sql.write(name, "", tail), result)
     if over and isinstance(call, exp.Ntile):
         only(call, "this")
         count = whole_number(call.this, "ntile of that many", least=1)
-        return Lowered(f"CAST(ntile({count}){tail} AS bigint)", "BIGINT")
+        return Lowered(sql.write("ntile", "", count, tail), "BIGINT")
     if over and kind in _SHIFTS:
         only(call, "this", "offset", "default")
         value = expression(call.this, scope, context)
         offset = call.args.get("offset")
         arguments = [value.text, str(1 if offset is None else whole_number(offset, "lag or lead by that much"))]
         if call.args.get("default") is not None:
-            arguments.append(convert(expression(call.args["default"], scope, context), value.kind).text)
-        return Lowered(f"{_SHIFTS[kind]}({', '.join(arguments)}){tail}", value.kind)
+            arguments.append(sql.convert(expression(call.args["default"], scope, context), value.kind).text)
+        return Lowered(sql.write(_SHIFTS[kind], value.kind, ", ".join(arguments), tail), value.kind)
     if over and kind in _ENDS:
         only(call, "this")
         value = expression(call.this, scope, context)
-        return Lowered(f"{_ENDS[kind]}({value.text}){tail}", value.kind)
+        return Lowered(sql.write(_ENDS[kind], value.kind, value.text, tail), value.kind)
     return _aggregated(call, scope, context, tail)
 
 
 def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lowered:
-    inner, distinct = call.this, ""
+    inner, distinct, sql, kind = call.args.get("this"), "", context.sql, type(call)
     if isinstance(inner, exp.Distinct):
         only(inner, "expressions")
         if len(inner.expressions) != 1:
@@ -218,45 +229,53 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
         case exp.Count():
             only(call, "this", "big_int")
             shown = "*" if inner is None or isinstance(inner, exp.Star) else expression(inner, scope, context).text
-            return Lowered(f"count({distinct}{shown}){tail}", "BIGINT")
+            return Lowered(sql.write("count", "", distinct, shown, tail), "BIGINT")
         case exp.Sum():
             only(call, "this")
             value = _numeric(expression(inner, scope, context), "sum")
             result = "HUGEINT" if value.kind in INTEGERS else value.kind
-            text = f"sum({distinct}{value.text}){tail}"
-            return Lowered(f"CAST({text} AS numeric)" if result == "HUGEINT" else text, result)
+            return Lowered(sql.write("sum", value.kind, distinct, value.text, tail), result)
         case exp.Avg():
             only(call, "this")
             value = _numeric(expression(inner, scope, context), "avg")
-            if value.kind == "DOUBLE":
-                return Lowered(f"avg({distinct}{value.text}){tail}", "DOUBLE")
-            # DuckDB divides the exact sum as a floating-point number.
-            total, count = (f"{name}({distinct}{value.text}){tail}" for name in ("sum", "count"))
-            return Lowered(f"(CAST({total} AS double precision) / nullif({count}, 0))", "DOUBLE")
+            return Lowered(sql.write("avg", value.kind, distinct, value.text, tail), "DOUBLE")
         case exp.Min() | exp.Max():
             only(call, "this")
             name = "min" if isinstance(call, exp.Min) else "max"
             value = expression(inner, scope, context)
-            if value.kind == "VARCHAR":
-                return Lowered(f"{name}({value.text} {BYTES}){tail}", "VARCHAR")
-            if value.kind not in (*NUMBERS, "FLOAT", "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
+            if value.kind not in (*NUMBERS, "FLOAT", "VARCHAR", "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
                 raise not_portable(f"{name} of {value.kind}", hint="cast it to VARCHAR or a number")
-            return Lowered(f"{name}({value.text}){tail}", value.kind)
+            return Lowered(sql.write(name, value.kind, distinct, value.text, tail), value.kind)
         case exp.LogicalAnd() | exp.LogicalOr():
             only(call, "this")
             name = "bool_and" if isinstance(call, exp.LogicalAnd) else "bool_or"
-            return Lowered(f"{name}({condition(inner, scope, context)}){tail}", "BOOLEAN")
+            return Lowered(sql.write(name, "BOOLEAN", distinct, condition(inner, scope, context), tail), "BOOLEAN")
+        case _ if kind in _SPREADS:
+            only(call, "this")
+            value = sql.convert(_numeric(expression(inner, scope, context), _SPREADS[kind]), "DOUBLE")
+            return Lowered(sql.write(_SPREADS[kind], "", distinct, value.text, tail), "DOUBLE")
+        case exp.Median() if not distinct and not tail:
+            only(call, "this")
+            value = _numeric(expression(inner, scope, context), "median")
+            if value.kind in ("DECIMAL", "HUGEINT"):
+                raise not_portable(f"median of {value.kind}", hint="cast it to DOUBLE")
+            return Lowered(sql.write("median", "", "", sql.convert(value, "DOUBLE").text, tail), "DOUBLE")
+        case exp.Grouping() if not tail:
+            only(call, "expressions")
+            keys = ", ".join(expression(one, scope, context).text for one in call.expressions)
+            return Lowered(sql.write("grouping", "", keys), "BIGINT")
         case exp.GroupConcat() if not distinct:
             only(call, "this", "separator")
             order = ""
             if isinstance(inner, exp.Order):
                 only(inner, "this", "expressions")
-                order = " " + ordering(inner, lambda one: expression(one, scope, context))
+                order = " " + ordering(inner, lambda one: expression(one, scope, context), sql)
                 inner = inner.this
             separator = call.args.get("separator")
-            between = quoted("," if separator is None else _literal_text(separator))
-            value = _text(expression(inner, scope, context))
-            return Lowered(f"string_agg({value.text}, {between}{order}){tail}", "VARCHAR")
+            between = sql.literal("," if separator is None else _literal_text(separator))
+            value = _text(expression(inner, scope, context), sql)
+            text = sql.write("string_agg", "ordered" if order else "", value.text, between, order, tail)
+            return Lowered(text, "VARCHAR")
         case _:
             word = call.sql_name() if isinstance(call, exp.Func) else call.key
             raise not_portable(f"the aggregate {word.upper()}")
@@ -272,9 +291,9 @@ def _window(node: exp.Window, scope: Scope, context: Context) -> str:
         )
     if node.args.get("order") is not None:
         only(node.args["order"], "expressions")
-        parts.append(ordering(node.args["order"], lambda one: expression(one, scope, context)))
+        parts.append(ordering(node.args["order"], lambda one: expression(one, scope, context), context.sql))
     if node.args.get("spec") is not None:
-        parts.append(frame(node.args["spec"]))
+        parts.append(frame(node.args["spec"], lambda one: expression(one, scope, context), context.sql))
     return " ".join(parts)
 
 
@@ -284,10 +303,22 @@ def _numeric(value: Lowered, construct: str) -> Lowered:
     return value
 
 
-def _text(value: Lowered) -> Lowered:
+def _text(value: Lowered, sql: Dialect) -> Lowered:
     if value.kind in ("VARCHAR", "NULL", "ENUM"):
-        return convert(value, "VARCHAR")
+        return sql.convert(value, "VARCHAR")
     raise not_portable(f"{value.kind} as text", hint="cast it to VARCHAR")
+
+
+def _format(node: Any) -> str:
+    """The format of `strftime` in the words of `to_char`: text between directives is quoted."""
+    if not isinstance(node, exp.Literal) or not node.is_string:
+        raise not_portable("strftime with a format that is no literal", hint="give the format as a literal")
+    found = ""
+    for directive, text in re.findall(r"%(.)|([^%]+|%$)", str(node.this), re.DOTALL):
+        if (directive not in _DIRECTIVES and not text) or any(one in text for one in '"\\%'):
+            raise not_portable(f"strftime with `{directive or text}`"[:40])
+        found += f'"{text}"' if text else _DIRECTIVES[directive]
+    return found
 
 
 def _literal_text(node: Any) -> str:
@@ -296,30 +327,27 @@ def _literal_text(node: Any) -> str:
     raise not_portable("string_agg with a separator that is no literal")
 
 
-def _first_of(name: str, values: list[Lowered]) -> Lowered:
+def _first_of(name: str, values: list[Lowered], sql: Dialect) -> Lowered:
     kind = common(one.kind for one in values)
     if kind is None or kind == "NULL":
         raise not_portable(f"{name} between these types", hint="cast one to the type of the other")
-    return Lowered(f"{name}({', '.join(convert(one, kind).text for one in values)})", kind)
+    return Lowered(sql.write(name, kind, ", ".join(sql.convert(one, kind).text for one in values)), kind)
 
 
-def _round(value: Lowered, places: int) -> Lowered:
+def _round(value: Lowered, places: int, sql: Dialect) -> Lowered:
     if value.kind in INTEGERS:
         return value
     if value.kind == "DECIMAL":
-        return Lowered(f"round({value.text}, {places})", "DECIMAL")
-    # Of floating-point numbers DuckDB rounds halves away from zero, PostgreSQL to the even neighbour.
-    shifted = f"({value.text} * CAST(1e{places} AS double precision))" if places else value.text
-    half = f"(CASE WHEN abs({shifted} - trunc({shifted})) >= 0.5 THEN sign({shifted}) ELSE 0 END)"
-    return Lowered(f"((trunc({shifted}) + {half}) / CAST(1e{places} AS double precision))", "DOUBLE")
+        return Lowered(sql.write("round", "DECIMAL", value.text, places), "DECIMAL")
+    shifted = sql.write("shift", "DOUBLE", value.text, places) if places else value.text
+    return Lowered(sql.write("round", "DOUBLE", value.text, places, shifted), "DOUBLE")
 
 
-def listed(many: Lowered, value: Lowered) -> Lowered:
+def listed(many: Lowered, value: Lowered, sql: Dialect) -> Lowered:
     """Whether a value is in a list. Raises `QueryRefused`."""
-    if many.kind != f"{value.kind}[]" and (many.kind, value.kind) != ("BIGINT[]", "INTEGER"):
+    if many.kind != f"{value.kind}[]" and (many.kind != "BIGINT[]" or value.kind not in ("SMALLINT", "INTEGER")):
         raise not_portable("a list of another type", hint="cast the value to the type of the list's items")
-    # NULL is in no list, not even in an empty one, where PostgreSQL knows that it is not.
-    return Lowered(f"({value.text} = ANY({many.text}) OR (({value.text} IS NULL) AND NULL))", "BOOLEAN")
+    return Lowered(sql.write("list_contains", "", many.text, value.text), "BOOLEAN")
 
 
 def _moment(value: Lowered, construct: str) -> Lowered:
@@ -328,19 +356,18 @@ def _moment(value: Lowered, construct: str) -> Lowered:
     return value
 
 
-def _part(part: str, value: Lowered) -> Lowered:
-    if part not in _PARTS:
-        raise not_portable(f"the part `{part}` of a date")
-    return Lowered(f"CAST(extract({part} FROM {_moment(value, part).text}) AS bigint)", "BIGINT")
+def _part(part: str, value: Lowered, sql: Dialect) -> Lowered:
+    return Lowered(sql.write(f"part {part}", "", _moment(value, part).text), "BIGINT")
 
 
-def _difference(unit: str, start: Lowered, end: Lowered) -> Lowered:
+def _difference(unit: str, start: Lowered, end: Lowered, sql: Dialect) -> Lowered:
     first, last = (_moment(one, "date_diff") for one in (start, end))
     if unit == "day":
-        return Lowered(f"CAST((CAST({last.text} AS date) - CAST({first.text} AS date)) AS bigint)", "BIGINT")
-    years = f"({_part('year', last).text} - {_part('year', first).text})"
+        return Lowered(sql.write("days", "", last.text, first.text), "BIGINT")
+    years = f"({_part('year', last, sql).text} - {_part('year', first, sql).text})"
     if unit == "year":
         return Lowered(years, "BIGINT")
     if unit == "month":
-        return Lowered(f"({years} * 12 + ({_part('month', last).text} - {_part('month', first).text}))", "BIGINT")
+        months = f"({_part('month', last, sql).text} - {_part('month', first, sql).text})"
+        return Lowered(f"({years} * 12 + {months})", "BIGINT")
     raise not_portable(f"date_diff by `{unit}`")

@@ -1,6 +1,6 @@
-"""DuckDB's types that PostgreSQL has as well, as kinds: what a lowered expression is, and what fits together.
+"""DuckDB's types that other engines have as well, as kinds: what a lowered expression is, and what fits together.
 
-Owns that two values meet only where both engines agree on what happens: everything else has no common kind.
+Owns that two values meet only where all engines agree on what happens: everything else has no common kind.
 """
 
 from __future__ import annotations
@@ -13,43 +13,26 @@ from typing import Final
 
 from rls.errors import QueryRefused
 
-__all__ = ["INTEGERS", "NUMBERS", "TYPES", "Lowered", "common", "convert", "kind_of", "not_portable"]
+__all__ = ["INTEGERS", "KINDS", "NUMBERS", "Lowered", "common", "is_day", "is_time", "kind_of", "not_portable"]
 
-TYPES: Final = {
-    "BOOLEAN": "boolean",
-    "SMALLINT": "smallint",
-    "INTEGER": "integer",
-    "BIGINT": "bigint",
-    "HUGEINT": "numeric",
-    "DECIMAL": "numeric",
-    "FLOAT": "real",
-    "DOUBLE": "double precision",
-    "VARCHAR": "text",
-    "ENUM": "text",  # once it is shown; stored, it is the enum
-    "DATE": "date",
-    "TIMESTAMP": "timestamp",
-    "TIMESTAMP WITH TIME ZONE": "timestamptz",
-    "INTERVAL": "interval",
-    "UUID": "uuid",
-    "VARCHAR[]": "text[]",
-    "BIGINT[]": "bigint[]",
-    "DATE[]": "date[]",
-    "DOUBLE[]": "double precision[]",
-    "BOOLEAN[]": "boolean[]",
-}
-"""Kind → the PostgreSQL type that a lowered expression of that kind has. Lists are attributes' only."""
+KINDS: Final = (
+    "BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DECIMAL", "FLOAT", "DOUBLE", "VARCHAR", "ENUM", "DATE",
+    "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "INTERVAL", "UUID",
+    "VARCHAR[]", "BIGINT[]", "DATE[]", "DOUBLE[]", "BOOLEAN[]",
+)  # fmt: skip
+"""What a lowered expression may be; an engine may lack some of them. Lists are attributes' only."""
 
 INTEGERS: Final = ("SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 NUMBERS: Final = (*INTEGERS, "DECIMAL", "DOUBLE")
 
-# How texts look that both engines read as the same day or time, where there is one.
+# How texts look that all engines read as the same day or time, where there is one.
 _DAY: Final = re.compile(r"[12]\d{3}-\d\d-\d\d")
 _TIME: Final = re.compile(r"[12]\d{3}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """An expression in PostgreSQL's SQL, which may stand anywhere, and its kind (`NULL` for a bare NULL).
+    """An expression in the engine's SQL, which may stand anywhere, and its kind (`NULL` for a bare NULL).
 
     `literal` is the value of a text literal, which may become a day or a time; `plain` says that it is a column of a
     sub-query, whose collation is settled.
@@ -62,8 +45,8 @@ class Lowered:
 
 
 def not_portable(construct: str, *, hint: str = "write it in another way") -> QueryRefused:
-    """The refusal of what PostgreSQL lacks, or does in another way."""
-    return QueryRefused("query.not_portable", f"PostgreSQL cannot run {construct[:80]} as DuckDB does", hint=hint)
+    """The refusal of what the engine lacks, or does in another way."""
+    return QueryRefused("query.not_portable", f"this engine cannot run {construct[:80]} as DuckDB does", hint=hint)
 
 
 def kind_of(type_: str) -> str | None:
@@ -75,7 +58,7 @@ def kind_of(type_: str) -> str | None:
     if type_.startswith("ENUM("):
         return None if type_.endswith("]") else "ENUM"
     name = re.sub(r"^DECIMAL\(\d+,\s*\d+\)$", "DECIMAL", type_)
-    return name if name in TYPES and not name.endswith("[]") else None
+    return name if name in KINDS and not name.endswith("[]") else None
 
 
 def common(kinds: Iterable[str]) -> str | None:
@@ -94,20 +77,14 @@ def common(kinds: Iterable[str]) -> str | None:
     return None
 
 
-def convert(value: Lowered, kind: str) -> Lowered:
-    """A value in a kind that `common` found for it and others. Raises `QueryRefused` (`query.not_portable`)."""
-    match value.kind, kind:
-        case have, want if have == want:
-            return value
-        case "NULL", _ if kind in TYPES:
-            return Lowered(f"CAST(NULL AS {TYPES[kind]})", kind)
-        case _ if common((value.kind, kind)) == kind:
-            return Lowered(f"CAST({value.text} AS {TYPES[kind]})", kind)
-        case "VARCHAR", "DATE" if _is_moment(value.literal, _DAY):
-            return Lowered(f"CAST({value.text} AS date)", kind)
-        case "VARCHAR", "TIMESTAMP" if _is_moment(value.literal, _TIME):
-            return Lowered(f"CAST({value.text} AS timestamp)", kind)
-    raise not_portable(f"{value.kind} where {kind} is needed", hint="cast it to the type that is needed")
+def is_day(text: str | None) -> bool:
+    """Whether a text is a day to every engine, and the same one."""
+    return _is_moment(text, _DAY)
+
+
+def is_time(text: str | None) -> bool:
+    """Whether a text is a time to every engine, and the same one."""
+    return _is_moment(text, _TIME)
 
 
 def _is_moment(text: str | None, shape: re.Pattern[str]) -> bool:

@@ -29,6 +29,7 @@ _SYNONYMS: Final = {
     "ceiling": "ceil", "len": "length", "mean": "avg", "ucase": "upper", "lcase": "lower", "pow": "power",
     "**": "power", "^": "power", "datetrunc": "date_trunc", "datepart": "date_part", "datediff": "date_diff",
     "position": "strpos", "instr": "strpos", "listagg": "string_agg", "group_concat": "string_agg",
+    "var_samp": "variance", "list": "array_agg", "max_by": "arg_max", "min_by": "arg_min",
 }  # fmt: skip
 _MOST: Final = 4 << 20  # characters of a plan
 _LONGEST: Final = 200_000  # characters of a guarded text

@@ -1,20 +1,20 @@
-"""A drafted DuckDB query → a guarded query for PostgreSQL.
+"""A drafted DuckDB query → a guarded query for another engine: PostgreSQL, Spark, Sail.
 
-guard (in DuckDB's SQL, verified by DuckDB's parser) → normalise → lower → check in PostgreSQL's SQL. Whatever DuckDB
-would refuse is refused by the first step. Owns invariants (fenced) and (faithful) for PostgreSQL: every guard of a
-conditional grant holds a fence, and the answer has the names and types that DuckDB's would have.
+guard (in DuckDB's SQL, verified by DuckDB's parser) → normalise → lower → check in the engine's SQL. Whatever DuckDB
+would refuse is refused by the first step. Owns invariants (fenced) and (faithful) there: every guard of a conditional
+grant holds a fence, unless nothing in the text can raise, and the answer has the names and types of DuckDB's.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlglot import exp
 
-from rls.catalog import Column, fold
+from rls.catalog import Catalog, Column, fold
 from rls.errors import QueryFailed
 from rls.rewrite.barrier import lower_fenced, typed_parameters
 from rls.rewrite.bound import Planner, PlannerBusy, answer_columns
@@ -24,10 +24,13 @@ from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import GuardedQuery
 from rls.rewrite.parse import parse
 from rls.rewrite.port.check import check
+from rls.rewrite.port.dialect import Dialect
 from rls.rewrite.port.expressions import type_of
-from rls.rewrite.port.kinds import INTEGERS, TYPES, kind_of, not_portable
+from rls.rewrite.port.kinds import INTEGERS, kind_of, not_portable
 from rls.rewrite.port.normalise import normalise
+from rls.rewrite.port.postgres import Postgres
 from rls.rewrite.port.scopes import Columns, Context
+from rls.rewrite.port.spark import Sail, Spark
 from rls.rewrite.port.statements import lower_query
 from rls.rewrite.port.target import Target
 from rls.rewrite.splice import apply_splices
@@ -35,12 +38,13 @@ from rls.rewrite.splice import apply_splices
 __all__ = ["port"]
 
 _PATIENCE_SECONDS: Final = 10.0
+_ENGINES: Final[dict[str, Callable[[Target], Dialect]]] = {"postgres": Postgres, "spark": Spark, "sail": Sail}
 
 
 def port(
     query: Draft, parameter_types: Mapping[str, str], target: Target, *, planner: Planner | None = None
 ) -> GuardedQuery:
-    """The guarded query in PostgreSQL's SQL, with `$1`, `$2`, … for `binds`, and the `columns` that it must give.
+    """The guarded query in the target's SQL, with `$1`, `$2`, … (`:p1`, …) for `binds`, and the `columns` it must give.
 
     parameter_types  DuckDB types of the values of the caller's own parameters, by name
     planner          where texts are bound; default: in this process
@@ -73,42 +77,59 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
         # Nothing to run; the executor finds DuckDB's own words for what is wrong.
         return made
     tree = normalise(typed, catalog, planner=planner)
-    context = Context(
-        catalog, target.schemas, target.unicode, {}, _types(tree), lambda node, scope: lower_query(node, scope, context)
-    )
-    text, found = lower_query(tree, None, context)
-    text = _as_expected(text, found, columns)
-    guards = []
-    for one in made.guards:
-        alone = guard_text(one, source=catalog.source(one.relation))[1:-1]
-        guards.append(lower_query(normalise(alone, catalog, planner=planner), None, context)[0])
-    check(text, guards)
+    alone = [guard_text(one, source=catalog.source(one.relation))[1:-1] for one in made.guards]
+    guards = [normalise(one, catalog, planner=planner) for one in alone]
+    found = _lowered(tree, guards, _context(tree, catalog, target, fences=True))
+    if not found.context.sql.may_raise:
+        # Nothing in it can tell of a row that it does not show.
+        found = _lowered(tree, guards, _context(tree, catalog, target, fences=False))
+        made = replace(made, fence_reason="")
+    _check_columns(found.columns, columns, found.context.sql)
+    check(found.text, found.guards, found.context.sql)
     return replace(
         made,
-        sql=text,
+        sql=found.text,
         splices=(),
-        dialect="postgres",
+        dialect=found.context.sql.name,
         hide_statistics=False,
         columns=columns,
-        binds=tuple(context.binds),
+        binds=tuple(found.context.binds),
         check=None,
     )
 
 
-def _types(tree: exp.Expr) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class _Lowered:
+    text: str
+    columns: Columns
+    guards: tuple[str, ...]
+    context: Context
+
+
+def _context(tree: exp.Expr, catalog: Catalog, target: Target, *, fences: bool) -> Context:
+    sql = _ENGINES[target.engine](target)
+    context = Context(catalog, sql, _types(tree, sql), lambda node, scope: lower_query(node, scope, context), fences)
+    return context
+
+
+def _lowered(tree: exp.Expr, guards: list[exp.Expr], context: Context) -> _Lowered:
+    text, columns = lower_query(tree, None, context)
+    return _Lowered(text, columns, tuple(lower_query(one, None, context)[0] for one in guards), context)
+
+
+def _types(tree: exp.Expr, sql: Dialect) -> dict[str, str]:
     """The kinds of parameters that are cast somewhere in a text."""
     casts = (node for node in tree.find_all(exp.Cast) if isinstance(node.this, exp.Placeholder))
-    return {fold(node.this.name): type_of(node.args["to"])[0] for node in casts}
+    return {fold(node.this.name): type_of(node.args["to"], sql)[0] for node in casts}
 
 
-def _as_expected(text: str, found: Columns, columns: tuple[Column, ...]) -> str:
-    """The text, refused where the kinds of its columns are not those of DuckDB's answer; whole numbers are widened."""
+def _check_columns(found: Columns, columns: tuple[Column, ...], sql: Dialect) -> None:
+    """Refuse a text where the kinds of its columns are not those of DuckDB's answer."""
     if len(found) != len(columns):
         raise not_portable("a query whose columns could not be listed")
     for have, want in zip(found, columns, strict=True):
         kind = kind_of(want.type)
         if have.kind != kind and not (have.kind in INTEGERS and kind in INTEGERS):
             raise not_portable(f"a result of type {want.type}", hint=f"cast `{want.name[:40]}` to another type")
-        if kind not in TYPES:
+        if kind not in sql.types:
             raise not_portable(f"a result of type {want.type}")
-    return text

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rls.catalog import Catalog, fold
+from rls.rewrite.port.dialect import Dialect
 from rls.rewrite.port.kinds import Lowered, not_portable
 
-__all__ = ["Column", "Context", "Scope", "name_of"]
-
-_LONGEST = 63  # bytes; PostgreSQL cuts longer names off, and two of them may then be one
+__all__ = ["Column", "Context", "Scope"]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a source: its name as PostgreSQL has it, its kind, and whether it is stored (not of a sub-query)."""
+    """A column of a source: its name as the engine has it, its kind, and whether it is stored (not of a sub-query)."""
 
     name: str
     kind: str
@@ -38,8 +37,9 @@ class Scope:
     tables: dict[str, Columns] = field(default_factory=dict)
 
     def add(self, name: str, columns: Columns) -> None:
-        """One more source. Raises `QueryRefused` for a name that is taken."""
-        if fold(name) in self.sources:
+        """One more source. Raises `QueryRefused` for a name that is taken, or is to an engine that folds more letters
+        than DuckDB does."""
+        if _folded(name) in map(_folded, self.sources):
             raise not_portable(f"two relations called `{name}` in one FROM", hint="give one another alias")
         self.sources[fold(name)] = columns
 
@@ -52,7 +52,7 @@ class Scope:
             scope = scope.outer
         return None
 
-    def column(self, table: str, name: str) -> Lowered:
+    def column(self, table: str, name: str, sql: Dialect) -> Lowered:
         """A column by its qualified name. Raises `QueryRefused`."""
         scope: Scope | None = self
         while scope is not None:
@@ -60,7 +60,7 @@ class Scope:
                 found = [one for one in columns if fold(one.name) == fold(name)]
                 if len(found) != 1:
                     break
-                text = f"{name_of(fold(table))}.{name_of(found[0].name)}"
+                text = f"{sql.name_of(fold(table))}.{sql.name_of(found[0].name)}"
                 return Lowered(text, found[0].kind, plain=not found[0].stored)
             scope = scope.outer
         raise not_portable(f"the column `{name}`", hint="give columns that are used again names of their own")
@@ -70,27 +70,24 @@ class Scope:
 class Context:
     """What holds for a whole statement.
 
-    schemas  schema as callers know it → as PostgreSQL has it
-    unicode  a collation that knows upper and lower case of all letters; "" where the server has none
-    binds    parameter → its number
+    sql      how the engine writes
     types    parameter → its kind, where the text says so anywhere
+    fences   whether the guards that have a fence in DuckDB's SQL get one
+    binds    parameter → its number
     query    lowers a sub-query: its text and its columns
     """
 
     catalog: Catalog
-    schemas: Mapping[str, str]
-    unicode: str
-    binds: dict[str, int]
+    sql: Dialect
     types: Mapping[str, str]
     query: Callable[[Any, Scope], tuple[str, Columns]]
+    fences: bool = True
+    binds: dict[str, int] = field(default_factory=dict)
 
     def bind(self, name: str) -> str:
         """The place of a parameter."""
-        return f"${self.binds.setdefault(fold(name), len(self.binds) + 1)}"
+        return self.sql.place(self.binds.setdefault(fold(name), len(self.binds) + 1))
 
 
-def name_of(name: str) -> str:
-    """A name as PostgreSQL reads it. Raises `QueryRefused` for one that it would cut off."""
-    if len(name.encode()) > _LONGEST:
-        raise not_portable(f"a name of more than {_LONGEST} bytes", hint="give a shorter one")
-    return '"' + name.replace('"', '""') + '"'
+def _folded(name: str) -> str:
+    return name.upper().lower()

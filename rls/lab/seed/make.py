@@ -1,0 +1,373 @@
+"""A policy directory and a database's catalog → a seeded suite beside the policies, run and measured before it stays.
+
+No row of the database is read. Owns that the file holds what it says: it is read back, run against the policies and
+measured; what it does not meet is named, and a case that fails is told, never left out.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from rls.catalog import Catalog, Relation, fold
+from rls.errors import EngineInvalid, PolicyInvalid
+from rls.identity.principal import Principal
+from rls.lab.coverage.measure import Coverage, Point, measure_coverage
+from rls.lab.seed.board import Board, BoardFailed
+from rls.lab.seed.choose import Choice, choose, shorten
+from rls.lab.seed.draft import draft_suite
+from rls.lab.seed.meet import Eye, look
+from rls.lab.seed.oracle import see
+from rls.lab.seed.people import choose_base, try_people
+from rls.lab.seed.pools import Pools
+from rls.lab.seed.reach import Reached, reach
+from rls.lab.seed.rows import Rows, add_rows, try_rows
+from rls.lab.seed.spots import Spots, attribute_spot, column_spot, find_spots
+from rls.lab.seed.stage import Stage
+from rls.lab.seed.wall import Wall, find_wall
+from rls.lab.seed.write import suite_text
+from rls.lab.suites.reader import directory_personas, read_suite
+from rls.lab.suites.run import Run, run_suites
+from rls.lab.world.raw import Raw
+from rls.policy.check_usage import attributes_read
+from rls.policy.load import load_policies
+from rls.policy.policy_set import PolicySet, rules_for
+from rls.policy.rules import Bound
+
+__all__ = ["FILE", "Seed", "make_seed"]
+
+FILE: Final = "seeded.test.yaml"
+OnStep = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Seed:
+    """What was written: `file`, its text, the people and rows in it, how the suite runs and what it covers.
+
+    `unreached` are points of coverage that it does not meet, each with why; `over` are personas left out of the probe
+    because they see other tenants' rows nearly everywhere; `left_out` are relations it does not speak of, with why.
+    """
+
+    file: Path
+    text: str
+    personas: int
+    rows: int
+    run: Run
+    coverage: Coverage
+    unreached: tuple[tuple[Point, str], ...]
+    wall: Wall | None
+    over: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "file": str(self.file),
+            "personas": self.personas,
+            "rows": self.rows,
+            "cases": len(self.run.outcomes),
+            "failed": [o.to_dict() for o in self.run.failed],
+            "coverage": round(self.coverage.percent, 2),
+            "unreached": [{**point.to_dict(), "why": why} for point, why in self.unreached],
+            "tenant_attribute": None if self.wall is None else self.wall.attribute,
+            "not_probed": list(self.over),
+            "left_out": [{"relation": label, "why": why} for label, why in self.left_out],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def make_seed(
+    directory: Path,
+    database: Path,
+    catalog: Catalog,
+    *,
+    file: Path | None = None,
+    now: float | None = None,
+    replace_file: bool = False,
+    on_step: OnStep | None = None,
+) -> Seed:
+    """Write a suite for the policies of a directory.
+
+    database      its constraints name the rows of tables; no row is read
+    file          where to; default `seeded.test.yaml` in the directory
+    now           the suite's frozen moment, Unix time in seconds; default: noon of today
+    replace_file  write over a file that is there
+
+    Raises PolicyInvalid where policies cannot be read, EngineInvalid `engine.directory` where the file is there.
+    """
+    started = time.perf_counter()
+    target = directory / FILE if file is None else file
+    if target.exists() and not replace_file:
+        raise EngineInvalid("engine.directory", f"`{target}` is there already", hint="--force writes over it")
+    policies = load_policies(directory, keys="none")
+    moment = datetime.fromtimestamp(now, UTC) if now is not None else _noon()
+    work = _Work(directory, policies, database, catalog, moment, on_step or (lambda *_: None))
+    suite = work.make(Reached())
+    missing = suite.coverage.open
+    reached = Reached()
+    if missing:
+        work.on_step("asking the solver", 3, 4)
+        reached = reach(missing, policies, catalog, work.relations())
+        if reached.people:
+            suite = work.make(reached)
+    why = {_point_key(missing[n]): reason for n, reason in reached.never.items()}
+    unreached = tuple((p, why.get(_point_key(p)) or _why(p)) for p in suite.coverage.open)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(suite.text, encoding="utf-8")
+    return Seed(
+        target,
+        suite.text,
+        suite.personas,
+        suite.rows,
+        suite.run,
+        suite.coverage,
+        unreached,
+        suite.wall,
+        suite.over,
+        tuple(work.left_out.items()),
+        time.perf_counter() - started,
+    )
+
+
+def _noon() -> datetime:
+    today = datetime.now(UTC).date()
+    return datetime(today.year, today.month, today.day, 12, tzinfo=UTC)
+
+
+def _point_key(point: Point) -> tuple[object, ...]:
+    return point.kind, point.subject, point.part, point.state, point.place.file, point.start, point.end
+
+
+def _why(point: Point) -> str:
+    if point.kind != "branch":
+        return "no persona for it was found"
+    from importlib.util import find_spec
+
+    if find_spec("z3") is None:
+        return "no row was found; with `pip install 'rls[prove]'` a solver looks, too"
+    return "neither the rows that were tried nor the solver meet it"
+
+
+@dataclass
+class _Suite:
+    text: str
+    personas: int
+    rows: int
+    run: Run
+    coverage: Coverage
+    wall: Wall | None
+    over: tuple[str, ...]
+
+
+@dataclass
+class _Work:
+    """What all rounds share."""
+
+    directory: Path
+    policies: PolicySet
+    database: Path
+    catalog: Catalog
+    moment: datetime
+    on_step: OnStep
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def relations(self) -> list[Relation]:
+        """The tables that somebody decided on."""
+        found = []
+        for relation in sorted(self.catalog.relations.values(), key=lambda r: r.label):
+            deciding = any(r.decides_rows for r in rules_for(self.policies, relation, self.catalog))
+            if relation.kind == "view" and deciding:
+                self.left_out[relation.label] = "a view: its rows are those of the tables it reads"
+            elif deciding:
+                found.append(relation)
+            elif relation.kind == "table":
+                self.left_out[relation.label] = "nobody decided on it"
+        return found
+
+    def make(self, reached: Reached) -> _Suite:
+        """One round: candidates, choice, expectations, and the suite that comes of it."""
+        self.on_step("trying rows", 1, 4)
+        existing = directory_personas(self.directory, self.policies.identity)
+        with self._board() as board:
+            bounds = self._bounds(board)
+            spots = find_spots(self.policies, board.catalog, list(bounds.values()), board.constant)
+            relations = [b.relation for b in bounds.values()]
+            read = [r for r in spots.read.values() if r.kind == "table"]
+            relations += [r for r in read if r.key not in bounds]
+            wall = find_wall(spots, [b.relation for b in bounds.values()])
+            attribute = None if wall is None else wall.attribute
+            base = choose_base(existing, attribute)
+            today = self.moment.date()
+            people, pools = self._people(spots, base, attribute, today)
+            # Rows are made for the others: whom the solver found brings rows of their own.
+            twins = _twins(bounds, spots, wall)
+            tried = self._rows([r for r in relations if r.key not in twins], spots, pools, people, wall)
+            people |= reached.people
+            add_rows(tried, reached.rows)
+            for key, listed in tried.rows.items():
+                try:
+                    board.put(tried.relations[key], listed)
+                except BoardFailed as error:
+                    self.left_out[tried.relations[key].label] = f"no rows could be made: {error}"
+                    tried.rows[key] = []
+            firsts = {key: bound for key, bound in bounds.items() if key not in twins}
+            choice = self._choose(board, Stage(self.policies, firsts, spots, wall, people, existing, tried), base)
+            self.on_step("choosing", 2, 4)
+            counts = {key: len(rows) for key, rows in tried.rows.items()}
+            shorten(board, self.policies, choice, people, bounds=firsts, read=read, counts=counts)
+            self._copy(board, {bounds[twin].relation: first for twin, first in twins.items()}, tried, choice)
+            stage = Stage(self.policies, bounds, spots, wall, people, existing, tried)
+            sights = {
+                name: {key: see(board, self.policies, bound, people[name]) for key, bound in bounds.items()}
+                for name in choice.people
+            }
+        schema = (self.directory / ".schemas").is_dir()
+        draft, over = draft_suite(stage, choice.people, choice.rows, sights, now=self.moment, schema=schema)
+        text = suite_text(draft)
+        run, coverage = self._measure(text)
+        rows = sum(len(r) for r in draft.rows.values())
+        return _Suite(text, len(choice.people), rows, run, coverage, wall, over)
+
+    @contextmanager
+    def _board(self) -> Iterator[Board]:
+        tables = [r for r in self.catalog.relations.values() if r.kind == "table"]
+        board = Board(self.catalog, tables, now=self.moment.timestamp())
+        try:
+            yield board
+        finally:
+            board.close()
+
+    def _bounds(self, board: Board) -> dict[tuple[str, ...], Bound]:
+        found = {}
+        for relation in self.relations():
+            try:
+                bound = self.policies.bound(relation, board.catalog)
+            except PolicyInvalid as error:
+                self.left_out[relation.label] = f"a policy does not fit it: {error.message}"
+                continue
+            if bound is not None:
+                found[relation.key] = bound
+        return found
+
+    def _people(
+        self, spots: Spots, base: Mapping[str, Principal], wall: str | None, today: date
+    ) -> tuple[dict[str, Principal], Pools]:
+        """Everybody who is tried, and the values that rows are made of: subjects are those of these people."""
+        identity = self.policies.identity
+        arguments: dict[str, Any] = {
+            "declared": identity.attributes,
+            "roles": sorted(identity.roles),
+            "today": today,
+        }
+        read = attributes_read(self.policies)
+        first = Pools.of(spots, list(base.values()), **arguments)
+        people = try_people(identity, read, base, first, wall=wall)
+        pools = Pools.of(spots, list(people.values()), **arguments)
+        if wall is not None:
+            # A tenant whose name differs in case only is another tenant.
+            values = pools.values(attribute_spot(wall))
+            odd = [v.swapcase() for v in values[:1] if isinstance(v, str) and v.swapcase() not in values]
+            pools.set(attribute_spot(wall), [*values, *odd])
+        return people, pools
+
+    def _rows(
+        self,
+        relations: Sequence[Relation],
+        spots: Spots,
+        pools: Pools,
+        people: Mapping[str, Principal],
+        wall: Wall | None,
+    ) -> Rows:
+        raw = Raw(self.database.resolve(), self.catalog)
+        try:
+            primary = {r.key: raw.primary_key(r) for r in relations}
+        finally:
+            raw.close()
+        walled = {} if wall is None else wall.columns
+        extra = {r.key: [column_spot(r, walled[r.key])] for r in relations if r.key in walled}
+        return try_rows(relations, spots, pools, list(people.values()), primary=primary, extra=extra)
+
+    @staticmethod
+    def _copy(board: Board, twins: Mapping[Relation, tuple[str, ...]], tried: Rows, choice: Choice) -> None:
+        """The rows that were chosen for a relation, for those that are like it."""
+        for relation, first in twins.items():
+            rows = [tried.rows[first][n] for n in sorted(choice.rows.get(first, ()))]
+            tried.relations[relation.key], tried.rows[relation.key] = relation, rows
+            tried.keys[relation.key] = tried.keys[first]
+            choice.rows[relation.key] = set(range(len(rows)))
+            board.put(relation, rows)
+
+    def _choose(self, board: Board, stage: Stage, base: Mapping[str, Principal]) -> Choice:
+        eye, wall, rows = Eye(board, self.policies), stage.wall, stage.tried.rows
+        mets = {
+            (name, key): look(eye, bound, person)
+            for name, person in stage.people.items()
+            for key, bound in stage.bounds.items()
+        }
+        wanted: dict[tuple[str, ...], set[int]] = {}
+        for key, bound in stage.bounds.items():
+            if wall is not None and key in wall.columns:
+                wanted[key] = _one_per_tenant(rows[key], wall.columns[key])
+            elif bound.public:
+                wanted[key] = set(range(min(2, len(rows[key]))))
+        return choose(mets, always=_always(stage.people, base, wall), wanted=wanted)
+
+    def _measure(self, text: str) -> tuple[Run, Coverage]:
+        """The suite as it will be read, run and measured."""
+        identity = self.policies.identity
+        with tempfile.TemporaryDirectory(prefix="rls-seed-") as folder:
+            file = Path(folder) / FILE
+            file.write_text(text, encoding="utf-8")
+            suite = replace(read_suite(file, identity, directory_personas(self.directory, identity)), name="seeded")
+            run = run_suites([suite], self.policies)
+            return run, measure_coverage(self.policies, [suite])
+
+
+def _twins(
+    bounds: Mapping[tuple[str, ...], Bound], spots: Spots, wall: Wall | None
+) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Relations to which the same policies say the same, as of a pattern → the first of them, whose rows will do."""
+    firsts: dict[object, tuple[str, ...]] = {}
+    twins = {}
+    for key, bound in bounds.items():
+        named = {s[2:] for group in (spots.used, spots.shown) for s in group.get(key, {})}
+        walled = None if wall is None else wall.columns.get(key)
+        names = {n[0] for n in named} | {"id"} | ({fold(walled)} if walled else set())
+        columns = tuple(c for c in bound.relation.columns if fold(c.name) in names)
+        rules = (*(id(b.policy) for b in bound.policies), *(id(c.rule) for c in bound.columns), bound.public)
+        alike = (rules, columns, tuple(sorted(named)), walled)
+        first = firsts.setdefault(alike, key)
+        if first != key and key not in spots.read and first not in spots.read and bound.policies:
+            twins[key] = first
+    return twins
+
+
+def _always(people: Mapping[str, Principal], base: Mapping[str, Principal], wall: Wall | None) -> list[str]:
+    """One person for each role, who has no other, then for two of them a twin of another tenant."""
+    found: dict[object, str] = {}
+    for name, person in people.items():
+        if len(person.roles) < 2:
+            found.setdefault(person.roles, name)
+    chosen = list(found.values())
+    if wall is None:
+        return chosen
+    twins = [n for n in people if n not in base and any(n.startswith(f"{c}_of_") for c in chosen)]
+    return [*chosen, *twins]
+
+
+def _one_per_tenant(rows: Sequence[Mapping[str, object]], column: str) -> set[int]:
+    first: dict[object, int] = {}
+    for number, row in enumerate(rows):
+        if row.get(column) is not None:
+            first.setdefault(row[column], number)
+    # Two tenants, a third, and those whose names differ from one of them in case only.
+    some = list(first)[:3]
+    folded = {value.casefold() for value in some if isinstance(value, str)}
+    return {first[v] for v in first if v in some or (isinstance(v, str) and v.casefold() in folded)}

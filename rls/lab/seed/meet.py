@@ -1,0 +1,174 @@
+"""A persona and a relation on a board → what each row meets: branches, boundaries, and the ways policies combine.
+
+Takes rules bound to the board; returns `Met`: what the persona meets by asking, and what each row adds. Owns the list
+of what a seeded suite is to meet beyond coverage: the rows on both sides of a boundary, and each policy deciding alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from rls.catalog import Relation
+from rls.identity.principal import Principal
+from rls.lab.seed.board import Board, BoardFailed
+from rls.lab.truth.branches import branches_of, leaves_of
+from rls.policy.attributes import known_values
+from rls.policy.bind import bind
+from rls.policy.evaluate import evaluate
+from rls.policy.expressions import Branch, read_tree
+from rls.policy.parser import ExpressionInvalid, Tree
+from rls.policy.policy_set import PolicySet
+from rls.policy.rules import Bound, BoundPolicy, Policy
+
+__all__ = ["Eye", "Met", "Point", "look"]
+
+Point = tuple[object, ...]
+_ORDERED: Final = frozenset(
+    ("COMPARE_LESSTHAN", "COMPARE_LESSTHANOREQUALTO", "COMPARE_GREATERTHAN", "COMPARE_GREATERTHANOREQUALTO")
+)
+MOST_VECTORS: Final = 16
+
+
+@dataclass
+class Met:
+    """`asking`: met by the persona whatever the rows; `rows`: by number, what each meets (equal rows share a set)."""
+
+    asking: set[Point] = field(default_factory=set)
+    rows: dict[int, frozenset[Point]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Eye:
+    """What a look needs besides who looks; `among` are the numbers of the rows, None for all."""
+
+    board: Board
+    policies: PolicySet
+    among: frozenset[int] | None = None
+
+
+def look(eye: Eye, bound: Bound, persona: Principal) -> Met:
+    """What a persona meets in a relation."""
+    met = Met()
+    known = known_values(persona, eye.policies.attributes)
+    who = tuple(sorted(persona.roles))
+    signatures: dict[int, list[_Answer]] = {}
+    for each in bound.policies:
+        policy = each.policy
+        if not policy.applies_to(persona.roles):
+            # What it would say counts, too: it is what happens when a role is added.
+            for answer, numbers in _answers(eye, each, bound.relation, known):
+                for number in numbers:
+                    signatures.setdefault(number, []).append(answer)
+            continue
+        for role in persona.roles & policy.roles if policy.roles is not None else (None,):
+            met.asking.add(("role", id(policy), role))
+        for name in policy.using.attributes:
+            met.asking.add(("attribute", name, _class_of(known.get(name))))
+        if evaluate(policy.using.root, each.holes, known).kind == "missing":
+            met.asking.add(("branch", id(policy.using.root), False))
+            met.asking.add(("missing", id(policy), tuple(sorted(policy.using.attributes - known.keys()))))
+        for answer, numbers in _answers(eye, each, bound.relation, known):
+            for number in numbers:
+                signatures.setdefault(number, []).append(answer)
+    for column in bound.columns:
+        met.asking.add(("column", id(column.rule), bool(column.rule.exempt & persona.roles)))
+    made: dict[tuple[int, ...], frozenset[Point]] = {}
+    for number, answers in signatures.items():
+        signature = tuple(map(id, answers))
+        if signature not in made:
+            made[signature] = _together(answers, bound, who)
+        met.rows[number] = made[signature]
+    return met
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """What one policy says of some rows alike."""
+
+    policy: Policy
+    truth: bool | None
+    points: frozenset[Point]
+
+
+def _together(answers: list[_Answer], bound: Bound, who: tuple[str, ...]) -> frozenset[Point]:
+    """The points of rows for which policies say the same."""
+    key, roles = bound.relation.key, frozenset(who)
+    mine = [a for a in answers if a.policy.applies_to(roles)]
+    opening = [a.policy for a in mine if a.policy.kind == "permissive" and a.truth]
+    closing = [a.policy for a in mine if a.policy.kind == "restrictive" and not a.truth]
+    visible = (bound.public or bool(opening)) and not closing
+    points: set[Point] = {
+        ("visible", key, who, visible),
+        ("combined", key, who, tuple((a.policy.name, a.truth) for a in mine)),
+    }
+    for answer in answers if len(who) < 2 else ():
+        policy = answer.policy
+        # The row that tells whether this policy is there for this role: all others leave it open.
+        if policy.kind == "permissive":
+            matters = answer.truth is not False and not closing and not bound.public
+            matters = matters and all(p is policy for p in opening)
+        else:
+            matters = answer.truth is not True and (bound.public or bool(opening))
+            matters = matters and all(p is policy for p in closing)
+        if matters:
+            points.add(("alone", id(policy), who, answer.truth))
+    return frozenset().union(points, *(a.points for a in mine))
+
+
+def _answers(
+    eye: Eye, each: BoundPolicy, relation: Relation, known: Mapping[str, object]
+) -> Iterator[tuple[_Answer, list[int]]]:
+    """Each combination of truths that a policy's leaves have, with the rows that have it."""
+    root = each.policy.using.root
+    leaves = leaves_of(each, relation, known)
+    edges = [
+        (leaf.branch, text) for leaf in leaves if not leaf.missing for text in _edges(leaf.branch, each, relation, eye)
+    ]
+    values = {eye.policies.attributes[name].parameter: value for name, value in known.items()}
+    picked = ", ".join([*(f"({leaf.sql})" for leaf in leaves), *(f"({text})" for _, text in edges)])
+    where = "" if eye.among is None else f" WHERE rowid IN ({', '.join(map(str, sorted(eye.among))) or -1})"
+    try:
+        rows = eye.board.rows(
+            f"SELECT {picked}, list(rowid) FROM {eye.board.source(relation)}{where} GROUP BY ALL", values
+        )
+    except BoardFailed:
+        return
+    for number, (*answers, numbers) in enumerate(rows):
+        vector = tuple(answers[: len(leaves)])
+        truth = {id(leaf.branch): value for leaf, value in zip(leaves, vector, strict=True)}
+        points: set[Point] = {("branch", id(b), b.truth(truth)) for b in branches_of(root)}
+        if number < MOST_VECTORS:
+            points.add(("leaves", id(root), vector))
+        for (leaf, text), equal in zip(edges, answers[len(leaves) :], strict=True):
+            points.add(("edge", id(leaf), text, equal, truth[id(leaf)]))
+        yield _Answer(each.policy, root.truth(truth), frozenset(points)), numbers
+
+
+def _edges(leaf: Branch, each: BoundPolicy, relation: Relation, eye: Eye) -> Iterator[str]:
+    """Whether both sides of `<`, `<=`, `>` or `>=` are equal, and which item of a list it is, as SQL."""
+    tree = leaf.tree
+    equals: list[Tree] = []
+    if tree["class"] == "COMPARISON" and tree["type"] in _ORDERED:
+        equals = [{**tree, "type": "COMPARE_EQUAL"}]
+    elif tree["type"] == "COMPARE_IN" and len(tree["children"]) > 2:
+        first, *items = tree["children"]
+        equals = [{**tree, "children": [first, item]} for item in items]
+    for equal in equals:
+        try:
+            attributes = eye.policies.attributes
+            read = read_tree(equal, each.policy.using.text, attributes)
+            yield read.root.text(bind(read, relation, eye.board.catalog, attributes))
+        except ExpressionInvalid:
+            continue
+
+
+def _class_of(value: object) -> str:
+    match value:
+        case None:
+            return "missing"
+        case []:
+            return "an empty list"
+        case _:
+            return "given"

@@ -1,0 +1,277 @@
+"""Spots and pools → the rows that are tried in each table: what suits a persona, and that with one thing changed.
+
+Takes the relations whose rows matter; returns rows per relation as mappings by column. Owns that a column which names
+rows has each value once, and that columns which point to it find it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Final
+
+from rls.catalog import Relation, fold
+from rls.identity.principal import Principal
+from rls.lab.seed.pools import Pools, plain_value
+from rls.lab.seed.spots import Spot, Spots, column_spot, kind_of
+
+__all__ = ["Rows", "add_rows", "try_rows"]
+
+MOST: Final = 160
+MOST_READ: Final = 280  # of a table that sub-queries read
+MOST_BASES: Final = 10
+LEAST: Final = 48
+FIRST_KEYS: Final = 8
+MORE_KEYS: Final = 12
+Row = dict[str, object]
+
+
+@dataclass
+class Rows:
+    """Rows by the key of their relation; `keys` are the columns that name them, "" where a number must be made up."""
+
+    relations: dict[tuple[str, ...], Relation]
+    rows: dict[tuple[str, ...], list[Row]] = field(default_factory=dict)
+    keys: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
+
+
+def try_rows(
+    relations: Sequence[Relation],
+    spots: Spots,
+    pools: Pools,
+    people: Sequence[Principal],
+    *,
+    primary: Mapping[tuple[str, ...], tuple[str, ...]],
+    extra: Mapping[tuple[str, ...], Sequence[Spot]],
+) -> Rows:
+    """Rows of all relations. `primary` has their primary keys, `extra` spots that vary though nothing uses them."""
+    found = Rows({r.key: r for r in relations})
+    source = random.Random(1)  # noqa: S311 - the same rows every time
+    owners: dict[Spot, list[tuple[tuple[str, ...], str]]] = {}
+    for relation in relations:
+        name = _single_key(relation, primary.get(relation.key, ()))
+        spot = None if name is None else column_spot(relation, name)
+        used = spots.used.get(relation.key, {})
+        if name is not None and spot in used and pools.is_free(spot) and kind_of(spots.types[spot]) in _NUMBERED:
+            owners.setdefault(spots.group(spot), []).append((relation.key, name))
+            pools.set(spot, [_numbered(kind_of(spots.types[spot]), name, n) for n in range(1, MOST_READ + 1)])
+    first = {key for listed in owners.values() for key, _ in listed}
+    made: dict[Spot, list[Row]] = {}
+    for relation in sorted(relations, key=lambda r: (r.key not in first, _points(r, spots, owners))):
+        owned = next((n for listed in owners.values() for key, n in listed if key == relation.key), None)
+        work = _Table(relation, spots, pools, people, made, owned, source, tuple(extra.get(relation.key, ())))
+        rows = work.rows()
+        found.rows[relation.key] = rows
+        found.keys[relation.key] = _keys(relation, primary.get(relation.key, ()), owned, work.columns, rows)
+        if owned is not None:
+            made.setdefault(spots.group(column_spot(relation, owned)), rows)
+    return found
+
+
+def add_rows(rows: Rows, more: Mapping[tuple[str, ...], Sequence[Mapping[str, object]]]) -> None:
+    """Add rows that somebody else made; one with a key that is taken becomes that row, one without gets a number."""
+    for key, listed in more.items():
+        for row in listed if key in rows.rows else ():
+            made = dict(row)
+            name = rows.keys[key][0] if len(rows.keys[key]) == 1 else None
+            if name is not None:
+                if made.get(name) is None:
+                    made[name] = len(rows.rows[key]) + 1
+                same = next((r for r in rows.rows[key] if r.get(name) == made[name]), None)
+                if same is not None:
+                    same.update(made)
+                    continue
+            rows.rows[key].append(made)
+
+
+_NUMBERED = frozenset(("integer", "text", "uuid"))
+
+
+def _numbered(kind: str, name: str, number: int) -> object:
+    if kind == "uuid":
+        return f"00000000-0000-0000-0000-{number:012d}"
+    return number if kind == "integer" else f"{fold(name)}-{number}"
+
+
+def _single_key(relation: Relation, primary: tuple[str, ...]) -> str | None:
+    if len(primary) == 1:
+        return primary[0]
+    found = None if primary else relation.column("id")
+    return None if found is None else found.name
+
+
+def _points(relation: Relation, spots: Spots, owners: Mapping[Spot, Any]) -> int:
+    """How many columns point to other tables: those that point to none come first."""
+    return sum(spots.group(s) in owners for s in spots.used.get(relation.key, {}))
+
+
+def _keys(
+    relation: Relation, primary: tuple[str, ...], owned: str | None, varied: Sequence[Spot], rows: list[Row]
+) -> tuple[str, ...]:
+    """The columns that name the rows: a key of its own, else all that vary."""
+    if owned is not None:
+        return (owned,)
+    single = _single_key(relation, primary)
+    names = [c.name for c in relation.columns if any(s[2] == fold(c.name) for s in varied)]
+    if single is not None and single not in names:
+        for number, row in enumerate(rows, 1):
+            column = relation.column(single)
+            row[single] = None if column is None else plain_value(column.type, single, number)
+        if all(row[single] is not None for row in rows):
+            return (single,)
+    return tuple(names) or (relation.columns[0].name,)
+
+
+@dataclass
+class _Table:
+    """One relation's rows. `made` has the rows of tables that own a group of keys."""
+
+    relation: Relation
+    spots: Spots
+    pools: Pools
+    people: Sequence[Principal]
+    made: Mapping[Spot, list[Row]]
+    owned: str | None
+    source: random.Random
+    extra: tuple[Spot, ...]
+
+    @property
+    def columns(self) -> list[Spot]:
+        return list(dict.fromkeys([*self.spots.used.get(self.relation.key, {}), *self.extra]))
+
+    def rows(self) -> list[Row]:
+        owned = None if self.owned is None else column_spot(self.relation, self.owned)
+        varied = [s for s in self.columns if s != owned]
+        values = {s: self._values(s) for s in varied}
+        picked: dict[tuple[Any, ...], None] = {}
+        size = 1
+        for listed in values.values():
+            size *= len(listed)
+        bases = [self._suiting(p, varied, values) for p in self.people]
+        for base in bases:
+            picked[tuple(base.values())] = None
+        if size <= LEAST:
+            picked.update(dict.fromkeys(tuple(row) for row in product(*values.values())))
+        else:
+            some = [values[s] if self._points_to(s) else values[s][:6] + values[s][-2:] for s in varied]
+            one, two = self._changed(list(picked)[:MOST_BASES], some)
+            # What suits somebody stays in any case.
+            picked = dict.fromkeys([*picked, *one[: MOST * 2 // 3], *two])
+        most = MOST_READ if self.relation.key in self.spots.read else MOST
+        chosen: list[tuple[Any, ...]] = self._few_nulls(list(picked), varied)[:most]
+        names = self.pools.values(owned)[: len(chosen)] if owned is not None else []
+        return [
+            self._row(varied, row, names[number] if owned is not None else None, number)
+            for number, row in enumerate(chosen[: len(names)] if owned is not None else chosen)
+        ]
+
+    def _changed(self, rows: Sequence[tuple[Any, ...]], values: Sequence[list[Any]]) -> tuple[list[Any], list[Any]]:
+        """Rows with one value changed, and with two, each in no order."""
+        one: dict[Any, None] = {}
+        two: dict[Any, None] = {}
+        for row in rows:
+            for i, first in enumerate(values):
+                for value in first:
+                    changed = (*row[:i], value, *row[i + 1 :])
+                    one[changed] = None
+                    for j in range(i + 1, len(values)):
+                        two.update(dict.fromkeys((*changed[:j], other, *changed[j + 1 :]) for other in values[j]))
+        singles, pairs = list(one), [row for row in two if row not in one]
+        self.source.shuffle(singles)
+        self.source.shuffle(pairs)
+        # `until IS NULL` beside another customer is what tables of mappings are made of.
+        return singles, sorted(pairs, key=lambda row: None not in row)
+
+    def _few_nulls(self, rows: list[tuple[Any, ...]], varied: Sequence[Spot]) -> list[tuple[Any, ...]]:
+        """Where sub-queries read it, NULL keys in two rows only: beside one, nothing is surely not `IN` the rest."""
+        if self.relation.key not in self.spots.read:
+            return rows
+        pointing = [n for n, spot in enumerate(varied) if self._points_to(spot)]
+        nulls = [row for row in rows if any(row[n] is None for n in pointing)]
+        return [row for row in rows if row not in nulls[2:]]
+
+    def _points_to(self, spot: Spot) -> bool:
+        """Whether a column holds keys of a table."""
+        return self.spots.group(spot) in self.made
+
+    def _values(self, spot: Spot) -> list[Any]:
+        """What is tried in a column: some keys of the table it points to, else its pool; NULL where it may be."""
+        column = self.relation.column(spot[2])
+        nullable: list[Any] = [None] if column is None or column.nullable else []
+        target = self.made.get(self.spots.group(spot))
+        pool = self.pools.values(spot)
+        if target is not None:
+            named = [*dict.fromkeys(row[name] for row in target for name in row if row[name] in pool)]
+            others = named[FIRST_KEYS:]
+            self.source.shuffle(others)
+            pool = [*named[:FIRST_KEYS], *others[:MORE_KEYS], pool[-1]]
+        elif self.pools.is_free(spot) and len(pool) > 14:
+            pool = [*pool[:14], pool[-1]]  # its own table's keys: the first ones are there
+        if kind_of(self.spots.types[spot]) == "other":
+            pool = []
+        elif self.spots.types[spot].endswith("[]"):
+            pool = [[v] for v in pool[:4]] + [pool[:2], []]
+        return [*pool, *nullable] or [None]
+
+    def _suiting(self, person: Principal, varied: Sequence[Spot], values: Mapping[Spot, list[Any]]) -> dict[Spot, Any]:
+        """A row that has the person's attributes wherever they are compared with a column."""
+        row: dict[Spot, Any] = {}
+        for spot in varied:
+            group = self.spots.group(spot)
+            mine = [v for s in self.spots.members(group) if s[0] == "attribute" for v in _of(person, s[1])]
+            mine = [v for v in mine if v in values[spot] or [v] in values[spot]]
+            target = self.made.get(group)
+            if mine:
+                value = mine[0]
+            elif target is not None:
+                value = self._key_suiting(person, group, target)
+                value = value if value in values[spot] else values[spot][0]
+            else:
+                value = values[spot][0]
+            row[spot] = [value] if self.spots.types[spot].endswith("[]") and not isinstance(value, list) else value
+        return row
+
+    def _key_suiting(self, person: Principal, group: Spot, target: list[Row]) -> object:
+        """The key of a row in the table pointed to that suits the same person."""
+        number = next((n for n, p in enumerate(self.people) if p is person), 0)
+        row = target[min(number, len(target) - 1)]
+        keys = set(map(str, self.pools.values(group)))
+        return next((v for v in row.values() if str(v) in keys), None)
+
+    def _row(self, varied: Sequence[Spot], values: Sequence[Any], key: object, number: int) -> Row:
+        row: Row = {}
+        if self.owned is not None:
+            row[self.owned] = key
+        for spot, value in zip(varied, values, strict=True):
+            _put(row, [self._spelled(spot[2]), *spot[3:]], value)
+        for spot in self.spots.shown.get(self.relation.key, {}):
+            name = self._spelled(spot[2])
+            column = self.relation.column(name)
+            if name not in row and column is not None:
+                row[name] = plain_value(column.type, name, number + 1)
+        return row
+
+    def _spelled(self, name: str) -> str:
+        column = self.relation.column(name)
+        return name if column is None else column.name
+
+
+def _put(row: Row, path: list[str], value: object) -> None:
+    """A value at a path into structs."""
+    here: Any = row
+    for name in path[:-1]:
+        here = here.setdefault(name, {})
+        if not isinstance(here, dict):
+            return
+    here[path[-1]] = value
+
+
+def _of(person: Principal, name: str) -> list[Any]:
+    if name == "subject":
+        return [person.subject]
+    if name == "roles":
+        return sorted(person.roles)
+    value = next((v for k, v in person.attributes.items() if fold(k) == name), None)
+    return list(value) if isinstance(value, tuple) else [] if value is None else [value]

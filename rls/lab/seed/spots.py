@@ -1,0 +1,272 @@
+"""Policies and a catalog → which columns and attributes are compared with each other, and with which constants.
+
+A spot is a column of a relation (or a field of it) or an attribute. Takes the policies' own trees; returns `Spots`.
+Owns the guess where a name inside a common table expression comes from: the first table read that has such a column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from rls.catalog import Catalog, Relation, fold
+from rls.policy.bind import struct_fields
+from rls.policy.expressions import Expression
+from rls.policy.parser import ExpressionInvalid, Tree, character_offset, write_expression
+from rls.policy.policy_set import PolicySet
+from rls.policy.reader import NO_POSITION
+from rls.policy.rules import Bound
+from rls.policy.scopes import Hole, Scope, Source
+
+__all__ = ["Spot", "Spots", "attribute_spot", "column_spot", "find_spots"]
+
+Spot = tuple[str, ...]
+Constant = Callable[[str], object]
+_MEMBERSHIP = frozenset(("contains", "list_contains", "array_contains", "list_has", "array_has"))
+
+
+def column_spot(relation: Relation, *names: str) -> Spot:
+    """A column, and the fields inside it."""
+    return ("column", ".".join(relation.key), *map(fold, names))
+
+
+def attribute_spot(name: str) -> Spot:
+    """An attribute, or the items of a list attribute."""
+    return ("attribute", fold(name))
+
+
+@dataclass
+class Spots:
+    """`used` names the spots of each relation that conditions look at, `shown` those of masks; `types` is DuckDB's
+    type of each. Spots that are compared are one group; `constants` are what a spot's group is compared with."""
+
+    types: dict[Spot, str] = field(default_factory=dict)
+    used: dict[tuple[str, ...], dict[Spot, None]] = field(default_factory=dict)
+    shown: dict[tuple[str, ...], dict[Spot, None]] = field(default_factory=dict)
+    read: dict[tuple[str, ...], Relation] = field(default_factory=dict)  # by sub-queries
+    walls: dict[str, dict[Spot, None]] = field(default_factory=dict)  # attribute → columns that must be equal to it
+    _over: dict[Spot, Spot] = field(default_factory=dict)
+    _constants: dict[Spot, dict[object, None]] = field(default_factory=dict)
+
+    def group(self, spot: Spot) -> Spot:
+        """The spot that stands for all that it is compared with."""
+        while spot in self._over:
+            spot = self._over[spot]
+        return spot
+
+    def members(self, group: Spot) -> list[Spot]:
+        return [s for s in self.types if self.group(s) == group]
+
+    def constants(self, group: Spot) -> list[object]:
+        return list(self._constants.get(group, {}))
+
+    def join(self, first: Spot, second: Spot) -> None:
+        a, b = self.group(first), self.group(second)
+        if a != b and kind_of(self.types[a]) == kind_of(self.types[b]):
+            self._over[b] = a
+            for value in self._constants.pop(b, {}):
+                self.add_constant(a, value)
+
+    def add_constant(self, spot: Spot, value: object) -> None:
+        self._constants.setdefault(self.group(spot), {})[value] = None
+
+
+def kind_of(type_: str) -> str:
+    """What values a type has, in a word; `other` where none can be made up."""
+    base = type_.partition("(")[0].removesuffix("[]")
+    match base:
+        case "VARCHAR" | "ENUM":
+            return "text"
+        case "DECIMAL" | "DOUBLE" | "FLOAT" | "DATE" | "TIMESTAMP" | "BOOLEAN" | "UUID":
+            return base.lower()
+        case _ if base.removeprefix("U").removesuffix("INT") in ("TINY", "SMALL", "BIG", "HUGE"):
+            return "integer"
+        case "INTEGER" | "UINTEGER":
+            return "integer"
+        case _:
+            return "other"
+
+
+def find_spots(policies: PolicySet, catalog: Catalog, bounds: list[Bound], constant: Constant) -> Spots:
+    """All spots. `constant` gives the value of SQL without names, None where it has none."""
+    spots = Spots()
+    for attribute in policies.attributes.values():
+        spots.types[attribute_spot(attribute.name)] = attribute.type.removesuffix("[]")
+    for bound in bounds:
+        for policy in bound.policies:
+            _Walk(spots, policy.policy.using, bound.relation, catalog, constant).all(spots.used)
+        for column in bound.columns:
+            spot = column_spot(bound.relation, column.column)
+            spots.types.setdefault(spot, _type(bound.relation, column.column))
+            spots.shown.setdefault(bound.relation.key, {})[spot] = None
+            if column.rule.mask is not None:
+                _Walk(spots, column.rule.mask, bound.relation, catalog, constant).all(spots.shown)
+    return spots
+
+
+@dataclass
+class _Walk:
+    """One expression about one relation."""
+
+    spots: Spots
+    expression: Expression
+    relation: Relation
+    catalog: Catalog
+    constant: Constant
+    places: dict[int, Spot] = field(default_factory=dict)
+
+    def all(self, where: dict[tuple[str, ...], dict[Spot, None]]) -> None:
+        for path in self.expression.relations:
+            table = self.catalog.find(path)
+            if table is not None:
+                self.spots.read[table.key] = table
+        for hole in self.expression.holes:
+            spot = self._spot(hole, where)
+            if spot is not None:
+                self.places[hole.offset] = spot
+        for node in _nodes(self.expression.root.tree):
+            for operands in _compared(node):
+                self._compare(operands)
+        for leaf in self.expression.root.leaves():
+            self._wall(leaf.tree)
+
+    def _compare(self, operands: list[Tree]) -> None:
+        anchors = [a for a in map(self._anchor, operands) if a is not None]
+        for one, other in pairwise(anchors):
+            self.spots.join(one, other)
+        for operand in operands if anchors else ():
+            if not any(n.get("class") in ("COLUMN_REF", "SUBQUERY") and self._names(n) for n in _nodes(operand)):
+                try:
+                    value = self.constant(write_expression(operand))
+                except ExpressionInvalid:
+                    continue
+                for item in value if isinstance(value, list) else [value]:
+                    if item is not None and item.__hash__ is not None:
+                        self.spots.add_constant(anchors[0], item)
+
+    def _names(self, node: Tree) -> bool:
+        return node.get("class") == "SUBQUERY" or self._at(node) in self.places
+
+    def _at(self, node: Tree) -> int:
+        start = node.get("query_location", NO_POSITION)
+        return -1 if start >= NO_POSITION else character_offset(self.expression.text, start)
+
+    def _anchor(self, operand: Tree) -> Spot | None:
+        """The one spot that an operand is made of."""
+        found = {self.places[at] for n in _nodes(operand) if n.get("class") == "COLUMN_REF"
+                 and (at := self._at(n)) in self.places}  # fmt: skip
+        return found.pop() if len(found) == 1 else None
+
+    def _wall(self, tree: Tree) -> None:
+        if tree["class"] != "COMPARISON" or tree["type"] != "COMPARE_EQUAL":
+            return
+        sides = [self.places.get(self._at(s)) for s in (tree["left"], tree["right"]) if s["class"] == "COLUMN_REF"]
+        for one, other in (sides, sides[::-1]) if len(sides) == 2 else ():
+            own = other is not None and other[:2] == column_spot(self.relation)
+            if one is not None and other is not None and one[0] == "attribute" and own:
+                self.spots.walls.setdefault(one[1], {})[other] = None
+
+    def _spot(self, hole: Hole, where: dict[tuple[str, ...], dict[Spot, None]]) -> Spot | None:
+        if hole.kind == "attribute":
+            return attribute_spot(hole.names[0])
+        found = self._column(hole) if hole.kind == "column" else None
+        if found is None:
+            return None
+        relation, names = found
+        spot = column_spot(relation, *names)
+        self.spots.types.setdefault(spot, _type(relation, *names))
+        where.setdefault(relation.key, {})[spot] = None
+        return spot
+
+    def _column(self, hole: Hole) -> tuple[Relation, tuple[str, ...]] | None:
+        names = tuple(map(fold, hole.names))
+        scope: Scope | None = hole.scope
+        while scope is not None:
+            if len(names) == 1 and names[0] in scope.names:
+                return None
+            for source in scope.sources:
+                rest = names[1:] if len(names) > 1 and names[0] == source.name else names
+                found = self._in_source(source, rest)
+                if found is not None:
+                    return found
+            scope = scope.outer
+        key = self.relation.key
+        width = next((w for w in range(min(len(names) - 1, len(key)), 0, -1) if names[:w] == key[-w:]), 0)
+        return None if self.relation.column(names[width]) is None else (self.relation, names[width:])
+
+    def _in_source(self, source: Source, names: tuple[str, ...]) -> tuple[Relation, tuple[str, ...]] | None:
+        if source.path is not None:
+            relation = self.catalog.find(source.path)
+            if relation is None:
+                return None
+            if names[0] in source.renamed:
+                return relation, (relation.columns[source.renamed.index(names[0])].name, *names[1:])
+            return (relation, names) if relation.column(names[0]) is not None else None
+        offered = [*source.renamed, *_offered(source)[len(source.renamed) :]]
+        if names[0] not in offered:
+            return None
+        name = (_offered(source)[offered.index(names[0])] if source.renamed else names[0]) or names[0]
+        for path in (*self.expression.relations, (*self.relation.schema, self.relation.name)):
+            relation = self.catalog.find(path)
+            if relation is not None and relation.column(name) is not None:
+                return relation, (name, *names[1:])
+        return None
+
+
+def _offered(source: Source) -> list[str | None]:
+    names: list[str | None] = []
+    for item in source.items:
+        if isinstance(item, Source):
+            names += [*item.renamed, *_offered(item)[len(item.renamed) :]]
+        else:
+            names.append(item)
+    return names
+
+
+def _type(relation: Relation, name: str, *fields: str) -> str:
+    column = relation.column(name)
+    type_ = "VARCHAR" if column is None else column.type
+    for each in fields:
+        inner = [t for f, t in struct_fields(type_) if f == fold(each)]
+        if not inner:
+            return "other"
+        type_ = inner[0]
+    return type_
+
+
+def _compared(node: Tree) -> Iterator[list[Tree]]:
+    """Operands that a node holds against each other."""
+    match node.get("class"):
+        case "COMPARISON":
+            yield [node["left"], node["right"]]
+        case "BETWEEN":
+            yield [node["input"], node["lower"], node["upper"]]
+        case "OPERATOR" if node["type"] in ("COMPARE_IN", "COMPARE_NOT_IN"):
+            yield list(node["children"])
+        case "FUNCTION" if "arguments" in node:
+            operands = [a["expression"] for a in node["arguments"]]
+            yield operands if node["function_name"] not in _MEMBERSHIP else operands[::-1]
+        case "SUBQUERY" if node.get("child") is not None:
+            yield from ([node["child"], each] for each in _selected(node["subquery"]["node"]))
+        case _:
+            return
+
+
+def _selected(query: Tree) -> Iterator[Tree]:
+    if query["type"] == "SET_OPERATION_NODE":
+        for child in query["children"]:
+            yield from _selected(child)
+    elif query["type"] == "SELECT_NODE":
+        yield query["select_list"][0]
+
+
+def _nodes(tree: Any) -> Iterator[Tree]:
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)

@@ -1,0 +1,118 @@
+"""One bound policy → parts of it that see more, or less, than they seem to: warnings at their place.
+
+policy.like_all       a pattern that everything is like
+policy.pattern        a text from a token used as a pattern, or matched as a part
+policy.null_opens     a row without a value passes
+policy.not_in_null    one NULL in the sub-query, and no row passes
+policy.uncorrelated   a sub-query that does not look at the row
+policy.odd_key        `order_id IN (SELECT customer_id …)` where the table has an `order_id`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from rls.catalog import Catalog, Relation, fold
+from rls.policy.compared import Compared, nodes_of
+from rls.policy.expressions import Branch
+from rls.policy.parser import ExpressionInvalid, Tree
+from rls.policy.reader import attribute_name
+from rls.policy.rules import BoundPolicy
+
+__all__ = ["find_oversights"]
+
+_LIKE: Final = frozenset(("~~", "~~*", "~~~"))
+_NOT_LIKE: Final = frozenset(("!~~", "!~~*"))
+_PARTS: Final = frozenset(("contains", "starts_with", "ends_with", "prefix", "suffix", "regexp_matches"))
+
+
+def find_oversights(bound: BoundPolicy, relation: Relation, catalog: Catalog) -> Iterator[ExpressionInvalid]:
+    """All of them, in the order of the text."""
+    compared = Compared(bound, relation)
+    for leaf, negated in _leaves(bound.policy.using.root, negated=False):
+        for node in nodes_of(leaf.tree):
+            yield from _patterns(node, compared)
+            yield from _nulls(node, compared, relation)
+            yield from _subqueries(node, compared, relation, catalog, negated=negated)
+
+
+def _leaves(branch: Branch, *, negated: bool) -> Iterator[tuple[Branch, bool]]:
+    if branch.kind == "leaf":
+        yield branch, negated
+    for child in branch.children:
+        yield from _leaves(child, negated=negated != (branch.kind == "not"))
+
+
+def _patterns(node: Tree, compared: Compared) -> Iterator[ExpressionInvalid]:
+    if node["class"] != "FUNCTION" or len(node["arguments"]) != 2:
+        return
+    name, (left, right) = node["function_name"], [a["expression"] for a in node["arguments"]]
+    text = right["literal"]["text"] if right["class"] == "CONSTANT" and "literal" in right else None
+    if (name in _LIKE and text is not None and text and not text.strip("%")) or (name in _PARTS and text == ""):
+        yield _problem("policy.like_all", compared, node, "is true for every text", "write the condition that is meant")
+        return
+    asked = [attribute_name(part) for part in nodes_of(right) if part["class"] == "COLUMN_REF"]
+    attribute = next((a for a in asked if a is not None), None)
+    # `user.regions` on the left of contains is a list, or `IN`, which another check looks at.
+    if attribute is not None and (name in _LIKE | _NOT_LIKE or (name in _PARTS and attribute_name(left) is None)):
+        what = f"takes user.{attribute} for a pattern or a part: a short value, or `%`, opens more than its own"
+        yield _problem("policy.pattern", compared, node, what, "compare with `=` or `IN`")
+
+
+def _nulls(node: Tree, compared: Compared, relation: Relation) -> Iterator[ExpressionInvalid]:
+    match node["class"]:
+        case "OPERATOR" if node["type"] == "OPERATOR_COALESCE":
+            operands = node["children"]
+        case "FUNCTION" if node["function_name"] in ("coalesce", "ifnull"):
+            operands = [a["expression"] for a in node["arguments"]]
+        case "COMPARISON" if node["type"] == "COMPARE_DISTINCT_FROM":
+            operands = [node["left"], node["right"]]
+        case _:
+            return
+    names = [name for operand in operands[:2] if (name := compared.column(operand)) is not None]
+    column = next((c for n in names[:1] if (c := relation.column(n)) is not None and c.nullable), None)
+    if column is not None:
+        what = f"gives a row without `{column.name}` a value of its own: look whether such rows may pass"
+        hint = f"rows without it are hidden if `{column.name}` is compared as it is"
+        yield _problem("policy.null_opens", compared, node, what, hint)
+
+
+def _subqueries(
+    node: Tree, compared: Compared, relation: Relation, catalog: Catalog, *, negated: bool
+) -> Iterator[ExpressionInvalid]:
+    if node["class"] != "SUBQUERY":
+        return
+    query = node["subquery"]["node"]
+    if node["subquery_type"] in ("EXISTS", "NOT_EXISTS") and not compared.own_columns(query):
+        what = f"does not look at the row: it is the same for every row of `{relation.label}`"
+        hint = f"compare with `{relation.name}.…`; a column that the inner table has too is the inner table's"
+        yield _problem("policy.uncorrelated", compared, query, what, hint)
+    if node.get("child") is None or query.get("type") != "SELECT_NODE" or len(query["select_list"]) != 1:
+        return
+    inner, selected = _inner(query, catalog), query["select_list"][0]
+    if inner is None or selected["class"] != "COLUMN_REF":
+        return
+    column = inner.column(selected["column_names"][-1])
+    if column is None:
+        return
+    if negated and column.nullable and "IS_NOT_NULL" not in str(query["where_clause"]):
+        what = f"is true for no row as soon as one `{column.name}` of `{inner.label}` is NULL"
+        hint = f"add `WHERE {column.name} IS NOT NULL`, or write NOT EXISTS"
+        yield _problem("policy.not_in_null", compared, node["child"], f"NOT IN (SELECT {column.name} …) {what}", hint)
+    asked = compared.column(node["child"])
+    if asked is not None and fold(asked) not in ("id", fold(column.name)) and inner.column(asked) is not None:
+        what = f"is looked for among `{inner.label}.{column.name}`, and `{inner.label}` has a column `{asked}`"
+        yield _problem("policy.odd_key", compared, node["child"], what, f"write `SELECT {asked}`, if that is meant")
+
+
+def _inner(query: Tree, catalog: Catalog) -> Relation | None:
+    table = query["from_table"]
+    return catalog.find(tuple(table["qualified_name"]["path"])) if table.get("type") == "BASE_TABLE" else None
+
+
+def _problem(code: str, compared: Compared, node: Tree, what: str, hint: str) -> ExpressionInvalid:
+    text = compared.text(node)
+    shown = text if len(text) <= 60 else f"{text[:59]}…"
+    policy = compared.bound.policy.name
+    return ExpressionInvalid(code, f"`{shown}` in policy `{policy}` {what}", offset=compared.offset(node), hint=hint)

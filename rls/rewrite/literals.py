@@ -43,12 +43,10 @@ _WORDS: Final = re.compile(r"[A-Za-z#%_][A-Za-z0-9 _.,:;/@#&%+()\[\]*-]*")
 _SPECIAL: Final = frozenset(
     "true false t f yes no y n on off nan inf infinity epoch now today tomorrow yesterday null".split()  # noqa: SIM905
 )
-# Characters that DuckDB reads as one token where no white space stands between them: words with words, operators with
-# operators (`%-` is one, `% -` are two). What is not here, non-ASCII letters among it, is as a word.
-_JOINS: Final = {
-    **dict.fromkeys(" \t\n\r\f\v()[]{},;:\\", 0),
-    **dict.fromkeys("-+*/<>=~!@#%^&|`?", 2),
-}
+# DuckDB makes one token of several of these, as far as it can.
+_OPERATORS: Final = frozenset("-+*/<>=~!@#%^&|`?")
+# What ends a token wherever it stands: between other characters, white space makes a difference.
+_SEPARATES: Final = frozenset(c for c in map(chr, range(128)) if not c.isalnum() and c not in "_$'\".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +77,19 @@ def shape_of_tokens(text: str, tokens: Sequence[Token], literals: Sequence[int])
     for index in literals:
         words[index] = ""
     starts, ends = [token.start for token in tokens], [token.end for token in tokens]
-    # `x'41'` and `0x1F` are tokens of their own to DuckDB, `x '41'` is not.
-    joined = []
-    for index, (start, end) in enumerate(zip(starts[1:], ends, strict=False)):
-        if start == end + 1 and (kind := _JOINS.get(text[start], 1)) and kind == _JOINS.get(text[end], 1):
-            joined.append(index)
-    # Two strings are one, if a line ends between them (and not in a comment).
+    # `x'41'`, `0x1F` and `%-` are tokens of their own to DuckDB, `x '41'` and `% -` are not.
+    joined = [
+        index
+        for index, (start, end) in enumerate(zip(starts[1:], ends, strict=False))
+        if start == end + 1
+        and (
+            (text[start] not in _SEPARATES and text[end] not in _SEPARATES)
+            or (text[start] in _OPERATORS and text[end] in _OPERATORS)
+        )
+    ]
+    # Two strings are one, if a line ends between them (not in a comment); the first may be `E'…'`.
     between = [
-        text[ends[index - 1] + 1 : starts[index]].strip(" ")
+        gap if (gap := text[ends[index - 1] + 1 : starts[index]]).strip(" \t\n") else "\n" in gap
         for index in literals
         if index and kinds[index] is TokenType.STRING and text[ends[index - 1]] == "'"
     ]

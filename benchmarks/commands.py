@@ -24,7 +24,7 @@ __all__ = ["main"]
 
 DIRECTORY = Path(".benchmarks")
 LAST = "run.json"
-QUICK = {"rounds": 2, "seconds": 2.0, "scale": 0.002, "tpch_scale": 0.01, "largest": 10_000}
+QUICK = {"rounds": 2, "seconds": 2.0, "scale": 0.002, "tpch_scale": 0.01, "largest": 10_000, "principals": 1_000}
 
 directory_option = click.option(
     "--dir",
@@ -57,6 +57,7 @@ def main() -> None:
 @click.option("--rounds", type=click.IntRange(min=1), help="Samples per alternative; the fastest counts.  [15]")
 @click.option("--scale", type=float, help="Of the warehouse; 1 is 10 million events.  [0.01]")
 @click.option("--tpch-scale", type=float, help="Of TPC-H; 1 is 6 million lines.  [1]")
+@click.option("--principals", type=int, help="That ask, at most; a million take half an hour.  [100000]")
 @click.option("--quick", is_flag=True, help="Small data and few rounds: to see that it works, not how fast.")
 @click.option("--every-case", is_flag=True, help="Show each case instead of means.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="The run as JSON.  [DIR/run.json]")

@@ -14,7 +14,7 @@ import fixtures
 from rls.catalog import Catalog, Column, Relation
 from rls.identity.principal import Principal
 
-__all__ = ["make_catalog", "make_policies", "make_principal", "roles"]
+__all__ = ["COLUMNS", "make_catalog", "make_policies", "make_principal", "roles"]
 
 COLUMNS = (
     Column("id", "BIGINT"),
@@ -43,7 +43,7 @@ def roles(count: int) -> list[str]:
 
 def make_policies(directory: Path, *, relations: int, per_relation: int, role_count: int) -> Path:
     """A directory with `per_relation` policies for each of `relations`; what is there already is used again."""
-    target = directory / f"policies-{relations}-{per_relation}-{role_count}"
+    target = directory / f"many-{relations}-{per_relation}-{role_count}"
     if target.is_dir():
         return target
     target.mkdir()
@@ -56,6 +56,7 @@ def make_policies(directory: Path, *, relations: int, per_relation: int, role_co
     algorithms: [HS256]
     keys: [{{kid: bench-1, secret: {{file: {secret}}}}}]
     max_lifetime: 86400
+    max_bytes: 262144
     claims: {{subject: /user/distinctId, roles: /user/role, attributes: /user/attributes}}
 roles: [{names}]
 attributes:
@@ -77,10 +78,12 @@ def make_catalog(relations: int) -> Catalog:
     return Catalog.of("data", (Relation(("main",), f"table_{number}", COLUMNS) for number in range(relations)))
 
 
-def make_principal(*, role: str = "role_0", customers: Iterable[int] = (1, 2, 3), **attributes: Any) -> Principal:
+def make_principal(
+    *, role: str = "role_0", customers: Iterable[int] = (1, 2, 3), subject: str = "user-1", **attributes: Any
+) -> Principal:
     """Somebody with one role and a list of customers."""
     values = {"tenant": "acme", "regions": ("EMEA", "APAC"), "customers": tuple(customers), **attributes}
-    return Principal("user-1", frozenset({role}), values, assurance="persona")
+    return Principal(subject, frozenset({role}), values, assurance="persona")
 
 
 def _document(relation: int, per_relation: int, role_count: int) -> str:

@@ -12,7 +12,8 @@ __all__ = ["Options"]
 class Options:
     """`directory` keeps databases and peers between runs; `rounds` are samples per alternative, fewer where a case has
     taken `seconds`. `scale` is the warehouse's (1 is 10 million events), `tpch_scale` TPC-H's. `wanted` picks cases by
-    a part of their name. `largest` bounds the sizes of series. `skipped` collects what could not be measured, and why.
+    a part of their name. `largest` bounds the sizes of series, `principals` how many ask. `skipped` collects what could
+    not be measured, and why.
     """
 
     directory: Path
@@ -22,4 +23,5 @@ class Options:
     tpch_scale: float = 1.0
     wanted: tuple[str, ...] = ()
     largest: int = 1_000_000
+    principals: int = 100_000
     skipped: list[str] = field(default_factory=list)

@@ -23,6 +23,7 @@ from benchmarks.groups.growth import measure_growth
 from benchmarks.groups.isolation import measure_isolation
 from benchmarks.groups.lab import measure_lab
 from benchmarks.groups.policies import measure_policies
+from benchmarks.groups.principals import measure_principals
 from benchmarks.groups.rewrite import measure_rewrite
 from benchmarks.groups.run import measure_run
 from benchmarks.groups.start import measure_start
@@ -40,6 +41,7 @@ GROUPS: dict[str, tuple[str, Callable[[Options], Iterator[Measurement]]]] = {
     "token": ("Verifying a token", measure_token),
     "rewrite": ("Guarding a query text", measure_rewrite),
     "policies": ("Many policies", measure_policies),
+    "principals": ("Many principals, and long lists in their tokens", measure_principals),
     "lab": ("Policy tools at scale: who sees how much, and what a change changes", measure_lab),
     "barrier": ("Guarded text beside the hand-written filter: TPC-H", measure_barrier),
     "lookups": ("Guarded text beside the hand-written filter: point look-ups and key ranges", measure_lookups),

@@ -122,7 +122,7 @@ def test_a_record_says_who_asked_what_and_why_it_was_answered() -> None:
         },
         "fence_reason": "it may raise",
         "statistics_hidden": True,
-        "parameters": {"x": KEYED.value("x", "secret-value")},
+        "parameters": KEYED.parameters({"x": "secret-value"}, subject=ALICE.subject),
         "parameter_types": {"x": "VARCHAR"},
         "attributes_read": ["tenant"],
         "warnings": [],

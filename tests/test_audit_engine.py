@@ -107,7 +107,7 @@ def test_every_attempt_is_recorded_signed_and_holds_no_value(engine: Engine, tmp
     assert first["attributes"] == {"tenant": KeyedHash(HASH_KEY).value("tenant", "acme")}
     assert first["attributes"] != found[4]["attributes"]
     assert (first["row_count"], first["byte_count"]) == (1, 8 + len("note-10"))
-    assert bound["parameters"] == {"x": KeyedHash(HASH_KEY).value("x", "zebra")}
+    assert bound["parameters"] == KeyedHash(HASH_KEY).parameters({"x": "zebra"}, subject="u-acme")
     assert bound["byte_count"] == 0
     text = "".join(f.read_text() for f in (tmp_path / "log").glob("*.jsonl"))
     assert "acme" not in text.replace("u-acme", "")
@@ -248,6 +248,16 @@ def _signed(policies: Path, claims: dict[str, Any]) -> str:
     signed = _unsigned(claims).rpartition(".")[0]
     signature = hmac.digest((policies / "secret").read_bytes(), signed.encode(), "sha256")
     return f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+
+def test_nobody_finds_out_what_others_bound_or_are_by_trying(engine: Engine, tmp_path: Path) -> None:
+    """Who may read all records could bind values under any name and compare the hashes: they must tell nothing."""
+    for tenant, value in (("acme", "acme"), ("globex", "acme"), ("acme", "zebra")):
+        engine.query(token(engine, tenant), "SELECT $tenant", {"tenant": value})
+    engine.close()
+    mine, theirs, another = records(tmp_path / "log")
+    hashes = {r["parameters"]["tenant"] for r in (mine, theirs, another)} | {mine["attributes"]["tenant"]}
+    assert len(hashes) == 4
 
 
 def test_a_replay_takes_no_attributes_and_no_text_but_the_recorded(engine: Engine, tmp_path: Path) -> None:

@@ -186,6 +186,25 @@ def test_single_use_among_threads(tmp_path: Path) -> None:
     assert outcomes.count(True) == 1
 
 
+def test_what_is_remembered_is_bounded_by_its_size(identity: Identity, read: list[object]) -> None:
+    """Ten thousand short tokens are little, and ten thousand with long lists in them are not."""
+    short, long = token(claims()), [token(claims(jti=f"t-{number}", unused="x" * 2_000)) for number in range(8)]
+    verifier = Verifier(identity, weight=3 * len(long[0]))
+    for text in (short, *long):
+        verifier.verify(text, now=NOW)
+        assert verifier._weight == sum(entry.weight for entry in verifier._entries.values()) <= 3 * len(long[0])
+    assert len(verifier._entries) == 3
+    verifier.verify(long[-1], now=NOW)
+    assert len(read) == 9
+    verifier.verify(short, now=NOW)
+    assert len(read) == 10
+    verifier.clear()
+    assert verifier._weight == 0
+    tiny = Verifier(identity, weight=10)
+    assert tiny.verify(short, now=NOW) == tiny.verify(short, now=NOW)
+    assert not tiny._entries
+
+
 def test_bounded(identity: Identity, read: list[object]) -> None:
     verifier = Verifier(identity, size=3)
     many = [token(claims(jti=f"t-{number}")) for number in range(5)]

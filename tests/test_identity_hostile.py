@@ -16,11 +16,23 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
-from identity_kit import NOW, SECRET, asymmetric_token, claims, identity_for, jwk, part, private_key, token
+from identity_kit import (
+    NOW,
+    SECRET,
+    asymmetric_token,
+    claims,
+    identity_for,
+    jwk,
+    part,
+    private_key,
+    public_pem,
+    token,
+    write_identity,
+)
 from test_identity_jwe import KEY, OTHER, identity_of, reason
 
-from rls.errors import PolicyInvalid
-from rls.identity import Identity, verify_token
+from rls.errors import PolicyInvalid, TokenRejected
+from rls.identity import Identity, inspect_token, load_identity, verify_token
 from rls.identity.key_sets import read_published_set
 from rls.identity.keys import KeyUnfit, read_jwk_set
 from rls.identity.patterns import MOST_WAYS, why_unusable
@@ -171,6 +183,84 @@ def test_padded_signatures_made_by_hand(tmp_path: Path) -> None:
             assert reason(text, identity) == "bad_signature"
 
 
+# --- issuers ----------------------------------------------------------------------------------------------------------
+
+OTHER_SECRET, SEALING, OTHER_SEALING = SECRET[::-1], bytes(range(70, 102)), bytes(range(120, 152))
+ISSUERS = """
+issuers:
+  - {name: hs, audiences: [a], algorithms: [HS256], keys: [{kid: k1, secret: {file: one}}], claims: {preset: cube}}
+  - {name: es, audiences: [a], algorithms: [ES256], keys: [{kid: k1, file: es.pem}], claims: {preset: cube}}
+  - {name: rs, audiences: [a], algorithms: [RS256], keys: [{kid: k1, file: rs.pem}], claims: {preset: cube}}
+  - name: sealed
+    audiences: [a]
+    encryption: {algorithm: dir, keys: [{kid: e1, secret: {file: sealing}}]}
+    claims: {preset: cube}
+  - name: nested
+    audiences: [a]
+    algorithms: [HS256]
+    keys: [{kid: k1, secret: {file: two}}]
+    encryption: {algorithm: dir, keys: [{kid: e2, secret: {file: other}}]}
+    claims: {preset: cube}
+  - {name: guest, audiences: [a], algorithms: [HS256], keys: [{kid: k1, secret: {file: two}}], claims: {preset: superset}}
+attributes: {tenant: {type: string}}
+"""
+
+
+def _nested(text: str) -> str:
+    return sealed({**HEADER, "kid": "e2", "cty": "JWT"}, text.encode(), key=OTHER_SEALING)
+
+
+def _plain(body: dict[str, Any], kid: str, key: bytes) -> str:
+    return sealed({**HEADER, "kid": kid}, json.dumps(body).encode(), key=key)
+
+
+def _unsigned(body: dict[str, Any]) -> str:
+    return f"{part({'alg': 'none'})}.{part(body)}."
+
+
+ENVELOPES: dict[str, Any] = {
+    "HS256, one": token,
+    "HS256, two": lambda body: token(body, key=OTHER_SECRET),
+    "ES256": lambda body: asymmetric_token("ES256", body),
+    "RS256": lambda body: asymmetric_token("RS256", body),
+    "HS256 by a public key": lambda body: token(body, key=public_pem("RS256")),
+    "HS256 by another public key": lambda body: token(body, key=public_pem("ES256")),
+    "HS256 by the sealing key": lambda body: token(body, key=SEALING),
+    "unsigned": _unsigned,
+    "sealed": lambda body: _plain(body, "e1", SEALING),
+    "sealed for the nested": lambda body: _plain(body, "e2", OTHER_SEALING),
+    "sealed with a secret": lambda body: _plain(body, "e1", SECRET[:32]),
+    "nested, one": lambda body: _nested(token(body)),
+    "nested, two": lambda body: _nested(token(body, key=OTHER_SECRET)),
+    "nested, ES256": lambda body: _nested(asymmetric_token("ES256", body)),
+    "nested, unsigned": lambda body: _nested(_unsigned(body)),
+    "nested, sealed again": lambda body: _nested(_plain(body, "e1", SEALING)),
+}
+ACCEPTED = {
+    ("hs", "HS256, one"), ("es", "ES256"), ("rs", "RS256"), ("sealed", "sealed"), ("nested", "nested, two"),
+    ("guest", "HS256, two"), (None, "HS256, two"),
+}  # fmt: skip
+
+
+def test_every_issuer_has_one_envelope(tmp_path: Path) -> None:
+    """Each issuer's name in the claims, in each envelope that any of them has or an attacker makes of their keys."""
+    files = {"one": SECRET, "two": OTHER_SECRET, "sealing": SEALING, "other": OTHER_SEALING}
+    for name, content in {**files, "es.pem": public_pem("ES256"), "rs.pem": public_pem("RS256")}.items():
+        (tmp_path / name).write_bytes(content)
+    identity = load_identity(write_identity(tmp_path, ISSUERS))
+    for issuer in ("hs", "es", "rs", "sealed", "nested", "guest", "nobody", None):
+        body = {"aud": "a", "iat": NOW, "exp": NOW + 300, "sub": "u", "type": "guest", "user": {"username": "u"}}
+        body |= {"iss": issuer} if issuer else {}
+        for name, envelope in ENVELOPES.items():
+            text = envelope(body)
+            try:
+                found = verify_token(text, identity, now=NOW).issuer
+            except TokenRejected:
+                found = ""
+            assert found == ((issuer or "guest") if (issuer, name) in ACCEPTED else ""), (issuer, name)
+            assert inspect_token(text, identity, now=NOW).accepted is bool(found)
+
+
 # --- key sets ---------------------------------------------------------------------------------------------------------
 
 ODD: tuple[Any, ...] = (
@@ -268,6 +358,4 @@ def _with_pattern(folder: Path, pattern: str) -> Identity:
     identity_for(folder)
     file = folder / "identity.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace('"[A-Z]{3}"', text), encoding="utf-8")
-    from rls.identity import load_identity
-
     return load_identity(folder)

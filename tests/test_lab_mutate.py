@@ -72,7 +72,7 @@ def test_what_no_case_looks_at_survives(tmp_path: Path) -> None:
         "  as: eve", "  relation: orders", "  expect: {keys: [1], masked: [email], absent: [margin]}"
     ]  # fmt: skip
     null = survived["own_tenant", "`tenant_id = user.tenant` accepts NULL"]
-    assert null.difference == "no row of the suites tells them apart: add one that does"
+    assert null.difference.startswith("no row of the suites tells them apart: ")
 
 
 def test_a_skeleton_kills_the_mutant_it_is_for(tmp_path: Path) -> None:

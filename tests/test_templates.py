@@ -129,6 +129,39 @@ def test_shapes_never_share_and_nothing_depends_on_who_came_before(asked: list[t
             assert templates.guard(sql, principal) == expected
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("always a - - -", "never a - - -"),
+        ("always a - - -", "conditional b - - -"),
+        ("never a - - -", "conditional b - - -"),
+        ("conditional b - - -", "conditional c - - -"),
+        ("conditional a - - -", "conditional b - - -"),
+        ("always a - - -", "always a x - -"),
+        ("always a x - -", "always a y - -"),
+        ("always a - - -", "always a - d -"),
+        ("always a - - -", "always a - - l"),
+    ],
+)
+def test_shapes_that_differ_in_one_thing_never_share(one: str, other: str) -> None:
+    people = [Principal(subject, attributes={"tenant": "a"}) for subject in (one, other, one, other)]
+    sql = "SELECT * FROM orders"
+    templates = Templates(Shapes(), small.CATALOG, for_engine=True)
+    for who in people:
+        assert templates.guard(sql, who) == Templates(Shapes(), small.CATALOG, for_engine=True).guard(sql, who)
+
+
+def test_what_roles_may_write_is_part_of_the_shape() -> None:
+    sql = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) SELECT n, id FROM t, orders"
+    wide, narrow = [Principal("always a - - -", frozenset(r), {"tenant": "a"}) for r in ((), ("narrow",))]
+    templates = Templates(Shapes(), small.CATALOG, for_engine=True)
+    templates.guard(sql, wide)
+    for ask in (templates.guard, templates.guard_alike):
+        with pytest.raises(QueryRefused) as found:
+            ask(sql, narrow)
+        assert found.value.code == "query.statement_not_allowed"
+
+
 def test_memory_is_bounded_and_what_is_used_stays() -> None:
     templates = Templates(small.Policies(), small.CATALOG, memory=50 * OVERHEAD)
     often = templates.guard(SQL, small.PRINCIPAL)

@@ -19,6 +19,7 @@ that a caller holds (`--expect`). Whoever takes all of these, or the signing key
 later than the last anchor; nobody can rewrite what an anchor out of reach knows.
 
 What a record never holds: an attribute's value, a bound value, a row's. Hashes of the first two are keyed; keep the key
-as you keep the tokens' secrets, because small domains can be guessed by who has it. The caller's text holds the
-literals that the caller wrote, unless audit.yaml says `sql: shape` or `sql: none`.
+as you keep the tokens' secrets, because small domains can be guessed by who has it. Without it, who may read all
+records and send queries can find out whether somebody sent exactly a certain text, and nothing of values. The caller's
+text holds the literals that the caller wrote, unless audit.yaml says `sql: shape` or `sql: none`.
 """

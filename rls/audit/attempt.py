@@ -109,7 +109,8 @@ class Attempt:
 
     def bind(self, parameters: Mapping[str, object]) -> None:
         """The caller's own parameters, once they are known to be plain values."""
-        self._parameters = self._recording.keyed.values(parameters)
+        subject = self._principal.subject if self._principal else ""
+        self._parameters = self._recording.keyed.parameters(parameters, subject=subject)
         self._parameter_types = parameter_types(parameters)
 
     def keep(self, failure: RlsError | None) -> None:

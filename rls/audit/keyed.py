@@ -1,7 +1,8 @@
 """A value and a secret key → a hash that tells equal values from different ones, and nothing else without the key.
 
 Takes attribute and parameter values; returns 128 bits of an HMAC-SHA-256, hexadecimal. Owns that equal values have
-equal hashes whatever their spelling (`1.0`, `1.00`) and that the same value under two names has two.
+equal hashes whatever their spelling (`1.0`, `1.00`), that the same value under two names has two, and that nobody gets
+a hash of a value of their choice that tells of anybody else.
 """
 
 from __future__ import annotations
@@ -52,6 +53,17 @@ class KeyedHash:
     def values(self, values: Mapping[str, object]) -> dict[str, str]:
         """The hashes of named values, sorted by name."""
         return {name: self.value(name, values[name]) for name in sorted(values)}
+
+    def parameters(self, values: Mapping[str, object], *, subject: str) -> dict[str, str]:
+        """The hashes of what a subject binds, sorted by name. Another subject's hashes are others, and none is an
+        attribute's: who may read records and bind values could find out by trying what others bound, or are.
+
+        >>> keyed = KeyedHash(b"k" * 32)
+        >>> amir, bea = (keyed.parameters({"tenant": "acme"}, subject=subject)["tenant"] for subject in ("a", "b"))
+        >>> len({amir, bea, keyed.value("tenant", "acme")})
+        3
+        """
+        return {name: self.value(f"{_counted(subject)}\0{name}", values[name]) for name in sorted(values)}
 
     def text(self, text: str) -> str:
         """The hash of a query's text: 256 bits, as `plain_text` gives without a key."""

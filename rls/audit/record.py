@@ -50,8 +50,9 @@ class AuditRecord:
                     `masked` and `denied` columns
     fence_reason    why the text's guards are fenced; "" where none is. `statistics_hidden`: whether stored extremes
                     were kept from the optimizer
-    parameters      names of the caller's own parameters → keyed hashes; `parameter_types`: → DuckDB types, where they
-                    are known (the barrier may depend on them); `attributes_read` names of attributes the text reads
+    parameters      names of the caller's own parameters → keyed hashes, which compare with those of the same subject
+                    only; `parameter_types`: → DuckDB types, where they are known (the barrier may depend on them);
+                    `attributes_read` names of attributes the text reads
     warnings        what was wrong with the token and tolerated
     row_count, byte_count   handed out; None where none were (bytes: estimated beyond 1,000 rows)
     duration        seconds from the attempt's start to this record; `timings`: seconds to `verify` the token, to

@@ -25,6 +25,9 @@ from rls.identity.verify import Verified, check_standing, read_token, use_up
 __all__ = ["Admission", "Verifier"]
 
 SIZE = 10_000
+# Characters of all tokens that are remembered: a principal takes some five times its token, which may hold lists of ten
+# thousand values.
+WEIGHT = 20_000_000
 # In seconds: what no change of keys or revocations announces (a key set that is too old by now) is noticed after that.
 RECHECK = 60
 
@@ -45,15 +48,18 @@ class _Entry:
     revocations: bytes
     key_set: RemoteKeys | None
     generation: int
+    weight: int
 
 
 class Verifier:
     """Verifies tokens against one identity and remembers them. Safe to share between threads; hits take no lock."""
 
-    def __init__(self, identity: Identity, *, size: int = SIZE) -> None:
+    def __init__(self, identity: Identity, *, size: int = SIZE, weight: int = WEIGHT) -> None:
+        """`size` bounds the tokens that are remembered, `weight` their characters together."""
         self.identity = identity
-        self._size, self._longest = size, identity.max_bytes
+        self._size, self._most, self._longest = size, weight, identity.max_bytes
         self._entries: dict[bytes, _Entry] = {}
+        self._weight = 0
         self._stamp = identity.revocations.stamp
         self._adding = threading.Lock()
         for issuer in identity.issuers.values():
@@ -100,6 +106,7 @@ class Verifier:
         """Forget everything."""
         with self._adding:
             self._entries.clear()
+            self._weight = 0
 
     def _verify(self, token: str, key: bytes, now: float) -> Principal:
         # Before the token is read: what changes meanwhile makes the entry worthless, not valid.
@@ -112,21 +119,31 @@ class Verifier:
         verified = read_token(token, self.identity, now=now)
         check_standing(verified, self.identity, token=token)
         use_up(verified, self.identity, now=now)
-        self._keep(key, verified, stamp, generations.get(verified.issuer.name, 0), now)
+        if not verified.issuer.single_use:
+            since, until = _times(verified, now)
+            key_set, generation = verified.issuer.key_set, generations.get(verified.issuer.name, 0)
+            self._keep(key, _Entry(verified.principal, since, until, stamp, key_set, generation, weight=len(token)))
         return verified.principal
 
-    def _keep(self, key: bytes, verified: Verified, stamp: bytes, generation: int, now: float) -> None:
-        issuer = verified.issuer
-        if issuer.single_use:
-            return
-        longest = RECHECK if issuer.introspection is None else min(RECHECK, issuer.introspection.remember)
-        until = min(verified.until, now + longest)
-        # A clock that is set back must not make the entry last longer.
-        since = max(verified.since, now - longest)
-        entry = _Entry(verified.principal, since, until, stamp, issuer.key_set, generation)
+    def _keep(self, key: bytes, entry: _Entry) -> None:
         with self._adding:
-            self._entries.pop(key, None)
-            while len(self._entries) >= self._size:
+            self._drop(key)
+            while self._entries and (len(self._entries) >= self._size or self._weight + entry.weight > self._most):
                 # The oldest: who makes many tokens drops many, and costs everybody else a verification each.
-                del self._entries[next(iter(self._entries))]
-            self._entries[key] = entry
+                self._drop(next(iter(self._entries)))
+            if entry.weight <= self._most:
+                self._entries[key] = entry
+                self._weight += entry.weight
+
+    def _drop(self, key: bytes) -> None:
+        dropped = self._entries.pop(key, None)
+        if dropped is not None:
+            self._weight -= dropped.weight
+
+
+def _times(verified: Verified, now: float) -> tuple[float, float]:
+    """Between which times an entry holds."""
+    introspection = verified.issuer.introspection
+    longest = RECHECK if introspection is None else min(RECHECK, introspection.remember)
+    # A clock that is set back must not make the entry last longer.
+    return max(verified.since, now - longest), min(verified.until, now + longest)

@@ -96,7 +96,7 @@ class _Work:
                 seen.setdefault(name, set()).add(label)
                 if sight.rows & set(self._others(name, key)):
                     foreign.setdefault(name, set()).add(label)
-        found = over_the_wall(foreign, seen)
+        found = over_the_wall(foreign, seen, self.stage.people)
         people = self.stage.people
         roles = {role for name in found if len(people[name].roles) == 1 for role in people[name].roles}
         return tuple(sorted(found | {name for name in self.people if people[name].roles & roles}))

@@ -367,4 +367,7 @@ def _one_per_tenant(rows: Sequence[Mapping[str, object]], column: str) -> set[in
     for number, row in enumerate(rows):
         if row.get(column) is not None:
             first.setdefault(row[column], number)
-    return set(list(first.values())[:4])
+    # Two tenants, a third, and those whose names differ from one of them in case only.
+    some = list(first)[:3]
+    folded = {value.casefold() for value in some if isinstance(value, str)}
+    return {first[v] for v in first if v in some or (isinstance(v, str) and v.casefold() in folded)}

@@ -1,0 +1,114 @@
+"""Many principals, and long lists in their tokens: what the next query costs, and what is kept of those who asked.
+
+Everybody has a token and a list of their own; a text that was sent before is guarded for the next of them. Beside it
+stands PyJWT's decoding of as many tokens, which nothing that looks at a token can undercut.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import duckdb
+import jwt
+
+import fixtures
+from benchmarks.answers import WrongAnswer
+from benchmarks.many import COLUMNS, make_policies, make_principal
+from benchmarks.measure import Measurement, time_in_turn
+from benchmarks.options import Options
+from benchmarks.settings import Setting
+from rls.engine import Engine
+
+__all__ = ["measure_principals"]
+
+DECODE, NEXT, WARM = "PyJWT decode", "engine, next principal", "engine, same principal"
+PRINCIPALS = (1_000, 10_000, 100_000, 1_000_000)
+ITEMS = (10, 100, 1_000, 10_000)
+SQL = "SELECT region, count(*) FROM table_0 GROUP BY region"
+SAMPLE = 50  # tokens that nobody has seen, for one sample
+
+
+class _People:
+    """Tokens of people who come for the first time, each with a list that begins with their number."""
+
+    def __init__(self, setting: Setting, engine: Engine) -> None:
+        self._setting, self._engine, self._numbers = setting, engine, count(1)
+        self._secret = (fixtures.KEYS / "hs256.secret").read_bytes().strip()
+        self.before = _memory()
+
+    def token(self, items: int) -> str:
+        number = next(self._numbers)
+        regions = (f"r{number}", *(f"region {n}" for n in range(1, items)))
+        return self._setting.token_for(make_principal(regions=regions, subject=f"user-{number}"))
+
+    def guard(self, token: str) -> object:
+        return self._engine.guard(token, SQL)
+
+    def decode(self, token: str) -> object:
+        return jwt.decode(token, self._secret, algorithms=["HS256"], audience="bench", issuer="https://bench.example")
+
+    def sample(self, call: Callable[[str], object], items: int) -> tuple[float, float]:
+        """(CPU, wall) milliseconds per token, of tokens made for this sample."""
+        tokens = [self.token(items) for _ in range(SAMPLE)]
+        began, started = time.process_time(), time.perf_counter()
+        for token in tokens:
+            call(token)
+        ended, stopped = time.process_time(), time.perf_counter()
+        return (ended - began) * 1000 / SAMPLE, (stopped - started) * 1000 / SAMPLE
+
+    def check(self, items: int) -> None:
+        """Raise `WrongAnswer` unless the next one gets a list of their own."""
+        lists = [self._engine.guard(self.token(items), SQL).parameters["rls_regions"] for _ in range(2)]
+        if lists[0] == lists[1] or any(len(found) != items for found in lists):
+            raise WrongAnswer(f"{items} items: not the list of who asks")
+
+    def kept(self) -> str:
+        """Memory since the first came, in words; None of what is measured is compared with it."""
+        return f"{max(0, _memory() - self.before) / 1024:,.0f} MB more at the peak"
+
+
+def measure_principals(options: Options) -> Iterator[Measurement]:
+    """`size` is how many have asked before, or how long their lists are. Raises `WrongAnswer`."""
+    policies = make_policies(options.directory, relations=1, per_relation=2, role_count=2)
+    setting = Setting(_database(options.directory), policies, "", issuer="https://bench.example")
+    with setting.open() as engine:
+        people = _People(setting, engine)
+        asked = 0
+        for size in (n for n in PRINCIPALS if n <= options.principals):
+            people.check(10)
+            for _ in range(size - asked):
+                people.guard(people.token(10))
+            asked = size
+            yield _measured(people, "principals", options, items=10, size=size)
+        for items in (n for n in ITEMS if n <= options.largest // 100):
+            people.check(items)
+            yield _measured(people, "list in a token", options, items=items, size=items)
+            token = people.token(items)
+            calls = {WARM: partial(people.guard, token), DECODE: partial(people.decode, token)}
+            timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds)
+            yield Measurement.of("principals", "list in a token", timings, what=WARM, floor=DECODE, size=items)
+
+
+def _measured(people: _People, case: str, options: Options, *, items: int, size: int) -> Measurement:
+    samples = {NEXT: partial(people.sample, people.guard, items), DECODE: partial(people.sample, people.decode, items)}
+    timings = time_in_turn({}, rounds=min(options.rounds, 7), seconds=options.seconds, elsewhere=samples)
+    return Measurement.of("principals", case, timings, what=NEXT, floor=DECODE, size=size, checked=people.kept())
+
+
+def _database(directory: Path) -> Path:
+    target = directory / "many.duckdb"
+    if not target.is_file():
+        with duckdb.connect(str(target)) as connection:
+            columns = ", ".join(f"{column.name} {column.type}" for column in COLUMNS)
+            connection.execute(f"CREATE TABLE table_0 ({columns})")
+    return target
+
+
+def _memory() -> int:
+    """The most that this process has held, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -68,7 +68,7 @@ def test_every_engine_has_figures() -> None:
 def test_the_readme_says_what_was_measured(engine: str) -> None:
     """Its row: alike of asked for each set, differences, and the median of what the guard costs."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    row = re.search(rf"^\\| {NAMES[engine]}[^|]*\\|(.*)\\|$", readme, re.MULTILINE)
+    row = re.search(rf"^\| {NAMES[engine]}[^|]*\|(.*)\|$", readme, re.MULTILINE)
     assert row, f"README has no row for {NAMES[engine]}"
     assert [cell.strip() for cell in row[1].split("|")] == cells(FIGURES[engine])
 

@@ -125,6 +125,38 @@ CONVERTING = [
 ]
 
 
+# What aggregates are of, and what is made of them, comes after the filters: no fence, and still no hidden row is seen.
+LATE = [
+    "SELECT count(CAST(far AS TIMESTAMP)) FROM hidden",
+    "SELECT count(date_trunc('month', far)) FILTER (WHERE CAST(far AS TIMESTAMP) > TIMESTAMP '2020-01-01') FROM hidden",
+    "SELECT count(DISTINCT CAST(far AS TIMESTAMP)) FROM hidden a WHERE id > 0",
+    "SELECT sum(CAST(a.id AS SMALLINT) * b.id) FROM hidden a JOIN hidden b ON a.id = b.id AND a.tenant = b.tenant",
+    "SELECT max(n) FROM (SELECT id, count(CAST(far AS TIMESTAMP)) AS n FROM hidden GROUP BY id) t",
+    "SELECT count(a.id) FROM hidden a LEFT JOIN (SELECT id, max(CAST(far AS TIMESTAMP)) AS m FROM hidden GROUP BY id) t ON t.id = a.id",
+    "SELECT count(*) * 2 + sum(1 / (id - 2)) FROM hidden WHERE id IN (SELECT max(id) FROM hidden GROUP BY tenant) OR id > 0",
+    "SELECT id FROM hidden WHERE id = (SELECT max(id + CAST(date_diff('day', far, far) AS INTEGER)) FROM hidden)",
+    "SELECT count(*) FROM hidden HAVING max(CAST(far AS TIMESTAMP)) > TIMESTAMP '2020-01-01'",
+    "SELECT (SELECT count(CAST(far AS TIMESTAMP)) FROM hidden b WHERE b.id = a.id) AS n FROM hidden a",
+]
+# The same expressions where PostgreSQL may evaluate them among the filters: fenced.
+EARLY = [
+    "SELECT count(m) FROM hidden a LEFT JOIN (SELECT id, CAST(far AS TIMESTAMP) AS m FROM hidden) t ON t.id = a.id",
+    "SELECT count(*) FROM hidden GROUP BY CAST(far AS TIMESTAMP)",
+    "SELECT count(DISTINCT far) FROM hidden WHERE CAST(far AS TIMESTAMP) > TIMESTAMP '2020-01-01'",
+    "SELECT sum((SELECT max(b.id) FROM hidden b WHERE CAST(b.far AS TIMESTAMP) > TIMESTAMP '2020-01-01')) AS s FROM hidden a",
+    "SELECT max(CAST(far AS TIMESTAMP)) OVER () IS NULL FROM hidden LIMIT 1",
+    "SELECT DISTINCT CAST(far AS TIMESTAMP) IS NOT NULL FROM hidden",
+]
+
+
+@pytest.mark.parametrize("sql", [*LATE, *EARLY])
+def test_late_expressions_need_no_fence(sql: str, engine: tuple[rls.Engine, str]) -> None:
+    opened, token = engine
+    assert opened.query(token, sql).rows
+    fences = opened.guard(token, sql).sql.count("OFFSET 0")
+    assert (fences > 0) == (sql in EARLY)
+
+
 @pytest.mark.parametrize("sql", CONVERTING)
 def test_no_conversion_tells_of_a_hidden_row(sql: str, engine: tuple[rls.Engine, str]) -> None:
     opened, token = engine

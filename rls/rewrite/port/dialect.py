@@ -7,7 +7,8 @@ whether anything that was written may raise on a row.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import ClassVar
 
 from sqlglot import exp
@@ -28,6 +29,8 @@ class Dialect(ABC):
     called     sqlglot's name of a function, where it is another
     total      operations that raise for no operands; of all others a fence keeps hidden rows away
     lacks      constructs that the engine has not, or does in another way
+    late       whether what an aggregate is of, and what is made of aggregates, is evaluated above all filters of its
+               query, so that it sees no hidden row
     """
 
     name: ClassVar[str]
@@ -36,10 +39,26 @@ class Dialect(ABC):
     called: ClassVar[Mapping[str, str]]
     total: ClassVar[frozenset[str]] = frozenset()
     lacks: ClassVar[frozenset[str]] = frozenset()
+    late: ClassVar[bool] = False
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self.texts = texts
         self.may_raise = False
+        self._is_late = False
+
+    def raises(self) -> None:
+        """What is written now may raise on a row."""
+        if not self._is_late:
+            self.may_raise = True
+
+    @contextmanager
+    def evaluated(self, *, late: bool) -> Iterator[None]:
+        """What is written in a `with` block is evaluated above the filters of its query, or among them."""
+        before, self._is_late = self._is_late, late and self.late
+        try:
+            yield
+        finally:
+            self._is_late = before
 
     def write(self, operation: str, kind: str, *operands: object) -> str:
         """The text of an operation on operands of a kind. Raises `QueryRefused` for one that the engine lacks."""
@@ -47,7 +66,7 @@ class Dialect(ABC):
         if not text:
             raise not_portable(f"{operation} of {kind}" if kind else operation)
         if operation not in self.total and f"{operation} {kind}" not in self.total:
-            self.may_raise = True
+            self.raises()
         return text.format(*operands)
 
     def demand(self, construct: str) -> None:

@@ -17,7 +17,7 @@ from rls.rewrite.port.dialect import Dialect
 from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, common, not_portable
 from rls.rewrite.port.scopes import Context, Scope
 
-__all__ = ["condition", "expression", "only", "type_of", "whole_number"]
+__all__ = ["condition", "expression", "is_aggregated", "only", "type_of", "whole_number"]
 
 MAX_TEXT: Final = 100_000  # characters; some lowerings repeat their operands
 
@@ -119,7 +119,8 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             text, columns = context.query(sql.scalar(node.this), scope)
             if len(columns) != 1:
                 raise not_portable("a sub-query of several columns as a value")
-            sql.may_raise = True  # on a second row
+            if not _is_one_row(node.this):
+                sql.raises()  # on a second row
             found = Lowered(f"({text})", columns[0].kind)
         case exp.Case():
             only(node, "this", "ifs", "default")
@@ -166,6 +167,26 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
     if len(found.text) > MAX_TEXT:
         raise not_portable("an expression that long", hint="name its parts in a sub-query")
     return found
+
+
+def is_aggregated(node: exp.Select) -> bool:
+    """Whether a query's rows are groups of rows."""
+    if node.args.get("group") is not None:
+        return True
+    return any(_own_aggregates(one) for one in node.expressions)
+
+
+def _own_aggregates(node: exp.Expr) -> bool:
+    if isinstance(node, exp.Query | exp.Window):
+        return False
+    if isinstance(node, exp.AggFunc):
+        return True
+    return any(_own_aggregates(one) for one in node.iter_expressions())
+
+
+def _is_one_row(node: exp.Expr) -> bool:
+    """Whether a query gives at most one row: aggregates of all rows."""
+    return isinstance(node, exp.Select) and node.args.get("group") is None and is_aggregated(node)
 
 
 def condition(node: exp.Expr, scope: Scope, context: Context) -> str:
@@ -372,7 +393,10 @@ def _arithmetic(sign: str, left: Lowered, right: Lowered, sql: Dialect) -> Lower
     kind = common((left.kind, right.kind))
     if kind is None or kind not in NUMBERS or {left.kind, right.kind} == {"HUGEINT", "DECIMAL"}:
         raise not_portable(f"{sign} between these types", hint="cast one to the type of the other")
-    return Lowered(sql.write(sign, kind, sql.convert(left, kind).text, sql.convert(right, kind).text), kind)
+    # By a literal that is not zero it cannot fail.
+    plain = f"{sign} plain" if right.text.isdigit() and int(right.text) else sign
+    name = plain if plain in sql.texts else sign
+    return Lowered(sql.write(name, kind, sql.convert(left, kind).text, sql.convert(right, kind).text), kind)
 
 
 def _number(value: Lowered, construct: str) -> Lowered:
@@ -394,4 +418,7 @@ def _whole(node: exp.Expr, left: Lowered, right: Lowered, sql: Dialect) -> Lower
     sign = "//" if divides else "%"
     if kind is None or kind not in (*INTEGERS[:3], *(() if divides else ("HUGEINT", "DECIMAL"))):
         raise not_portable(f"{sign} on these types", hint="cast to BIGINT")
-    return Lowered(sql.write(sign, kind, sql.convert(left, kind).text, sql.convert(right, kind).text), kind)
+    # By a literal that is not zero it cannot fail.
+    plain = f"{sign} plain" if right.text.isdigit() and int(right.text) else sign
+    name = plain if plain in sql.texts else sign
+    return Lowered(sql.write(name, kind, sql.convert(left, kind).text, sql.convert(right, kind).text), kind)

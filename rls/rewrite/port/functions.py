@@ -185,6 +185,11 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
 
 def aggregate(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
     """An aggregate or a window function, with its FILTER and OVER. Raises `QueryRefused`."""
+    with context.sql.evaluated(late=not isinstance(node, exp.Window)):
+        return _call(node, scope, context)
+
+
+def _call(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
     tail, over, call, sql = "", False, node, context.sql
     if isinstance(call, exp.Window):
         only(call, "this", "partition_by", "order", "spec", "over")

@@ -12,6 +12,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
+from sqlglot.schema import MappingSchema
 
 from rls.catalog import Catalog
 from rls.errors import QueryRefused
@@ -33,6 +34,8 @@ _SYNONYMS: Final = {
 }  # fmt: skip
 _MOST: Final = 4 << 20  # characters of a plan
 _LONGEST: Final = 200_000  # characters of a guarded text
+_SCHEMAS: Final[dict[str, MappingSchema]] = {}  # by a catalog's version
+_MOST_SCHEMAS: Final = 8
 _PARTS: Final = frozenset(("date_trunc", "date_part", "date_diff"))
 
 
@@ -46,10 +49,6 @@ def normalise(text: str, catalog: Catalog, *, planner: Planner | None = None) ->
         "not all names in the query could be resolved for another engine than DuckDB",
         hint="list columns instead of stars, and give every relation an alias",
     )
-    schema: dict[str, Any] = {}
-    for relation in catalog.relations.values():
-        place = schema.setdefault(catalog.attached, {}).setdefault(".".join(relation.schema), {})
-        place[relation.name] = {column.name: column.type for column in relation.columns}
     meant = _meaning_of(text, catalog, planner)
     if meant is None:
         # Also where names stand for so much (aliases of aliases, twice in each) that nobody could write it out.
@@ -59,13 +58,27 @@ def normalise(text: str, catalog: Catalog, *, planner: Planner | None = None) ->
     try:
         with quietly():
             read = prepare(sqlglot.parse_one(text, read="duckdb"))
-            tree = finish(qualify(read, schema=schema, dialect="duckdb", validate_qualify_columns=False))
+            tree = finish(qualify(read, schema=_schema(catalog), dialect="duckdb", validate_qualify_columns=False))
             again = tree.sql("duckdb")
     except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
         tree = None
     if tree is None or _meaning_of(again, catalog, planner) != meant:
         raise refused
     return tree
+
+
+def _schema(catalog: Catalog) -> MappingSchema:
+    """A catalog as sqlglot wants it; made once for each of the last ones."""
+    found = _SCHEMAS.get(catalog.version)
+    if found is None:
+        known: dict[str, Any] = {}
+        for relation in catalog.relations.values():
+            place = known.setdefault(catalog.attached, {}).setdefault(".".join(relation.schema), {})
+            place[relation.name] = {column.name: column.type for column in relation.columns}
+        if len(_SCHEMAS) >= _MOST_SCHEMAS:
+            _SCHEMAS.clear()
+        found = _SCHEMAS[catalog.version] = MappingSchema(known, dialect="duckdb")
+    return found
 
 
 def same_plan(one: str, other: str, catalog: Catalog) -> bool:

@@ -38,6 +38,8 @@ from rls.rewrite.splice import apply_splices
 __all__ = ["port"]
 
 _PATIENCE_SECONDS: Final = 10.0
+_GUARDS: Final[dict[tuple[str, str], exp.Expr]] = {}
+_MOST_GUARDS: Final = 256
 _ENGINES: Final[dict[str, Callable[[Target], Dialect]]] = {"postgres": Postgres, "spark": Spark, "sail": Sail}
 
 
@@ -78,7 +80,7 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
         return made
     tree = normalise(typed, catalog, planner=planner)
     alone = [guard_text(one, source=catalog.source(one.relation))[1:-1] for one in made.guards]
-    guards = [normalise(one, catalog, planner=planner) for one in alone]
+    guards = [_guard_tree(one, catalog, planner) for one in alone]
     found = _lowered(tree, guards, _context(tree, catalog, target, fences=True))
     if not found.context.sql.may_raise:
         # Nothing in it can tell of a row that it does not show.
@@ -96,6 +98,17 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
         binds=tuple(found.context.binds),
         check=None,
     )
+
+
+def _guard_tree(text: str, catalog: Catalog, planner: Planner | None) -> exp.Expr:
+    """A guard by itself, normalised: the same ones stand in many texts. Nobody changes these trees."""
+    key = (catalog.version, text)
+    found = _GUARDS.get(key)
+    if found is None:
+        if len(_GUARDS) >= _MOST_GUARDS:
+            _GUARDS.clear()
+        found = _GUARDS[key] = normalise(text, catalog, planner=planner)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ _ROUNDED: Final = (
 )
 _TEXTS: Final[dict[str, str]] = {
     "+": "({0} + {1})", "-": "({0} - {1})", "*": "({0} * {1})", "/": _DIVIDED, "/ plain": "({0} / {1})",
-    "//": "({0} / {1})", "%": "({0} % {1})", "neg": "(- {0})",
+    "//": "({0} / {1})", "%": "({0} % {1})", "% plain": "({0} % {1})", "neg": "(- {0})",
     "+ INTERVAL": "({0} + {1})", "- INTERVAL": "({0} - {1})", "+ DAYS": "({0} + {1})", "- DAYS": "({0} - {1})",
     "- DATE": "CAST(({0} - {1}) AS bigint)", "interval": "CAST('{0} {1}' AS interval)",
     "= null safe": "({0} IS NOT DISTINCT FROM {1})", "<> null safe": "({0} IS DISTINCT FROM {1})",
@@ -90,6 +90,7 @@ class Postgres(Dialect):
     """For one database."""
 
     name = "postgres"
+    late = True  # an aggregate's own step comes after the joins, and with them the filters, of its query
     types: ClassVar[Mapping[str, str]] = {
         "BOOLEAN": "boolean", "SMALLINT": "smallint", "INTEGER": "integer", "BIGINT": "bigint", "HUGEINT": "numeric",
         "DECIMAL": "numeric", "FLOAT": "real", "DOUBLE": "double precision", "VARCHAR": "text",
@@ -119,11 +120,11 @@ class Postgres(Dialect):
         "= null safe", "<> null safe", "LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "list_contains", "length", "strlen",
         "substr", "substr to", "left", "right", "starts_with", "contains", "strpos", "coalesce", "greatest", "least",
         "ltrim", "rtrim", "nullif", "upper", "lower", "abs DOUBLE", "abs DECIMAL", "neg DOUBLE", "neg DECIMAL", "ceil",
-        "floor", "interval", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "row_number",
+        "floor",
+        "interval", "% plain", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "row_number",
         "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
-        "stddev_samp",
-        "stddev_pop", "var_samp", "var_pop", "median", "grouping", "lateral", "any", "all", "distinct on", "range",
-        "exclude",
+        "stddev_samp", "stddev_pop", "var_samp", "var_pop", "median", "grouping", "lateral", "any", "all",
+        "distinct on", "range", "exclude",
     ))  # fmt: skip
 
     def __init__(self, target: Target) -> None:
@@ -133,7 +134,7 @@ class Postgres(Dialect):
     def widened(self, value: Lowered, kind: str) -> str:
         """See `Dialect.widened`. There are days that no time has."""
         if (value.kind, kind) == ("DATE", "TIMESTAMP"):
-            self.may_raise = True
+            self.raises()
         return super().widened(value, kind)
 
     def ordered(self, text: str) -> str:

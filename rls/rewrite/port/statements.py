@@ -12,7 +12,7 @@ from typing import Any
 from sqlglot import exp
 
 from rls.catalog import fold
-from rls.rewrite.port.expressions import condition, expression, only, whole_number
+from rls.rewrite.port.expressions import condition, expression, is_aggregated, only, whole_number
 from rls.rewrite.port.kinds import INTEGERS, Lowered, common, kind_of, not_portable
 from rls.rewrite.port.ordering import ordering, sort_key
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope
@@ -33,7 +33,11 @@ def lower_query(
     node: exp.Expr, scope: Scope | None, context: Context, want: list[str] | None = None
 ) -> tuple[str, Columns]:
     """A query inside `scope`; `want` are the kinds that its columns must have. Raises `QueryRefused`."""
-    inner = Scope(scope)
+    with context.sql.evaluated(late=False):
+        return _lower(node, Scope(scope), context, want)
+
+
+def _lower(node: exp.Expr, inner: Scope, context: Context, want: list[str] | None) -> tuple[str, Columns]:
     match node:
         case exp.Subquery():
             only(node, "this", "with_")
@@ -104,7 +108,8 @@ def _select(node: exp.Select, scope: Scope, context: Context, want: list[str] | 
     tail += _group(node, scope, context)
     if node.args.get("having") is not None:
         tail += f" HAVING {condition(node.args['having'].this, scope, context)}"
-    items, columns = _items(node, scope, context, want)
+    with context.sql.evaluated(late=is_aggregated(node)):
+        items, columns = _items(node, scope, context, want)
     distinct = node.args.get("distinct")
     on = None if distinct is None else distinct.args.get("on")
     order = _order(node, scope, context, [one.text for one in items], columns, free=distinct is None or on is not None)

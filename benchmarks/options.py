@@ -1,11 +1,15 @@
-"""What a run of the suite was asked for. A value object."""
+"""What a run of the suite was asked for, and what it cannot do. Value objects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Options"]
+__all__ = ["Options", "Unavailable"]
+
+
+class Unavailable(Exception):
+    """A group cannot be measured here; the message says what is missing."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -10,7 +11,7 @@ from benchmarks.measure import Measurement
 from benchmarks.plots import draw_ratios, draw_series
 from benchmarks.show import number
 from benchmarks.suite import GROUPS, Run
-from benchmarks.summary import summarise
+from benchmarks.summary import SERIES, summarise
 from benchmarks.thresholds import Verdict
 
 __all__ = ["write_report"]
@@ -25,7 +26,9 @@ figure { display: inline-block; margin: .5rem 1rem .5rem 0; } svg { max-width: 1
 details { margin: .5rem 0; } summary { cursor: pointer; color: #1b6ca8; }
 
 """
+STATES = {"holds": "hold", "missed": "are missed", "not measured": "were not measured"}
 UNITS = {"policies": "policies", "attribute length": "values", "rows": "rows"}
+UNITS |= {"principals": "principals who asked before", "list in a token": "values"}
 
 
 def write_report(run: Run, verdicts: Sequence[Verdict]) -> str:
@@ -36,7 +39,7 @@ def write_report(run: Run, verdicts: Sequence[Verdict]) -> str:
         '<meta name=viewport content="width=device-width, initial-scale=1">',
         f"<style>{STYLE}</style><h1>rls: benchmarks</h1><p>{escape(about)}</p>",
         "<p>Ratios are of CPU time, the fastest sample of each, measured in turn in the same run.</p>",
-        "<h2>Thresholds</h2>",
+        f"<h2>Thresholds</h2><p>{_counted(verdicts)}</p>",
         _table(("threshold", "at most", "found", "", "worst"), map(_verdict, verdicts)),
     ]
     for group, (title, _) in GROUPS.items():
@@ -52,7 +55,7 @@ def _drawings(group: str, found: Sequence[Measurement]) -> Iterable[str]:
     if group == "throughput":
         for values, title in (("median", "median latency"), ("p99", "tail latency (p99)")):
             yield f"<figure>{draw_series(title, found, unit='threads', values=values)}</figure>"
-    elif group == "growth":
+    elif group in SERIES:
         units = UNITS | {one["name"]: one["unit"] for one in read_case_file("growth")["series"]}
         for case in dict.fromkeys(m.case for m in found):
             series = [m for m in found if m.case == case]
@@ -99,13 +102,21 @@ def _details(found: Sequence[Measurement]) -> str:
     return f"<details><summary>{len(found)} measurements</summary>{_table(heads, rows)}</details>"
 
 
+def _counted(verdicts: Sequence[Verdict]) -> str:
+    states = Counter(one.state for one in verdicts)
+    return ", ".join(f"{states[state]} {word}" for state, word in STATES.items() if states[state]) + "."
+
+
 def _verdict(one: Verdict) -> tuple[str, ...]:
     found = "" if one.found is None else number(one.found)
     return one.threshold.name, number(one.threshold.at_most), found, one.state, one.worst_case
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    filled = list(rows)
+    filled: list[Sequence[str]] = list(rows)
+    # What is empty throughout says nothing.
+    shown = [i for i, head in enumerate(heads) if not head or not filled or any(row[i] for row in filled)]
+    heads, filled = [heads[i] for i in shown], [[row[i] for i in shown] for row in filled]
     # A column whose every cell is a number, or empty, is aligned right.
     numeric = [all(_is_number(row[i]) for row in filled) for i in range(len(heads))]
 

@@ -23,6 +23,7 @@ from benchmarks.groups.growth import measure_growth
 from benchmarks.groups.isolation import measure_isolation
 from benchmarks.groups.lab import measure_lab
 from benchmarks.groups.policies import measure_policies
+from benchmarks.groups.postgres import measure_postgres
 from benchmarks.groups.principals import measure_principals
 from benchmarks.groups.rewrite import measure_rewrite
 from benchmarks.groups.run import measure_run
@@ -30,8 +31,7 @@ from benchmarks.groups.start import measure_start
 from benchmarks.groups.throughput import measure_throughput
 from benchmarks.groups.token import measure_token
 from benchmarks.measure import Measurement
-from benchmarks.options import Options
-from benchmarks.tpch import TPCHMissing
+from benchmarks.options import Options, Unavailable
 
 __all__ = ["GROUPS", "Run", "measure_all", "read_run"]
 
@@ -49,6 +49,10 @@ GROUPS: dict[str, tuple[str, Callable[[Options], Iterator[Measurement]]]] = {
     "isolation": ("Guarded text to rows, in a thread and in a process", measure_isolation),
     "audit": ("Keeping an audit record", measure_audit),
     "throughput": ("Many users at once", measure_throughput),
+    "postgres": (
+        "Beside PostgreSQL's own row security: TPC-H, one thread each, wall time",
+        measure_postgres,
+    ),
     "growth": ("How costs grow", measure_growth),
 }
 
@@ -93,7 +97,7 @@ def measure_all(
             for measurement in GROUPS[group][1](options):
                 run.measurements.append(measurement)
                 on_step(group, measurement.case)
-        except TPCHMissing as missing:
+        except Unavailable as missing:
             options.skipped.append(f"{group}: {missing}")
         keep(run)
     return run

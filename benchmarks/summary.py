@@ -13,7 +13,10 @@ from typing import Any
 from benchmarks.groups.growth import exponent
 from benchmarks.measure import Measurement
 
-__all__ = ["Line", "summarise"]
+__all__ = ["SERIES", "Line", "summarise"]
+
+# Groups whose cases are series.
+SERIES = ("growth", "principals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +61,5 @@ def _line(kind: tuple[str, str, str, str], found: Sequence[Measurement]) -> Line
         mean=geometric_mean(m.ratio for m in found),
         worst=worst.ratio,
         worst_case=worst.case.partition(": ")[2] or worst.case,
-        exponent=exponent(grows) if len(grows) > 1 and kind[0] == "growth" else None,
+        exponent=exponent(grows) if len(grows) > 1 and kind[0] in SERIES else None,
     )

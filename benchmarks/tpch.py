@@ -13,11 +13,12 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.cases import CASES
+from benchmarks.options import Unavailable
 
 __all__ = ["TPCHMissing", "build_tpch"]
 
 
-class TPCHMissing(Exception):
+class TPCHMissing(Unavailable):
     """There is no generator for the data."""
 
 

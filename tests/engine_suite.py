@@ -39,9 +39,13 @@ _CHUNK = 40
 
 def servers() -> dict[str, Callable[..., Any]]:
     """Engine → what starts a server of it (`tests.judge.Server`)."""
-    from tests import postgres_kit, spark_kit
+    from tests import postgres_kit, spark_cluster, spark_kit
 
-    return {"postgres": postgres_kit.Server, "sail": spark_kit.SailServer}
+    return {
+        "postgres": postgres_kit.Server,
+        "sail": spark_kit.SailServer,
+        "spark": spark_cluster.ClusterServer,
+    }
 
 
 def outcomes_of(name: str, server: Any, options: argparse.Namespace) -> Iterator[Outcome]:

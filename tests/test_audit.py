@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from rls.audit import keyed
 from rls.audit.attempt import Attempt, Recording
 from rls.audit.keyed import KeyedHash
 from rls.audit.literals import without_literals
@@ -387,3 +388,11 @@ def test_whatever_a_sink_raises_is_an_audit_failure_that_quotes_nothing() -> Non
     assert "hunter2" not in str(caught.value)
     assert "hunter2" in (caught.value.detail or "")
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "items", [[], ["a", "", "é"], [1, -20, 300], [True, 1], ["a", 1], [1.5], [None, "a"], ["1:a", "2"], [["a"], ["b"]]]
+)
+def test_a_list_of_one_kind_is_hashed_as_its_items_are(items: list[object]) -> None:
+    assert keyed._counted_all(items) == "".join(map(keyed._counted, items))
+    assert keyed._counted_all([*items, "1:x"]) != keyed._counted_all([*items, "1", "x"])

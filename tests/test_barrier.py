@@ -81,6 +81,8 @@ def test_other_queries_are_fenced_and_say_why(sql: str, reason: str) -> None:
         ("SELECT sum(id) FILTER (WHERE amount * amount * amount > 3) FROM orders", True),
         ("SELECT CASE WHEN id > CAST(tenant AS INTEGER) THEN 1 END FROM orders", True),
         ("SELECT max(CAST(tenant AS INTEGER)) FROM orders", True),
+        ("SELECT avg(id + 1) FROM orders", True),
+        ("SELECT avg(amount), sum(id + 1) FROM orders", False),
     ],
 )  # fmt: skip
 def test_stored_extremes_are_hidden_where_they_could_take_an_error_away(sql: str, hidden: bool) -> None:

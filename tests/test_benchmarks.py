@@ -29,6 +29,8 @@ from benchmarks.summary import summarise
 from benchmarks.texts import NearMisses, new_text
 from benchmarks.thresholds import Threshold, check_thresholds, load_thresholds
 from benchmarks.tpch import build_tpch
+from tests import postgres_kit
+from tests.postgres_kit import server_binaries
 
 SCALE = 0.002
 # Group → cases that are measured here, all of them quick.
@@ -40,6 +42,7 @@ QUICK = {
     "isolation": ("1 row",),
     "audit": ("one order",),
     "throughput": ("one order",),
+    "postgres": ("q06",),
     "growth": ("IN list", "policies", "attribute length", "rows"),
 }
 
@@ -50,7 +53,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(directory: Path, *wanted: str) -> Options:
-    return Options(directory, rounds=1, scale=SCALE, tpch_scale=0.001, wanted=wanted, largest=10_000)
+    return Options(directory, rounds=1, scale=SCALE, tpch_scale=0.001, wanted=wanted, largest=10_000, principals=1_000)
 
 
 def line(ratio: float, *, case: str = "tpch: q1", floor: str = "parse", **changes: object) -> Measurement:
@@ -61,6 +64,8 @@ def line(ratio: float, *, case: str = "tpch: q1", floor: str = "parse", **change
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_group_measures_and_says_what_it_checked(group: str, directory: Path) -> None:
     asked = options(directory, *QUICK.get(group, ()))
+    if group == "postgres" and server_binaries() is None:
+        pytest.skip("no PostgreSQL server binaries")
     run = measure_all((group,), asked, on_step=lambda *_: None)
     assert run.measurements
     assert {m.group for m in run.measurements} == {group}
@@ -122,6 +127,13 @@ def test_without_a_generator_a_group_is_skipped_and_says_so(
     run = measure_all(("lookups",), asked, on_step=lambda *_: None)
     assert run.measurements == []
     assert run.skipped == ["lookups: TPC-H's rows are made by tpchgen-cli: pip install 'rls[bench]'"]
+
+
+def test_without_a_server_postgresql_is_skipped_and_says_so(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_kit, "server_binaries", lambda: None)
+    run = measure_all(("postgres",), options(directory), on_step=lambda *_: None)
+    assert run.measurements == []
+    assert run.skipped == ["postgres: no PostgreSQL server binaries: apt-get install postgresql"]
 
 
 def test_a_tenth_of_the_rows_is_visible(directory: Path) -> None:

@@ -95,3 +95,29 @@ def test_a_failed_attach_leaves_no_connection_open(tmp_path: Path) -> None:
         )
     with duckdb.connect(str(tmp_path / "missing.duckdb")) as made:
         assert made.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        # Groups: sorted where extremes are near, by hash where they are not.
+        "SELECT k FROM (SELECT k FROM {guard} WHERE k BETWEEN 900 AND 1400 UNION ALL SELECT 900 UNION ALL SELECT 907 UNION ALL SELECT 903) "
+        "GROUP BY k",
+        "SELECT z, list(DISTINCT k) FROM {guard} GROUP BY z ORDER BY z",
+        # Equal rows: sorted by keys as narrow as extremes allow.
+        "SELECT id FROM {guard} ORDER BY s, k",
+    ],
+)
+def test_the_order_of_groups_and_of_equal_rows_says_nothing_of_hidden_extremes(tmp_path: Path, sql: str) -> None:
+    answers = []
+    for hidden in (5, 200, 1000, 5000, 2_147_483_647):
+        with duckdb.connect(str(tmp_path / f"{hidden}.duckdb")) as writer:
+            writer.execute(
+                f"CREATE TABLE rows AS SELECT i AS id, i % 2 = 0 AS shown, if(i % 2 = 0, i // 2 % 50, {hidden})::INTEGER AS k, "
+                f"if(i % 2 = 0, 'v' || (i // 2 % 9), '{hidden}') AS s, i // 2 % 3 AS z FROM range(4000) r(i)"
+            )
+        attach = (tmp_path / f"{hidden}.duckdb", "rls_data")
+        with open_locked(threads=1, memory=200_000_000, hide_statistics=False, attach=attach) as reader:
+            text = sql.format(guard="(SELECT * FROM rls_data.rows WHERE shown)")
+            answers.append(reader.execute(text).fetchall())
+    assert answers == [answers[0]] * len(answers)

@@ -176,3 +176,29 @@ def test_commands_explain_themselves_and_take_json(rls: Rls, command: str) -> No
     assert code == 0
     assert "--json" in printed
     assert max(map(len, printed.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["matrix", "shop", "--html"],
+        ["coverage", "shop", "--html"],
+        ["test", "shop", "--html"],
+        ["test", "shop", "--junit"],
+        ["diff", "shop", "shop", "--html"],
+        ["diff", "shop", "shop", "--markdown"],
+        ["export", "markdown", "shop", "--out"],
+        ["import", "postgres", "rules.sql", "--out"],
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_cannot_be_written_is_one_clear_error(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_shop(tmp_path / "shop")
+    monkeypatch.setenv("RLS_DATABASE", str(write_database(tmp_path / "shop.duckdb")))
+    (tmp_path / "rules.sql").write_text("CREATE POLICY p ON t USING (true);")
+    # A file stands where a directory would have to be.
+    assert run([*command, "rules.sql/report"]) == 2
+    assert "error cli.usage: cannot write `rules.sql/report`: " in capsys.readouterr().err

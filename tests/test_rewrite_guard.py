@@ -54,6 +54,9 @@ LEGAL = [
     "FROM big ORDER BY id",
     "SELECT big.total FROM big AS big(x, total) ORDER BY 1",
     "SELECT id FROM orders UNION BY NAME SELECT name, id FROM people ORDER BY ALL",
+    # One value, though a star is in it: its name is the text, and never the guard's.
+    "SELECT (SELECT * FROM (SELECT max(id) FROM orders)), 1 + (FROM (SELECT min(id) FROM people))",
+    "SELECT ((SELECT p.* FROM (SELECT max(name) FROM people) p)), (WITH m AS (SELECT max(id) FROM orders) FROM m)",
     "SELECT 'FROM orders', $$FROM orders$$ /* FROM secret */ FROM orders -- FROM secret",
     "SELECT typeof(mood), mood FROM orders ORDER BY id",
     "SELECT list_transform([1, 2], lambda x: x + id) FROM orders",

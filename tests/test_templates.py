@@ -162,6 +162,20 @@ def test_what_roles_may_write_is_part_of_the_shape() -> None:
         assert found.value.code == "query.statement_not_allowed"
 
 
+def test_an_id_that_is_given_again_is_not_the_same_principal() -> None:
+    templates = Templates(small.Policies(), small.CATALOG)
+    other = Principal("u-2", attributes={"tenant": "b"})
+    templates.guard(SQL, small.PRINCIPAL)
+    templates._profiles[id(other)] = templates._profiles[id(small.PRINCIPAL)]
+    assert templates.guard(SQL, other).parameters == {"rls_tenant": "b"}
+
+
+def test_a_shared_template_has_a_fingerprint_of_its_own() -> None:
+    templates = Templates(small.Policies(), small.CATALOG)
+    first = templates.guard(SQL, small.PRINCIPAL)
+    assert first.fingerprint != templates.guard(SQL, Principal("u-2", attributes={"tenant": "b"})).fingerprint
+
+
 def test_memory_is_bounded_and_what_is_used_stays() -> None:
     templates = Templates(small.Policies(), small.CATALOG, memory=50 * OVERHEAD)
     often = templates.guard(SQL, small.PRINCIPAL)
@@ -274,6 +288,21 @@ def test_texts_that_are_not_near_are_guarded_for_themselves(other: str) -> None:
     assert not templates.guard_alike(other, small.PRINCIPAL).near
 
 
+@pytest.mark.parametrize(
+    ("known", "other"),
+    [
+        ("SELECT 'a'\n'b' FROM orders", "SELECT 'a' /*\n*/ 'b' FROM orders"),
+        ("SELECT id FROM orders WHERE id % -5 = 0", "SELECT id FROM orders WHERE id %-5 = 0"),
+        ("SELECT id FROM orders WHERE id & ~4 = 0", "SELECT id FROM orders WHERE id &~4 = 0"),
+    ],
+)
+def test_what_duckdb_does_not_read_is_near_to_nothing(known: str, other: str) -> None:
+    templates = Templates(small.Policies(), small.CATALOG, for_engine=True)
+    templates.guard_alike(known, small.PRINCIPAL)
+    with pytest.raises(QueryRefused):
+        templates.guard_alike(other, small.PRINCIPAL)
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_masked_column_binds_for_those_alone_who_see_it(order: tuple[int, int]) -> None:
     """Beside a mask nothing is bound, so two shapes of one text bind different literals."""
@@ -345,6 +374,7 @@ def test_a_near_text_means_for_a_mask_what_it_says() -> None:
         ("SELECT 'a' 'b' FROM orders", "SELECT 'a'\n'b' FROM orders"),
         ("SELECT 1 x FROM orders", "SELECT 1x FROM orders"),
         ("SELECT id FROM orders", 'SELECT "id" FROM orders'),
+        ("SELECT id FROM orders", "SELECT amount FROM orders"),
     ],
 )
 def test_texts_with_other_tokens_have_another_shape(one: str, other: str) -> None:

@@ -102,6 +102,16 @@ def test_another_object_is_another_principal() -> None:
     assert text.ready_for(PEOPLE[1]) is None
 
 
+def test_a_text_that_is_gone_gets_nothing_more() -> None:
+    texts, gone = Texts(MEMORY), Text((), {}, 1)
+    texts.add("a", gone)
+    texts.add("a", Text((), {}, 1))
+    texts.make_ready("a", gone, PEOPLE[0], query("a"))
+    texts.extend("a", gone, (0,), Template(query("a"), (), ()), 5)
+    check(texts)
+    assert gone.ready == {}
+
+
 def test_what_is_used_stays() -> None:
     texts = Texts(10)
     often = Text((), {}, 1)

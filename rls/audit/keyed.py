@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -99,11 +99,21 @@ def _canonical(value: object) -> str:
         case UUID():
             return f"uuid:{value}"
         case list() | tuple():
-            return "list:" + "".join(_counted(item) for item in value)
+            return "list:" + _counted_all(value)
         case dict():
             return "map:" + "".join(_counted(key) + _counted(value[key]) for key in sorted(value))
         case _:
             raise TypeError("no value of an attribute or a parameter")
+
+
+def _counted_all(items: Sequence[object]) -> str:
+    kinds = set(map(type, items))
+    if kinds not in ({str}, {int}):
+        return "".join(map(_counted, items))
+    # An attribute may be a list of ten thousand, hashed for every record: the same text, without a call for each item.
+    prefix = f"{kinds.pop().__name__}:"
+    texts = [f"{prefix}{item}" for item in items]
+    return "".join([f"{len(text)}:{text}" for text in texts])
 
 
 def _counted(item: object) -> str:

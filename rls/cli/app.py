@@ -30,7 +30,7 @@ GROUPS = {
     "Test policies": {
         "check": ("rls.cli.check:check", "Check policies, suites and settings against a database."),
         "seed": ("rls.cli.seed:seed", "Write a suite that meets every part of the policies."),
-        "test": ("rls.cli.test:test", "Run the suites (*.test.yaml) and invariants of a directory."),
+        "test": ("rls.cli.test:test", "Run suites (*.test.yaml) and invariants of a directory."),
         "coverage": ("rls.cli.coverage:coverage", "Measure which parts of the policies the suites met."),
         "mutate": ("rls.cli.mutate:mutate", "Change policies a little: do the suites notice?"),
         "prove": ("rls.cli.prove:prove", "Prove statements about all rows and all principals."),

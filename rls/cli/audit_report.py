@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rls.cli.audit_options import log_option, optional_policies, time_of
-from rls.cli.options import json_option
+from rls.cli.options import json_option, write_text
 
 if TYPE_CHECKING:
     from rls.audit.report import Report
@@ -51,7 +51,7 @@ def report(
     if html is not None:
         from rls.audit.report_html import report_html
 
-        html.write_text(report_html(made), encoding="utf-8")
+        write_text(html, report_html(made))
     if as_json:
         from rls.cli.as_json import dump_json
 

@@ -30,7 +30,7 @@ __all__ = ["bench"]
 @click.option("--rounds", default=20, show_default=True, type=click.IntRange(min=1), help="The fastest one counts.")
 @json_option
 def bench(*, file: Path, persona: str, policies: Path, database: Path, rounds: int, as_json: bool) -> None:
-    """Measure what guarding costs a query of yours, beside the query as it is.
+    """Measure what guarding costs a query of yours.
 
     Verifies a token, guards the query (unseen, and seen before), runs it guarded and as it is, in turn. Shows times
     and no row. The unguarded query reads every row: run this where you may.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import json_option
+from rls.cli.options import json_option, write_text
 from rls.cli.test import live_option, policies_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _STATES = {"TRUE": "T", "FALSE": "F", "NULL": "N"}
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write one HTML page.")
 @json_option
 def coverage(*, path: Path, database: Path | None, least: float | None, html: Path | None, as_json: bool) -> int:
-    """Measure which parts of the policies the suites have met.
+    """Measure which parts of the policies the suites met.
 
     Every condition inside a policy should have been TRUE, FALSE and NULL, every role and attribute seen with and
     without, every mask applied and spared.
@@ -51,8 +51,7 @@ def coverage(*, path: Path, database: Path | None, least: float | None, html: Pa
             raise no_suites(directory)
         found = measure_coverage(policies, suites, database=database, on_step=on_step)
     if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(html_coverage(found), encoding="utf-8")
+        write_text(html, html_coverage(found))
     if as_json:
         from rls.cli.as_json import dump_json
 

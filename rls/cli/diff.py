@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rls.cli.options import database_file_option, json_option
+from rls.cli.options import database_file_option, json_option, write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ def diff(
     html: Path | None,
     as_json: bool,
 ) -> int:
-    """Compare what personas see under two sets of policies, on the rows of a database.
+    """Who sees more or less under two sets of policies.
 
     OLD and NEW are directories, or REVISION:DIR of the git repository around the working directory. The personas are
     NEW's. A widening (rows gained, columns shown) must be acknowledged by --allow or by an entry in NEW's
@@ -74,15 +74,13 @@ def diff(
     # What speaks of nothing acknowledges nothing: most likely a name was misspelt. With --persona, others are not here.
     strays = list(stray(allowed, found, today=today)) if not only else []
     if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(html_diff(found, missing, old=old, new=new), encoding="utf-8")
+        write_text(html, html_diff(found, missing, old=old, new=new))
     if markdown is not None:
         text = markdown_diff(found, missing, old=old, new=new)
         if str(markdown) == "-":
             click.echo(text)
         else:
-            markdown.parent.mkdir(parents=True, exist_ok=True)
-            markdown.write_text(text, encoding="utf-8")
+            write_text(markdown, text)
     if as_json:
         from rls.cli.as_json import dump_json
 

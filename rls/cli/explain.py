@@ -26,7 +26,7 @@ __all__ = ["explain"]
 @json_option
 @click.argument("sql")
 def explain(*, persona: str, policies: Path, database: Path | str, as_json: bool, sql: str) -> None:
-    """Show what a query becomes for a persona, and why; reads no data.
+    """What a query becomes for a persona; reads no row.
 
     SQL is the query's text, or `-` to read it from standard input.
     """

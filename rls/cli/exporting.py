@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rls.cli.options import database_option, json_option
+from rls.cli.options import database_option, json_option, write_text
 
 __all__ = ["export"]
 
@@ -20,7 +20,7 @@ FOUND = 1
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write here, not to stdout.")
 @json_option
 def export(*, format: str, policies: Path, database: Path | str, out: Path | None, as_json: bool) -> int:
-    """Write policies for PostgreSQL, or a document of who sees what.
+    """Policies for PostgreSQL; documents of who sees what.
 
     \b
       postgres  CREATE POLICY statements; who asks is said by settings of the
@@ -52,8 +52,7 @@ def export(*, format: str, policies: Path, database: Path | str, out: Path | Non
                 described = describe_policies(rules, catalog)
                 text = markdown_document(described) if format == "markdown" else html_document(described)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
+        write_text(out, text)
     if as_json:
         from rls.cli.as_json import dump_json
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rls.cli.options import json_option, read_text
+from rls.cli.options import json_option, read_text, write_text
 
 __all__ = ["import_command"]
 
@@ -44,8 +44,7 @@ def import_command(*, format: str, file: Path, out: Path | None, as_json: bool) 
     if out is not None:
         if out.exists():
             raise click.UsageError(f"`{out}` is there already")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(written, encoding="utf-8")
+        write_text(out, written)
     if as_json:
         from rls.cli.as_json import dump_json
 

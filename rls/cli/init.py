@@ -91,7 +91,8 @@ def show(start: Start, database: Path | str) -> None:
     commands = [("what is still to decide", f"rls check {where}")]
     if isinstance(database, Path):
         commands.append(("who sees how much", f"rls matrix {where}"))
-        commands.append(("the suite beside the policies", f"rls test {where}"))
+        commands.append(("rows and personas that meet every part of the policies", f"rls seed {where}"))
+        commands.append(("the suites, and what must hold of all rows", f"rls test {where}"))
     for what, command in commands:
         out.print(render.styled((f"# {what}", "note")))
         out.print(render.styled(command), soft_wrap=True)

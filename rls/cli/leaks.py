@@ -43,7 +43,7 @@ def leaks(
     seed: int,
     as_json: bool,
 ) -> int:
-    """Look for leaks: change hidden rows only, and see whether anything visible changes.
+    """Change hidden rows only: does anything visible change?
 
     Makes pairs of copies of the database that differ in rows hidden from the persona (extremes, unparsable text,
     NULLs, many, none) and asks both the same queries: yours, or some hundred made from the catalog. The database itself

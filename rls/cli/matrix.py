@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import json_option
+from rls.cli.options import json_option, write_text
 from rls.cli.test import live_option, policies_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _UNSEEN = "unseen"
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write one HTML page.")
 @json_option
 def matrix(*, path: Path, database: Path | None, persona: str, relation: str, html: Path | None, as_json: bool) -> None:
-    """Show how many rows of every table each persona sees, and why none.
+    """Rows of every table that each persona sees; why none.
 
     Counts the rows of --database, or the rows that a SUITE gives. No row is shown.
     """
@@ -40,19 +40,24 @@ def matrix(*, path: Path, database: Path | None, persona: str, relation: str, ht
     from rls.cli.failures import pointing_into_file
     from rls.lab.matrix.compute import compute_matrix
     from rls.lab.matrix.report import html_matrix
+    from rls.yaml_model import suggest
 
     out = render.console(stderr=as_json)
     with ExitStack() as stack, pointing_into_file():
         world = open_world(stack, path, database)
         personas = [name for name in world.personas if fnmatchcase(name, persona)]
         relations = [r for r in world.tables() if fnmatchcase(r.label, relation)]
-        if not personas or not relations:
-            raise click.UsageError(f"there is no persona `{persona}` and relation `{relation}` to compare")
+        for what, picked, given, known in (
+            ("persona", personas, persona, list(world.personas)),
+            ("table", relations, relation, [r.label for r in world.tables()]),
+        ):
+            if not picked:
+                hint = suggest(given, known) or f"there are {', '.join(known) or 'none'}"
+                raise click.UsageError(f"there is no {what} `{given}`; {hint}")
         with render.progress(out, "counting") as on_step:
             found = compute_matrix(world, personas=personas, relations=relations, on_step=on_step)
     if html is not None:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(html_matrix(found), encoding="utf-8")
+        write_text(html, html_matrix(found))
     if as_json:
         from rls.cli.as_json import dump_json
 

@@ -28,7 +28,7 @@ _MOST = 20
 @click.option("--all", "everything", is_flag=True, help="Show every survivor, not only the first 20.")
 @json_option
 def mutate(*, path: Path, database: Path | None, least: float | None, everything: bool, as_json: bool) -> int:
-    """Change the policies in small ways and see whether the suites notice.
+    """Change policies a little: do the suites notice?
 
     Each change is a mistake somebody could make: a condition dropped, AND for OR, a role or row too many, a mask
     forgotten. A change that no case notices is shown with a test that would.

@@ -11,7 +11,7 @@ import click
 
 __all__ = [
     "DatabaseType", "audit_option", "database_file_option", "database_option", "json_option", "persona_of",
-    "policies_option", "read_sql", "read_token",
+    "policies_option", "read_sql", "read_text", "read_token", "write_text",
 ]  # fmt: skip
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -49,7 +49,7 @@ class DatabaseType(click.ParamType[Path | str]):
 
 
 def _database(*, servers: bool) -> Decorator:
-    also = ", or postgresql://user@host/name of a role that can only read" if servers else ""
+    also = ", or postgresql://user@host/name of a role that can only read, or spark://host:port" if servers else ""
     return click.option(
         "--database",
         type=DatabaseType(servers=servers),
@@ -93,6 +93,15 @@ def read_token(argument: str | None, file: Path | None) -> str:
         return argument.strip()
     assert file is not None  # noqa: S101 - looked at above
     return read_text(file, "token").strip()
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file the user named, and the directories it is in; raises a usage error where that cannot be done."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"cannot write `{file}`: {(error.strerror or 'error').lower()}") from None
 
 
 def read_text(file: Path, what: str) -> str:

@@ -45,7 +45,7 @@ def prove(
     timeout: float,
     as_json: bool,
 ) -> int:
-    """Prove statements about all rows and all principals, not just samples.
+    """Prove statements about all rows and all principals.
 
     Without a STATEMENT, those of DIR/invariants.yaml. The database gives the catalog; no row of it is read.
 

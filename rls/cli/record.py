@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rls.cli.audit_options import log_option
-from rls.cli.options import policies_option
+from rls.cli.options import policies_option, write_text
 
 __all__ = ["record"]
 
@@ -44,4 +44,4 @@ def record(*, audit_id: str, logs: tuple[Path, ...], policies: Path, persona: st
     elif out.exists():
         raise click.UsageError(f"`{out}` is there already")
     else:
-        out.write_text(text, encoding="utf-8")
+        write_text(out, text)

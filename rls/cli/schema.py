@@ -18,7 +18,7 @@ __all__ = ["schema"]
 @click.option("--write", type=click.Path(path_type=Path), metavar="DIR", help="Write all of them to a directory.")
 @json_option
 def schema(*, kind: str | None, write: Path | None, as_json: bool) -> None:
-    """JSON Schemas of the YAML files, so that editors complete and check them.
+    """JSON Schemas of the YAML files, for editors.
 
     With the first line `# yaml-language-server: $schema=FILE` in a YAML file, editors with the YAML language server
     use it.

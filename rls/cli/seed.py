@@ -62,8 +62,8 @@ def show(out: Console, made: Seed, *, policies: Path, database: Path) -> None:
     points = f", {made.coverage.covered} of {len(made.coverage.points)} points"
     out.print(render.styled((f"{made.coverage.percent:.0f}% covered", style), points))
     if made.wall is not None:
-        tables = len(made.wall.columns)
-        told = f"two tenants, by user.{made.wall.attribute}, meet in {tables} tables"
+        tables = "1 table" if len(made.wall.columns) == 1 else f"{len(made.wall.columns)} tables"
+        told = f"two tenants, by user.{made.wall.attribute}, meet in {tables}"
         left = f"; not asked: {', '.join(made.over)}, who see all tenants" if made.over else ""
         out.print(render.styled(told, (left, "note")))
     if made.unreached:

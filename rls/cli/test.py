@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import DatabaseType, json_option
+from rls.cli.options import DatabaseType, json_option, write_text
 
 if TYPE_CHECKING:
     from rls.lab.suites.run import Filters, Run
@@ -122,8 +122,7 @@ def _write(run: Run, files: dict[str, Path | None]) -> None:
     for name, make in (("junit", junit_xml), ("html", html_report)):
         file = files[name]
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(make(run), encoding="utf-8")
+            write_text(file, make(run))
 
 
 def _watch(

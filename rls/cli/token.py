@@ -16,7 +16,7 @@ __all__ = ["token"]
 
 @click.group()
 def token() -> None:
-    """Mint, verify, inspect and revoke tokens; make and exchange their keys."""
+    """Mint, verify, inspect and revoke tokens; their keys."""
 
 
 for command in (mint, inspect, verify, lint, keys, revoke):

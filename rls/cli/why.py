@@ -42,7 +42,7 @@ def why(
     keys: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Tell why a row is visible or not, or where the rows of a query go.
+    """Why a row is visible or not; where a query's rows go.
 
     With --relation and --key: what every policy says of that row, down to its conditions and the values in them. With
     SQL: the rows of each relation, after each policy, and after each of the query's own conditions.

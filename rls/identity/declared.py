@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rls.identity.capabilities import Capabilities, most_generous
 
@@ -107,6 +107,9 @@ class Issuer:
     introspection: Introspection | None = None
 
 
+_MAX_KNOWN: Final = 10_000  # sets of roles
+
+
 @dataclass(frozen=True)
 class Identity:
     """Issuers by name, declared roles and attributes; `version` is a hash of everything in it that decides.
@@ -123,11 +126,18 @@ class Identity:
     version: str
     revocations: Revocations = field(kw_only=True)
     role_capabilities: Mapping[str, Capabilities] = field(default_factory=dict)
+    _known: dict[frozenset[str], Capabilities] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def capabilities(self, roles: frozenset[str]) -> Capabilities:
         """What a principal with these roles may do: the most generous of each."""
-        nothing_said = Capabilities()
-        return most_generous([self.role_capabilities.get(role, nothing_said) for role in sorted(roles) or ("",)])
+        found = self._known.get(roles)
+        if found is None:
+            nothing_said = Capabilities()
+            found = most_generous([self.role_capabilities.get(role, nothing_said) for role in sorted(roles) or ("",)])
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[roles] = found
+        return found
 
     @property
     def max_bytes(self) -> int:

@@ -22,6 +22,7 @@ _PAGE = """
 body{margin:0 auto;max-width:1180px;padding:2.2rem 1.6rem 4rem;background:var(--paper);color:var(--ink);
 font:15px/1.5 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 @media (max-width:600px){body{padding:1.2rem .8rem 2rem}}
+body:has(table.dense){max-width:none}
 @media print{body{max-width:none;padding:0}details{display:block}}
 """
 # In somebody else's page: that page's text colour, whatever its theme is, and the other colours mixed from it.
@@ -58,6 +59,9 @@ white-space:nowrap}
 td.passed{background:var(--good-bg);color:var(--good)}td.failed,td.error{background:var(--bad-bg);color:var(--bad)}
 td.blank{color:var(--soft)}table.grid td.plain{text-align:right;min-width:0}th.open{color:var(--warn)}
 td.heat{background:color-mix(in srgb,var(--hot) calc(var(--heat)*88%),var(--panel));line-height:1.2}
+table.dense{border-spacing:2px}table.dense td{min-width:2.2rem;padding:.12rem .2rem;font-size:.78rem}
+table.dense td br,table.dense td small{display:none}
+table.dense th.name{writing-mode:vertical-rl;transform:rotate(180deg);text-align:left;vertical-align:bottom}
 td.heat small{opacity:.75;font-weight:400}.legend{font-size:.85rem}
 section.case{border:1px solid var(--line);border-left:4px solid var(--bad);border-radius:8px;padding:.6rem 1rem;
 margin:.8rem 0}

@@ -25,7 +25,7 @@ from rls.rewrite.bound import PROBE, Planner, PlannerBusy, bound_plan, pushed_pl
 from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
-from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
+from rls.rewrite.guarded import FENCED, NO_TIME, Barrier, Guard, GuardedQuery, Splice
 from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise, why_plan_may_raise_early
 from rls.rewrite.parse import Parsed
 from rls.rewrite.prunable import why_statistics_may_tell
@@ -34,7 +34,7 @@ from rls.rewrite.splice import apply_splices
 
 __all__ = ["BUSY", "lower", "lower_fenced", "typed_parameters"]
 
-BUSY: Final = replace(FENCED, reason="nobody had time to look whether the fence may go")
+BUSY: Final = replace(FENCED, reason=NO_TIME)
 
 MAX_REFERENCES: Final = 200  # guards in one text; each is an empty table of its own to judge it on
 # With a mapping table for each of six relations DuckDB took 9 s for TPC-H's ninth query, and 0.1 s behind fences.
@@ -130,7 +130,7 @@ def lower_fenced(query: Draft, parameter_types: Mapping[str, str], *, planner: P
     try:
         barrier = _decide(query, parameter_types, "another engine runs it", for_engine=False, planner=planner)
     except PlannerBusy:
-        return found
+        return replace(found, fence_reason=BUSY.reason if found.fence_reason else "")
     return query.finish(barrier) if barrier.fenced else found
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from rls.catalog import Column, Relation
 from rls.policy.grant import Grant
 
-__all__ = ["FENCED", "Barrier", "Copy", "Guard", "GuardedQuery", "PivotValues", "Splice"]
+__all__ = ["FENCED", "NO_TIME", "Barrier", "Copy", "Guard", "GuardedQuery", "PivotValues", "Splice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Barrier:
     conjuncts: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
+NO_TIME: Final = "nobody had time to look whether the fence may go"
 FENCED: Final = Barrier(fenced=True, hide_statistics=True, reason="nothing showed that the fence may go")
 
 

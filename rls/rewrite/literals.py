@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
-from itertools import pairwise
 from typing import Final
 
 from sqlglot import exp
@@ -44,6 +43,8 @@ _WORDS: Final = re.compile(r"[A-Za-z#%_][A-Za-z0-9 _.,:;/@#&%+()\[\]*-]*")
 _SPECIAL: Final = frozenset(
     "true false t f yes no y n on off nan inf infinity epoch now today tomorrow yesterday null".split()  # noqa: SIM905
 )
+# DuckDB makes one token of several of these, as far as it can.
+_OPERATORS: Final = frozenset("-+*/<>=~!@#%^&|`?")
 # What ends a token wherever it stands: between other characters, white space makes a difference.
 _SEPARATES: Final = frozenset(c for c in map(chr, range(128)) if not c.isalnum() and c not in "_$'\".")
 
@@ -76,19 +77,23 @@ def shape_of_tokens(text: str, tokens: Sequence[Token], literals: Sequence[int])
     for index in literals:
         words[index] = ""
     starts, ends = [token.start for token in tokens], [token.end for token in tokens]
-    # `x'41'` and `0x1F` are tokens of their own to DuckDB, `x '41'` is not.
+    # `x'41'`, `0x1F` and `%-` are tokens of their own to DuckDB, `x '41'` and `% -` are not.
     joined = [
         index
         for index, (start, end) in enumerate(zip(starts[1:], ends, strict=False))
-        if start == end + 1 and text[start] not in _SEPARATES and text[end] not in _SEPARATES
+        if start == end + 1
+        and (
+            (text[start] not in _SEPARATES and text[end] not in _SEPARATES)
+            or (text[start] in _OPERATORS and text[end] in _OPERATORS)
+        )
     ]
-    # Two strings are one, if a line ends between them.
-    lines = [
-        "\n" in text[ends[one] : starts[other]]
-        for one, other in pairwise(literals)
-        if other == one + 1 and kinds[one] is kinds[other] is TokenType.STRING
+    # Two strings are one, if a line ends between them (not in a comment); the first may be `E'…'`.
+    between = [
+        gap if (gap := text[ends[index - 1] + 1 : starts[index]]).strip(" \t\n") else "\n" in gap
+        for index in literals
+        if index and kinds[index] is TokenType.STRING and text[ends[index - 1]] == "'"
     ]
-    return tuple(kinds), "\0".join(words), tuple(joined), tuple(lines)
+    return tuple(kinds), "\0".join(words), tuple(joined), tuple(between)
 
 
 def literal_positions(tokens: Sequence[Token]) -> list[int]:

@@ -100,8 +100,9 @@ def name_items(parsed: Parsed, replaced: Iterable[Replaced]) -> list[Splice]:
 
 
 def _needs_name(owner: exp.Expr, one: Replaced) -> bool:
-    if isinstance(owner, exp.Alias | exp.Aliases | exp.PropertyEQ) or owner.is_star:
-        return False  # `* REPLACE ((SELECT …) AS name)` names its own
+    star = isinstance(owner, exp.Star) or (isinstance(owner, exp.Column) and isinstance(owner.this, exp.Star))
+    if star or isinstance(owner, exp.Alias | exp.Aliases | exp.PropertyEQ):
+        return False  # `* REPLACE ((SELECT …) AS name)` names its own; `(SELECT * FROM …)` is one value
     return owner is not one.node or one.name is not None
 
 

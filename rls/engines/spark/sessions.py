@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -69,7 +70,8 @@ class Sessions:
             yield session
             healthy = True
         except QueryFailed as error:
-            healthy = error.code in ("run.rows", "run.types", "run.columns")
+            # Of others, something may still run on the server.
+            healthy = error.code in ("run.types", "run.out_of_range")
             raise
         except Exception as error:
             healthy = not is_lost(error)
@@ -158,10 +160,25 @@ def interrupt(session: Session) -> None:
         session.interruptAll()
 
 
+@contextmanager
+def _main_file() -> Iterator[None]:
+    """A program without a file (`python -c`, one that embeds Python) is a doctest to the client, which then looks for a
+    whole Spark and ends the program where there is none."""
+    main = sys.modules["__main__"]
+    if hasattr(main, "__file__"):
+        yield
+        return
+    main.__file__ = "rls"
+    try:
+        yield
+    finally:
+        del main.__file__
+
+
 def _client() -> Callable[[str], Session]:
     """What opens a session. Raises `EngineInvalid` (`engine.spark_missing`)."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _main_file():
             warnings.simplefilter("ignore")
             from pyspark.sql.connect.client.retries import DefaultPolicy
             from pyspark.sql.connect.session import SparkSession

@@ -27,7 +27,7 @@ _SAME: Final = (
     exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.In, exp.Between, exp.Coalesce, exp.Case, exp.If, exp.Neg,
     exp.Add, exp.Sub, exp.NullSafeEQ, exp.NullSafeNEQ, exp.CurrentDate, exp.Select, exp.From, exp.Join, exp.Where,
     exp.Table, exp.TableAlias, exp.Subquery, exp.Cast, exp.DataType, exp.DataTypeParam, exp.Like, exp.With, exp.CTE,
-    exp.Union, exp.Any, exp.Alias, exp.Anonymous, exp.Nullif, exp.Collate, exp.Var, exp.Array, exp.Interval,
+    exp.Union, exp.Any, exp.Alias, exp.Anonymous, exp.Nullif, exp.Collate, exp.Var, exp.Trim, exp.Array, exp.Interval,
 )  # fmt: skip
 _ORDER: Final = (exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between)
 _TYPES: Final = {
@@ -261,6 +261,8 @@ def _refuse_others(node: Any) -> None:
     match node:
         case exp.Anonymous() if node.name.lower() != "current_setting":
             raise Lost(f"function `{node.name}` is not known to mean the same in PostgreSQL")
+        case exp.Trim() if not isinstance(node.expression, exp.Literal):
+            raise Lost("trimming without the letters that go")  # white space is more to DuckDB
         case exp.Like() if "\\" in node.expression.name:
             raise Lost("a backslash in a LIKE pattern is a letter here and an escape there")
         case exp.Join() if node.args.get("using") or node.args.get("method"):

@@ -11,6 +11,9 @@ from rls.lab.matrix.compute import Cell, Matrix, MatrixRow
 __all__ = ["compact", "html_matrix", "matrix_parts", "percent", "same_columns", "zero_reasons"]
 
 
+_MANY = 16  # personas from which on cells are small: a picture is looked at as a whole
+
+
 def percent(part: float) -> str:
     """A share in few characters; nothing but all is 100, nothing but none is 0.
 
@@ -70,7 +73,8 @@ def html_matrix(matrix: Matrix) -> str:
 def matrix_parts(matrix: Matrix) -> list[Html]:
     """The picture, the reasons and the columns."""
     told = ("", "rows", "nobody sees") if any(row.unseen for row in matrix.rows) else ("", "rows")
-    head = tag("tr", *(tag("th", name) for name in (*told, *matrix.personas)))
+    head = tag("tr", *(tag("th", name) for name in told), *(tag("th", name, _class="name") for name in matrix.personas))
+    grid = "grid dense" if len(matrix.personas) > _MANY else "grid"
     rows = [_row(matrix, row) for row in matrix.rows]
     open_ = [row.label for row in matrix.rows if row.open_to_all]
     unseen = [row for row in matrix.rows if row.unseen]
@@ -82,7 +86,7 @@ def matrix_parts(matrix: Matrix) -> list[Html]:
     ]
     content = [
         tag("div", *cards, _class="cards"),
-        tag("div", tag("table", head, *rows, _class="grid"), _class="scroll"),
+        tag("div", tag("table", head, *rows, _class=grid), _class="scroll"),
         _legend(),
     ]
     if open_:
@@ -120,7 +124,7 @@ def _cell(row: MatrixRow, persona: str, cell: Cell) -> Html:
     if cell.visible is None or cell.kind == "broken":
         return tag("td", "!", _class="error", title=title)
     if not cell.visible:
-        return tag("td", "·" if cell.kind != "undecided" else "refused", _class="blank", title=title)
+        return tag("td", "·" if cell.kind != "undecided" else "⊘", _class="blank", title=title)
     heat = _heat(share or 0.0)
     hidden = len(cell.masked) + len(cell.absent)
     count = tag("small", Html("<br>"), compact(cell.visible), f" · {hidden} col" if hidden else "")
@@ -139,7 +143,10 @@ def _legend() -> Html:
         for label, share in (("<1%", 0.001), ("5%", 0.05), ("25%", 0.25), ("50%", 0.5), ("75%", 0.75), ("100%", 1.0))
     ]
     steps = [tag("table", tag("tr", *steps), _class="grid legend")]
-    words = "· sees no row; “2 col” are masked or absent columns; the pointer on a cell shows the policies"
+    words = (
+        "· sees no row; ⊘ nobody decided, refused; “2 col” are masked or absent columns; "
+        "the pointer on a cell shows the policies"
+    )
     return tag("div", *steps, tag("p", words, _class="soft legend"))
 
 

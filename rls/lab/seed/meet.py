@@ -143,7 +143,8 @@ def _answers(
             points.add(("leaves", id(root), vector))
         for (leaf, text), equal in zip(edges, answers[len(leaves) :], strict=True):
             points.add(("edge", id(leaf), text, equal, truth[id(leaf)]))
-        yield _Answer(each.policy, root.truth(truth), frozenset(points)), numbers
+        # Of no rows, DuckDB makes no list.
+        yield _Answer(each.policy, root.truth(truth), frozenset(points)), numbers or []
 
 
 def _edges(leaf: Branch, each: BoundPolicy, relation: Relation, eye: Eye) -> Iterator[str]:

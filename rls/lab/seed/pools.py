@@ -135,9 +135,9 @@ def plain_value(type_: str, name: str, number: int) -> Any:
         case "text":
             return f"{fold(name).replace(' ', '_')}-{number}"
         case "integer":
-            return number
+            return number % _beyond(type_)
         case "decimal":
-            return Decimal(number)
+            return Decimal(number % _beyond(type_))
         case "double" | "float":
             return float(number)
         case "date":
@@ -157,8 +157,20 @@ def _word(members: Sequence[Spot]) -> str:
 
 
 def _fits(value: Any, type_: str) -> bool:
-    """Whether a value of a group is one of this spot's type: an ENUM has its labels only."""
-    return "ENUM(" not in type_ or str(value) in [x.replace("''", "'") for x in re.findall(r"'((?:[^']|'')*)'", type_)]
+    """Whether a value of a group is one of this spot's type: an ENUM has its labels only, a number its digits."""
+    if "ENUM(" in type_:
+        return str(value) in [x.replace("''", "'") for x in re.findall(r"'((?:[^']|'')*)'", type_)]
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return bool(-_beyond(type_) < value < _beyond(type_))
+    return True
+
+
+def _beyond(type_: str) -> int:
+    """The first whole number that is too large for a type."""
+    digits = re.search(r"DECIMAL\((\d+),\s*(\d+)\)", type_)
+    if digits is not None:
+        return int(10 ** (int(digits[1]) - int(digits[2])))
+    return {"TINYINT": 100, "UTINYINT": 200, "SMALLINT": 30_000, "USMALLINT": 60_000}.get(type_, 1_000_000_000)
 
 
 def _neighbours(value: Any, kind: str, type_: str) -> list[Any]:

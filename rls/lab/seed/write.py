@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -74,7 +73,7 @@ def suite_text(draft: Draft) -> str:
     if named:
         lines += ["", "keys:"]
         lines += [f"  {_path(r)}: {yaml_flow(list(draft.keys[r.key]))}" for r in named]
-    lines += ["", "only:", *_wrapped("  personas: ", yaml_flow(list(draft.only)))]
+    lines += ["", "only:", *_wrapped("  personas: ", map(yaml_flow, draft.only), "[]")]
     lines += ["", "sees: # what is not listed is invisible"]
     by_key = {r.key: r for r in draft.relations}
     if not any(draft.sees.values()):
@@ -87,7 +86,7 @@ def suite_text(draft: Draft) -> str:
         lines += ["", "tests: # no policy was asked for these: a row of another tenant is nobody else's"]
     for probe in draft.probes:
         lines.append(f"  - name: {yaml_flow(f'two tenants: {probe.relation.label} for {probe.tenant}')}")
-        lines += _wrapped("    as: ", yaml_flow(list(probe.people)))
+        lines += _wrapped("    as: ", map(yaml_flow, probe.people), "[]")
         lines.append(f"    relation: {_path(probe.relation)}")
         lines.append(f"    expect: {{excludes: {_keys(probe.keys)}}}")
     return "\n".join(lines) + "\n"
@@ -101,9 +100,9 @@ def _data(relation: Relation, draft: Draft) -> Iterable[str]:
     empty = {name for name in names if all(row.get(name) is None for row in rows)}
     filled = {name for name in names if all(row.get(name) is not None for row in rows)}
     types = {c.name: c.type if c.nullable or c.name not in filled else f"{c.type} NOT NULL" for c in relation.columns}
-    columns = "{" + ", ".join(f"{yaml_flow(n)}: {yaml_flow(types[n])}" for n in names) + "}"
+    columns = [f"{yaml_flow(n)}: {yaml_flow(types[n])}" for n in names]
     yield f"  {_path(relation)}:"
-    yield from _wrapped("    columns: ", columns)
+    yield from _wrapped("    columns: ", columns, "{}")
     if not rows:
         yield "    rows: []"
         return
@@ -113,10 +112,17 @@ def _data(relation: Relation, draft: Draft) -> Iterable[str]:
         yield f"      - {yaml_flow(given or dict.fromkeys(names[:1]))}"
 
 
-def _wrapped(begin: str, flow: str) -> list[str]:
-    """A list or mapping in its brackets over as many lines as it takes."""
+def _wrapped(begin: str, items: Iterable[str], brackets: str) -> list[str]:
+    """A list or mapping in its brackets over as many lines as it takes; an item stays on one line."""
     indent = " " * (len(begin) - len(begin.lstrip()) + 2)
-    return textwrap.wrap(begin + flow, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    lines, listed = [begin + brackets[0]], list(items)
+    for number, item in enumerate(listed):
+        part = item + ("," if number + 1 < len(listed) else brackets[1])
+        if len(lines[-1]) + 1 + len(part) > _WIDTH and lines[-1].strip():
+            lines.append(indent + part)
+        else:
+            lines[-1] += part if lines[-1].endswith(brackets[0]) else f" {part}"
+    return lines if listed else [begin + brackets]
 
 
 def _persona(persona: Principal) -> str:

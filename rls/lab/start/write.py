@@ -15,7 +15,7 @@ from rls.lab.start.look import ColumnPlan, Plan, TablePlan
 __all__ = ["ROLES", "is_denied", "start_files"]
 
 ROLES = ("explorer", "maker")
-_RESERVED = frozenset(("identity", "personas", "tenancy", "start"))
+_RESERVED = frozenset(("identity", "personas", "tenancy", "start", "invariants", "widenings", "audit"))
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
 # Words that no column may be written as in SQL without quotes.
 _SQL_WORDS = re.compile(
@@ -35,7 +35,22 @@ def start_files(plan: Plan, tenants: list[object], *, database: str) -> dict[str
     for table in plan.tables:
         files[_file_name(table.relation.label, set(files))] = _table(table, plan)
     files["start.test.yaml"] = _suite(plan, tenants)
+    if "tenancy.yaml" in files:
+        files["invariants.yaml"] = _invariants(plan)
     return files
+
+
+def _invariants(plan: Plan) -> str:
+    return (
+        _header("invariants", "What must hold of every row and every user: `rls prove`, and `rls test --database`.")
+        + f"""
+invariants:
+  - name: tenants never meet
+    about: {{with_columns: [{_text(plan.tenant)}]}}
+    # unless: [admin]                    # a role that is meant to see all tenants
+    prove: isolated by tenant
+"""
+    )
 
 
 def _header(kind: str, *lines: str) -> str:

@@ -102,6 +102,13 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
                 raise not_portable("split_part at what is no literal", hint="give the delimiter as a literal")
             part = whole_number(node.args["part_index"], "split_part from the end", least=1)
             return Lowered(sql.write("split_part", "VARCHAR", text(node.this), delimiter.text, part), "VARCHAR")
+        case exp.Trim() if node.args.get("position") in ("LEADING", "TRAILING"):
+            only(node, "this", "expression", "position")
+            letters = None if node.expression is None else down(node.expression)
+            if letters is None or not letters.literal:
+                raise not_portable("trimming of what is no literal", hint="give the letters as a literal")
+            name = "ltrim" if node.args["position"] == "LEADING" else "rtrim"
+            return Lowered(sql.write(name, "VARCHAR", text(node.this), letters.text), "VARCHAR")
         case _ if type(node) in _TEXTS:
             only(node, "this")
             return Lowered(sql.write(_TEXTS[type(node)], "VARCHAR", text(node.this)), "VARCHAR")

@@ -44,6 +44,7 @@ _TEXTS: Final[dict[str, str]] = {
     "length": "CAST(length({0}) AS bigint)", "substr": "substr({0}, {1})", "substr to": "substr({0}, {1}, {2})",
     "left": "left({0}, {1})", "right": "right({0}, {1})", "replace": "replace({0}, {1}, {2})",
     "split_part": "split_part({0}, {1}, {2})", "md5": "md5({0})", "starts_with": "starts_with({0}, {1})",
+    "ltrim": "ltrim({0}, {1})", "rtrim": "rtrim({0}, {1})",
     "contains": "(strpos({0}, {1}) > 0)", "strpos": "CAST(strpos({0}, {1}) AS bigint)", "||": "({0} || {1})",
     "concat": "concat({0})", "coalesce": "coalesce({0})", "greatest": "greatest({0})", "least": "least({0})",
     "nullif": "nullif({0}, {1})", "ltrim": "ltrim({0}, {1})", "rtrim": "rtrim({0}, {1})", "trim": "btrim({0}, {1})",
@@ -101,7 +102,7 @@ class Postgres(Dialect):
     functions = frozenset((
         "abs", "ceil", "floor", "round", "trunc", "sign", "sqrt", "power",
         "upper", "lower", "length", "substr", "left", "right", "replace", "split_part", "md5", "starts_with", "strpos",
-        "concat", "coalesce", "nullif", "greatest", "least", "date_trunc", "extract",
+        "ltrim", "rtrim", "concat", "coalesce", "nullif", "greatest", "least", "date_trunc", "extract",
         "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg",
         "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value",
         "last_value", "stddev_samp", "stddev_pop", "var_samp", "var_pop", "percentile_cont", "grouping", "octet_length",
@@ -111,14 +112,15 @@ class Postgres(Dialect):
         "TIMESTAMP_TRUNC": "date_trunc", "GROUP_CONCAT": "string_agg", "LOGICAL_AND": "bool_and",
         "LOGICAL_OR": "bool_or", "STR_POSITION": "strpos", "SUBSTRING": "substr", "POW": "power", "CEILING": "ceil",
         "MD5_DIGEST": "md5", "NULL_IF": "nullif", "VARIANCE": "var_samp", "VARIANCE_POP": "var_pop",
-        "TIME_TO_STR": "to_char",
+        "TIME_TO_STR": "to_char", "TRIM": "rtrim",
     }  # fmt: skip
     # Raise for no value of a row. Aggregates and windows see none that a filter has not let through; what they are of
     # is written by itself.
     total = frozenset((
         "= null safe", "<> null safe", "LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "list_contains", "length", "strlen",
         "substr", "substr to", "left", "right", "starts_with", "contains", "strpos", "coalesce", "greatest", "least",
-        "nullif", "upper", "lower", "abs DOUBLE", "abs DECIMAL", "neg DOUBLE", "neg DECIMAL", "ceil", "floor",
+        "ltrim", "rtrim", "nullif", "upper", "lower", "abs DOUBLE", "abs DECIMAL", "neg DOUBLE", "neg DECIMAL", "ceil",
+        "floor",
         "interval", "% plain", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "row_number",
         "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
         "stddev_samp", "stddev_pop", "var_samp", "var_pop", "median", "grouping", "lateral", "any", "all",

@@ -39,6 +39,7 @@ _PARTS: Final = {
 }  # fmt: skip
 _TRUNCATED: Final = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
 _RANKS: Final = ("row_number", "rank", "dense_rank")
+_SPREADS: Final = ("stddev_samp", "stddev_pop", "var_samp", "var_pop")
 
 
 def _rounding(even: str) -> dict[str, str]:
@@ -77,6 +78,7 @@ _TEXTS: Final[dict[str, str]] = {
     "substr to": "substr({0}, {1}, {2})", "left": "left({0}, {1})", "right": "right({0}, {1})",
     "replace": "replace({0}, {1}, {2})", "split_part": "split_part({0}, {1}, {2})", "md5": "md5({0})",
     "starts_with": "startswith({0}, {1})", "contains": "contains({0}, {1})",
+    "ltrim": "trim(LEADING {1} FROM {0})", "rtrim": "trim(TRAILING {1} FROM {0})",
     "strpos": "CAST(instr({0}, {1}) AS BIGINT)", "||": "({0} || {1})", "concat": "concat_ws('', {0})",
     "coalesce": "coalesce({0})", "greatest": "greatest({0})", "least": "least({0})", "nullif": "nullif({0}, {1})",
     **{f"part {one}": f"CAST({text} AS BIGINT)" for one, text in _PARTS.items()},
@@ -96,6 +98,7 @@ _TEXTS: Final[dict[str, str]] = {
     **{one: f"{one}(){{0}}" for one in ("percent_rank", "cume_dist")},
     "ntile": "CAST(ntile({0}){1} AS BIGINT)", "lag": "lag({0}){1}", "lead": "lead({0}){1}",
     "first_value": "first_value({0}){1}", "last_value": "last_value({0}){1}",
+    **{one: f"{one}({{0}}{{1}}){{2}}" for one in _SPREADS}, "strlen": "CAST(octet_length({0}) AS BIGINT)",
 }  # fmt: skip
 _TOTAL: Final = frozenset((
     "/", "/ plain", "= null safe", "<> null safe", "LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "list_contains", "shift",
@@ -108,6 +111,7 @@ _TOTAL: Final = frozenset((
     *(f"part {one}" for one in _PARTS),
     # What an aggregate or a window function raises, it raises on rows that have passed the filter.
     "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "string_agg ordered", *_RANKS,
+    *_SPREADS, "strlen",
     "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
 ))  # fmt: skip
 
@@ -127,11 +131,12 @@ class Spark(Dialect):
     }  # fmt: skip
     functions = frozenset((
         "abs", "ceil", "floor", "round", "rint", "bround", "sign", "sqrt", "power", "translate", "upper", "lower",
-        "length", "substr", "left", "right", "replace", "split_part", "md5", "startswith", "contains", "instr",
+        "length", "substr", "left", "right", "replace", "split_part", "md5", "startswith", "contains", "instr", "trim",
         "concat_ws", "coalesce", "nullif", "greatest", "least", "date_trunc", "datediff", "date_add", "year",
         "quarter", "month", "weekofyear", "day", "hour", "minute", "dayofweek", "weekday", "dayofyear",
         "array_contains", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "listagg", "row_number", "rank",
-        "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
+        "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value", "octet_length",
+        *_SPREADS,
     ))  # fmt: skip
     called: ClassVar[Mapping[str, str]] = {
         "TIMESTAMP_TRUNC": "date_trunc", "GROUP_CONCAT": "listagg", "LOGICAL_AND": "bool_and",
@@ -139,6 +144,7 @@ class Spark(Dialect):
         "CHAR_LENGTH": "length", "STARTS_WITH": "startswith", "TS_OR_DS_ADD": "date_add", "DATE_DIFF": "datediff",
         "TS_OR_DS_TO_DATE": "datediff", "DAY_OF_WEEK": "dayofweek", "DAY_OF_YEAR": "dayofyear",
         "WEEK_OF_YEAR": "weekofyear", "DAY_OF_MONTH": "day", "MD5_DIGEST": "md5", "NULL_IF": "nullif",
+        "VARIANCE": "var_samp", "VARIANCE_POP": "var_pop", "BYTE_LENGTH": "octet_length",
     }  # fmt: skip
 
     def __init__(self, target: Target) -> None:

@@ -67,4 +67,6 @@ def test_what_postgresql_lacks_is_refused_by_name(site: Witness, sql: str, const
 
 
 def test_the_exported_policies_say_everything_about_rows(site: Witness) -> None:
-    assert all("PostgreSQL's policies are about rows" in why for _, why in site.exported.lost)
+    # But for what trims a text: that one is narrower there.
+    lost = [(where, why) for where, why in site.exported.lost if where != "account_managers: own_tenant"]
+    assert all("PostgreSQL's policies are about rows" in why for _, why in lost)

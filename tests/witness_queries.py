@@ -13,7 +13,6 @@ EVERYWHERE = [
     "SELECT id, name FROM customers WHERE region IN ('EMEA', 'AMER') OR region IS NULL",
     "SELECT id, name, department FROM employees",
     "SELECT e.id, m.id AS boss FROM employees e LEFT JOIN employees m ON m.id = e.manager_id",
-    "SELECT user_id, customer_id FROM account_managers",
     "SELECT event_date, count(*) AS n, sum(revenue) AS r FROM events WHERE is_mobile GROUP BY event_date",
     "SELECT id, account, amount, classification FROM finance.ledger",
     "SELECT id, supplier, amount FROM finance.orders WHERE amount > 100",

@@ -112,6 +112,10 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
         case _ if type(node) in _TEXTS:
             only(node, "this")
             return Lowered(sql.write(_TEXTS[type(node)], "VARCHAR", text(node.this)), "VARCHAR")
+        case exp.Trim() if node.args.get("expression") is not None:
+            only(node, "this", "expression", "position")
+            name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "").upper(), "trim")
+            return Lowered(sql.write(name, "VARCHAR", text(node.this), text(node.expression)), "VARCHAR")
         case exp.StartsWith():
             only(node, "this", "expression")
             return Lowered(sql.write("starts_with", "VARCHAR", text(node.this), text(node.expression)), "BOOLEAN")

@@ -97,6 +97,7 @@ def test_base64_is_canonical(segment: int) -> None:
         (b'{"a":' + b"9" * 5000 + b"}", "number"),
         (b'{"a":0.' + b"9" * 65 + b"}", "number"),
         (b'{"a":1e99999999999999999999}', "number"),
+        (b'{"a":1e400}', "number"),
         (b'{"a":"\\ud800"}', "lone_surrogate"),
         (b'{"\\udc00":1}', "lone_surrogate"),
         (b'{"a":{"b":["\\ud83d x"]}}', "lone_surrogate"),
@@ -115,7 +116,7 @@ def test_payload_and_header_are_one_strict_object(raw: bytes, want: str) -> None
     ("raw", "want"),
     [
         (b' {"a" : 1 }\n', {"a": 1}),
-        (b'{"a":1e400}', {"a": Decimal("1E+400")}),
+        (b'{"a":1e300}', {"a": Decimal("1E+300")}),
         (b'{"a":"\\ud83d\\ude00"}', {"a": "\U0001f600"}),
         ('{"é":"\u200b"}'.encode(), {"é": "\u200b"}),
         (b'{"a":"' + b"[" * 100 + b'"}', {"a": "[" * 100}),

@@ -17,8 +17,6 @@ __all__ = ["PROTECTIONS", "without"]
 
 Text = Callable[..., str]
 
-_STATISTICS_ONLY = "SET disabled_optimizers = 'statistics_propagation'"
-
 
 @contextlib.contextmanager
 def without(protection: str) -> Iterator[None]:
@@ -30,11 +28,11 @@ def without(protection: str) -> Iterator[None]:
     weak = PROTECTIONS[protection](module.guard_text)
     verify = _silent(verification.verify)
     # What else keeps expressions above a filter goes with the fence.
-    moving = _STATISTICS_ONLY if protection == "fence" else lockdown._HIDE_STATISTICS
+    off = () if protection == "fence" else lockdown._MOVERS
     with (
         mock.patch.object(module, "guard_text", weak),
         mock.patch.object(verification, "verify", verify),
-        mock.patch.object(lockdown, "_HIDE_STATISTICS", moving),
+        mock.patch.object(lockdown, "_MOVERS", off),
     ):
         yield
 

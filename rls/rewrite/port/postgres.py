@@ -47,7 +47,7 @@ _TEXTS: Final[dict[str, str]] = {
     "ltrim": "ltrim({0}, {1})", "rtrim": "rtrim({0}, {1})",
     "contains": "(strpos({0}, {1}) > 0)", "strpos": "CAST(strpos({0}, {1}) AS bigint)", "||": "({0} || {1})",
     "concat": "concat({0})", "coalesce": "coalesce({0})", "greatest": "greatest({0})", "least": "least({0})",
-    "nullif": "nullif({0}, {1})", "ltrim": "ltrim({0}, {1})", "rtrim": "rtrim({0}, {1})", "trim": "btrim({0}, {1})",
+    "nullif": "nullif({0}, {1})", "trim": "btrim({0}, {1})",
     **{f"part {one}": f"CAST(extract({one} FROM {{0}}) AS bigint)" for one in _PARTS},
     **{f"trunc {one}": f"date_trunc('{one}', {{0}})" for one in _TRUNCATED},
     "days": "CAST((CAST({0} AS date) - CAST({1} AS date)) AS bigint)",

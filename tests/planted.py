@@ -207,7 +207,7 @@ FAULTS = (
     Fault(
         "permissive where restrictive was meant, everywhere",
         "seed",
-        ("two tenants: ", "all_regions", "regions.yaml:5"),
+        ("two tenants: ", "all_regions", "customers.yaml:5"),
         ("tenancy.yaml", "    as: restrictive\n", ""),
     ),
     Fault(

@@ -175,7 +175,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
             ":5:19: `issuers.0.max_lifetime`: input should be greater than",
         ),
         (("    keys:", "    leeway: 1e9\n    keys:"), ":5:13: `issuers.0.leeway` must be a whole number"),
-        (("    keys:", "    max_bytes: 1000000\n    keys:"), ":5:16: `issuers.0.max_bytes`: input should be less than"),
+        (("    keys:", "    max_bytes: 2000000\n    keys:"), ":5:16: `issuers.0.max_bytes`: input should be less than"),
         (
             ("    keys:", "    claims: {subject: user.id}\n    keys:"),
             ":5:23: must be a JSON pointer such as `/user/role`",

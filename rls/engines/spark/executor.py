@@ -127,13 +127,16 @@ class SparkExecutor(ServerExecutor):
         return read_database(session, self._address, listed, f"rls_{secrets.token_hex(16)}", name=self._title)
 
     def _run(self, job: Job, values: Mapping[str, object]) -> Fetched | RlsError:
-        """Once more on a new session where the one at hand is lost: queries only read, and nothing was handed out."""
+        """Once more on a new session where the one at hand is lost: queries only read, and nothing was handed out.
+
+        A server that was started again may take the old session for a new one, in which our relations are not found.
+        """
         deadline = time.monotonic() + job.limits.seconds
         try:
             try:
                 return self._try(job, values, deadline, new=False)
             except Exception as error:
-                if not is_lost(error) or self._sessions.closed:
+                if self._sessions.closed or not (is_lost(error) or is_stale(error)):
                     raise
             return self._try(job, values, deadline, new=True)
         except RlsError as error:

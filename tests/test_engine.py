@@ -178,7 +178,7 @@ def test_explain_shows_why_and_touches_nothing(engine: Engine, kept: Kept) -> No
         (
             "SELECT time_bucket(to_months(id) + to_days(1), DATE '2020-01-01') FROM orders",
             "failed",
-            "run.failed",
+            "run.invalid_input",
         ),
         ("", "refused", "query.empty"),
         ("SELECT CAST(note AS INTEGER) FROM orders", "failed", "run.cast"),

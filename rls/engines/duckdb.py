@@ -43,7 +43,6 @@ _TAKEN_NAMES = frozenset(("system", "temp"))
 
 # Said of constructs, and of values: an interval of months and days in `time_bucket`.
 _NOT_IMPLEMENTED: Final = "Not implemented"
-_FILTER: Final = "leave such values out"
 
 
 class DuckDBExecutor(Executor):
@@ -132,7 +131,7 @@ class DuckDBExecutor(Executor):
                 asked = job.guarded, dict(job.parameters), partial(self._columns, job)
                 helpful = self._shadow.explain(*asked)
                 if helpful is None and (found.detail or "").startswith(_NOT_IMPLEMENTED) and self._shadow.binds(*asked):
-                    helpful = QueryFailed("run.failed", "DuckDB cannot do this with a value that it met", hint=_FILTER)
+                    helpful = QueryFailed("run.invalid_input", "a function got a value that it does not accept")
                 if helpful is not None:
                     helpful.detail = found.detail
                     raise helpful

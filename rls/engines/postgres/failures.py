@@ -59,6 +59,13 @@ def explain_failure(error: Any, limits: Limits, *, expired: bool) -> RlsError:
             "PostgreSQL cannot run the query as DuckDB does",
             hint="a FULL JOIN needs an equality between its two sides",
         )
+    elif state.startswith("42") and state != "42501":
+        # The relations are those of the catalog, or it would have been read again: a name or type reaches less far here.
+        found = QueryRefused(
+            "query.not_portable",
+            "PostgreSQL cannot run the query as DuckDB does",
+            hint="write joins with JOIN … ON rather than with commas, and casts in full",
+        )
     elif state in _CODES:
         code, message, hint = _CODES[state]
         found = QueryFailed(code, message, hint=hint)

@@ -60,7 +60,7 @@ def explain_failure(error: Any, limits: Limits, *, expired: bool) -> RlsError:
             hint="a FULL JOIN needs an equality between its two sides",
         )
     elif state.startswith("42") and state != "42501":
-        # The relations are those of the catalog, or it would have been read again: a name or type reaches less far here.
+        # The relations are those of the catalog, or it would have been read again: names reach less far here.
         found = QueryRefused(
             "query.not_portable",
             "PostgreSQL cannot run the query as DuckDB does",

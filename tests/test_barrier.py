@@ -15,7 +15,7 @@ from rls.policy.grant import Grant
 from rls.rewrite.barrier import BUSY, lower
 from rls.rewrite.bound import LOCAL, PlannerBusy
 from rls.rewrite.guard import draft
-from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.guarded import Barrier, GuardedQuery
 from rls.rewrite.templates import Templates
 from tests import small
 
@@ -216,3 +216,23 @@ def test_no_attribute_is_taken_for_a_literal() -> None:
     templates = Templates(Named(), small.CATALOG, for_engine=True)
     found = templates.guard("SELECT id FROM orders WHERE tenant = 'b'", Principal("u", attributes={"literal_0": "a"}))
     assert found.parameters == {"rls_literal_0": "a", "rls_0_0": "b"}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT id FROM orders ORDER BY id LIMIT 1",
+        "SELECT tenant, count(*) FROM orders GROUP BY 1 LIMIT 1",
+        "SELECT tenant, count(*) FROM orders GROUP BY 1 ORDER BY 2 LIMIT 10%",
+        "SELECT tenant, count(*) FROM orders GROUP BY 1 ORDER BY 2 LIMIT (SELECT 3)",
+        "SELECT * FROM (SELECT tenant, count(*) FROM orders GROUP BY 1 ORDER BY 2 LIMIT 1) t",
+    ],
+)
+def test_the_verifier_alone_takes_no_other_limit_without_a_fence(sql: str) -> None:
+    bare = Barrier(fenced=False, hide_statistics=True)
+    with pytest.raises(QueryRefused) as refused:
+        draft(sql, small.PRINCIPAL, small.Policies(), small.CATALOG).finish(bare)
+    assert refused.value.code == "query.unguarded"
+    for last in ("LIMIT 3", "LIMIT 3 OFFSET 1"):
+        grouped = f"SELECT tenant, count(*) FROM orders GROUP BY ALL ORDER BY 2 {last}"
+        assert "OFFSET 0" not in draft(grouped, small.PRINCIPAL, small.Policies(), small.CATALOG).finish(bare).sql

@@ -24,10 +24,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.driver import Isolation
-from tests.judge import FAULTS, STATUSES, Outcome, judge_all
-from tests.policygen import KINDS
-from tests.replay import Query, replay
+from tests.judging.driver import Isolation
+from tests.judging.judge import FAULTS, STATUSES, Outcome, judge_all
+from tests.judging.policygen import KINDS
+from tests.judging.replay import Query, replay
 
 __all__ = ["DATABASES", "SLT", "Unit", "run", "shared", "units", "verdict"]
 
@@ -218,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_special(name: str, root: Path, isolation: Isolation) -> int:
-    from tests import attack_runner, token_runner
+    from tests.judging import attack_runner, token_runner
 
     folder = str(root / "attacks")
     if name == "tokens":

@@ -29,8 +29,8 @@ from benchmarks.summary import summarise
 from benchmarks.texts import NearMisses, new_text
 from benchmarks.thresholds import Threshold, check_thresholds, load_thresholds
 from benchmarks.tpch import build_tpch
-from tests import postgres_kit
-from tests.postgres_kit import server_binaries
+from tests.engines.postgres import kit as postgres_kit
+from tests.engines.postgres.kit import server_binaries
 
 SCALE = 0.002
 # Group → cases that are measured here, all of them quick.

@@ -18,7 +18,7 @@ from tests.fuzz.vary import vary
 from tests.fuzz.verdict import Verdict, judge
 from tests.fuzz.weaken import PROTECTIONS, without
 from tests.fuzz.world import NAME, Options, World, make_world
-from tests.oracle import Rule
+from tests.judging.oracle import Rule
 
 # Worlds of seed `t`; the same cases every time.
 SMALL, CASES = 2, 40
@@ -128,7 +128,7 @@ class Scripted:
     """Two databases and an oracle that answer what a test says."""
 
     def __init__(self, tmp_path: Path, *tables: str) -> None:
-        from tests.oracle import answer
+        from tests.judging.oracle import answer
 
         self._answer, self._connections = answer, []
         for statement in tables:

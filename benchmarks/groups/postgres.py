@@ -31,8 +31,8 @@ def measure_postgres(options: Options) -> Iterator[Measurement]:
     """Ratios are to PostgreSQL's own policies. Raises `WrongAnswer`, `Unavailable` without a server or its driver,
     `TPCHMissing`."""
     try:
-        from tests.postgres_kit import server_binaries
-        from tests.tpch_site import open_site
+        from tests.engines.postgres.kit import server_binaries
+        from tests.engines.tpch_site import open_site
     except ImportError as missing:
         raise Unavailable(f"{missing.name} is not installed: pip install 'rls[dev]'") from None
     if server_binaries() is None:

@@ -21,7 +21,7 @@ from benchmarks.options import Options
 from benchmarks.settings import warehouse_setting
 from benchmarks.texts import NearMisses
 from rls.engine import Engine
-from tests.oracle import Rule, reduce_database
+from tests.judging.oracle import Rule, reduce_database
 
 __all__ = ["check_answers", "make_copy", "measure_run"]
 

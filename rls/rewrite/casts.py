@@ -1,8 +1,8 @@
 """The reviewed table of casts and comparisons: two bound types go in, whether a value can fail to convert comes out.
 
 `casts.tsv` beside this file holds one row per source kind, verdict and witness, with the targets it is for (by `/`;
-the target `=` stands for comparing, sorting and grouping values of the source). `python -m tests.cast_review` measures
-every pair on the running DuckDB. Owns that a pair without a row raises.
+the target `=` stands for comparing, sorting and grouping values of the source). `python -m tests.functions.cast_review`
+measures every pair on the running DuckDB. Owns that a pair without a row raises.
 
 Verdicts
   total      no value of the source raises

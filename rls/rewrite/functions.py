@@ -1,7 +1,7 @@
 """The reviewed table of DuckDB's functions, types and collations: a name goes in, a `Review` comes out, or None.
 
 `functions.tsv` beside this file holds one row per name and kind (as in `duckdb_functions()`, lower case), with a
-verdict, a condition and a reason. This module only reads it; `python -m tests.function_review` compares it with the
+verdict, a condition and a reason. This module only reads it; `python -m tests.functions.review` compares it with the
 running DuckDB and attacks every verdict. Invariant (closed): a name without a row is unknown; unknown is refused.
 
 Verdicts
@@ -26,8 +26,8 @@ Totals (column `total`): for which bound argument types a function that raises i
   `DOUBLE/FLOAT,=|'month',DATE|VARCHAR,#BIGINT` alternatives by `|`, arguments by `,`, types of one argument by `/`
   `=` the type of the first argument · `SCALAR` any of SCALARS · `ANY` these, DECIMAL and NESTED · `#BIGINT` a literal
   whole number within ±2147483647 · `#INTEGER+` one from 0 to 38 · `#VARCHAR` any literal text that binds · `'month'`
-  this text · `=*` (last) any number of such arguments. Found by `python -m tests.function_totals`; sums of integers and
-  DECIMAL, and arithmetic on them, are decided by `magnitude` instead
+  this text · `=*` (last) any number of such arguments. Found by `python -m tests.functions.totals`; sums of integers
+  and DECIMAL, and arithmetic on them, are decided by `magnitude` instead
 
 Names are those of DuckDB's own syntax tree (`json_serialize_sql`: `function_name`), not those of the caller's text:
   operators    `+ - * / // % ** ^ & | ~ << >> || @ ! ^@ && @> <@ <-> <=> ->>` keep their spelling; one or two arguments

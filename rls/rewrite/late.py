@@ -3,8 +3,8 @@
 Select list, groups, arguments of aggregates, DISTINCT, ORDER BY and LIMIT at the top of a plan, above every join,
 filter and set operation: nothing there becomes a filter, and no row filter is pulled above it, so that
 `sum(price * (1 - tax))` may overflow without a word about a hidden row. Takes and returns trees; owns that it goes down
-single nodes allowed by name, no further than the first that is not. Measured, not proven: `tests/late_review.py`. A
-field of a struct is another matter (`unused_columns` reads it in the scan, below any fence): see the guard's text.
+single nodes allowed by name, no further than the first that is not. Measured by `tests/rewrite/late_review.py`. A field
+of a struct is another matter (`unused_columns` reads it in the scan, below any fence): see the guard's text.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import duckdb
 
 from rls.rewrite.functions import reviews
 from tests.fuzz.parameters import bound
-from tests.oracle import quoted
+from tests.judging.oracle import quoted
 
 __all__ = ["ORDER_BOUND", "Binder", "Overload", "by_name", "overloads", "texts_for"]
 

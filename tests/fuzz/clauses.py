@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from tests.fuzz.calls import overloads_of
 from tests.fuzz.expressions import NOWHERE, NUMBERS, TYPES, Expressions, Rel, Scope, reference
-from tests.oracle import quoted
+from tests.judging.oracle import quoted
 
 __all__ = ["Clauses", "Made"]
 

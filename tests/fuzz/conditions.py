@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.fuzz.schema import TABLES, Column, Path
-from tests.policygen import SUBJECT, Generated
+from tests.judging.policygen import SUBJECT, Generated
 
 __all__ = ["SHAPES", "Make", "Shape"]
 

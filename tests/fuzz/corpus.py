@@ -25,15 +25,16 @@ from typing import Any, Final
 
 import duckdb
 
-from tests import attack_runner, corpora, policygen
-from tests.driver import sign
+from tests import corpora
 from tests.fuzz.pair import Pair, Setting, make_pair
 from tests.fuzz.run import signature
 from tests.fuzz.schema import BIG_ROWS
 from tests.fuzz.shrink import shrink
 from tests.fuzz.verdict import Verdict, judge
-from tests.oracle import Rule, build, open_quietly, quoted, tables_of
-from tests.replay import CATALOG, Query, replay
+from tests.judging import attack_runner, policygen
+from tests.judging.driver import sign
+from tests.judging.oracle import Rule, build, open_quietly, quoted, tables_of
+from tests.judging.replay import CATALOG, Query, replay
 
 __all__ = ["ATTACK_RULES", "Unit", "ask_unit", "golden_units", "run_corpora"]
 

@@ -11,11 +11,11 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
-from tests.extremes import EXTREMES
+from tests.functions.extremes import EXTREMES
 from tests.fuzz.calls import ORDER_BOUND, Binder, Overload, by_name, overloads_for, overloads_of, texts_for
 from tests.fuzz.provoking import PARTS, PROVOKING
 from tests.fuzz.schema import TABLES
-from tests.oracle import quoted
+from tests.judging.oracle import quoted
 
 __all__ = ["NOWHERE", "NUMBERS", "TYPES", "Expressions", "Rel", "Scope", "reference"]
 

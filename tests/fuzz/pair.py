@@ -15,10 +15,10 @@ from unittest import mock
 
 import duckdb
 
-from tests.driver import Driver, Refusal
 from tests.fuzz.parameters import bound
 from tests.fuzz.vary import blank, vary
-from tests.oracle import Answer, Rule, open_quietly, quoted, reduce_database, tables_of
+from tests.judging.driver import Driver, Refusal
+from tests.judging.oracle import Answer, Rule, open_quietly, quoted, reduce_database, tables_of
 
 __all__ = ["Pair", "Setting", "make_pair"]
 

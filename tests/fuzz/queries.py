@@ -15,7 +15,7 @@ from tests.fuzz.calm import Calm
 from tests.fuzz.clauses import Made
 from tests.fuzz.expressions import NOWHERE, PATTERNS, TYPES, Rel, Scope, reference
 from tests.fuzz.shapes import Shapes
-from tests.oracle import quoted
+from tests.judging.oracle import quoted
 
 __all__ = ["draw_query"]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from tests.fuzz.conditions import SHAPES, Make, Shape
 from tests.fuzz.schema import TABLES, Column, Path
-from tests.oracle import Rule, quoted
-from tests.policygen import ROLE, SUBJECT, Generated
+from tests.judging.oracle import Rule, quoted
+from tests.judging.policygen import ROLE, SUBJECT, Generated
 
 __all__ = ["Rules", "draw_rules"]
 

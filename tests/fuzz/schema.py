@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tests.oracle import quoted
+from tests.judging.oracle import quoted
 
 __all__ = ["BIG_ROWS", "ENUMS", "TABLES", "VIEWS", "Column", "Path", "build_sql"]
 

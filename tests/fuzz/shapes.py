@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tests.fuzz.clauses import Clauses
 from tests.fuzz.expressions import Rel, Scope, reference
-from tests.oracle import quoted
+from tests.judging.oracle import quoted
 
 __all__ = ["Shapes"]
 

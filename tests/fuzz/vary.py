@@ -16,8 +16,8 @@ from pathlib import Path
 
 import duckdb
 
-from tests.extremes import EXTREMES
-from tests.oracle import Rule, open_quietly, quoted, tables_of
+from tests.functions.extremes import EXTREMES
+from tests.judging.oracle import Rule, open_quietly, quoted, tables_of
 
 __all__ = ["MODES", "blank", "vary"]
 

@@ -14,10 +14,10 @@ from typing import Protocol
 
 import duckdb
 
-from tests.compare import Difference, differs
-from tests.driver import Refusal
 from tests.fuzz.parameters import bound
-from tests.oracle import Answer, answer, ordering
+from tests.judging.compare import Difference, differs
+from tests.judging.driver import Refusal
+from tests.judging.oracle import Answer, answer, ordering
 
 __all__ = ["FAULTS", "Oracles", "Verdict", "judge"]
 

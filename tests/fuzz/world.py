@@ -13,12 +13,12 @@ from pathlib import Path
 
 import duckdb
 
-from tests import policygen
-from tests.driver import sign
 from tests.fuzz.pair import Pair, Setting, make_pair
 from tests.fuzz.rules import KEYS, Rules, draw_rules
 from tests.fuzz.schema import BIG_ROWS, TABLES, VIEWS, build_sql
-from tests.oracle import build, quoted, tables_of
+from tests.judging import policygen
+from tests.judging.driver import sign
+from tests.judging.oracle import build, quoted, tables_of
 
 __all__ = ["NAME", "Options", "World", "make_world"]
 

@@ -1,7 +1,8 @@
 """Spark's SQL, and Sail's: types, operators and reviewed functions by name, and where they are unlike DuckDB's.
 
 For sessions in ANSI mode, whose time zone is UTC. Owns the fences of both: what Spark moves into a sub-query, it does
-not move into a sample of all its rows; what Sail moves, it does not move into a LIMIT (`tests/test_spark_fences.py`).
+not move into a sample of all its rows; what Sail moves, it does not move into a LIMIT
+(`tests/engines/spark/test_fences.py`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,95 @@
+"""A small shop on a PostgreSQL server of our own, with traps in its hidden rows, and an engine over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import rls
+from rls.engines.limits import Limits
+from tests.engine.kit import write_policies
+from tests.engines.postgres.kit import READER, Cluster, start
+
+__all__ = ["POLICIES", "Shop", "start_shop"]
+
+SHOP = f"""
+CREATE TYPE state AS ENUM ('open', 'done', 'lost in court');
+CREATE TABLE orders (id integer, tenant_id text, amount numeric(9,2), n integer, note varchar(40), state state,
+  seen timestamptz, small real, extra jsonb, big numeric, tags text[], folded text COLLATE any_case);
+INSERT INTO orders SELECT i, CASE WHEN i % 2 = 0 THEN 'acme' ELSE 'globex' END, i, CASE WHEN i % 2 = 0 THEN i ELSE 2147483647 END,
+  CASE WHEN i % 2 = 0 THEN 'Zebra ' ELSE 'CANARY ' END || i, 'open', '2024-01-01 10:00+02', 0.1, '{{}}', i, '{{}}', 'x'
+FROM generate_series(1, 40) i;
+CREATE TABLE products (id integer, name text, zero integer);
+INSERT INTO products VALUES (1, 'Äpfel', 0), (2, 'zebra', 0), (3, 'Zoo', 0), (4, 'apple', NULL);
+CREATE SCHEMA finance;
+CREATE TABLE finance.ledger (id integer);
+CREATE TABLE finance."odd ""name"" 100%" ("a ""b"" %s $1" text, "É" integer);
+INSERT INTO finance."odd ""name"" 100%" VALUES ('it''s \\ %s $1', 1);
+CREATE TABLE "Twice" (id integer);
+CREATE TABLE twice (id integer);
+CREATE TABLE undecided (id integer);
+CREATE VIEW everything AS SELECT * FROM orders;
+CREATE TABLE secret (id integer);
+CREATE TABLE changing (id integer, old text);
+INSERT INTO changing VALUES (1, 'kept');
+CREATE ROLE {READER} LOGIN;
+GRANT USAGE ON SCHEMA public, finance TO {READER};
+GRANT SELECT ON ALL TABLES IN SCHEMA public, finance TO {READER};
+REVOKE SELECT ON secret FROM {READER};
+"""
+POLICIES = """
+relation: orders
+policies:
+  - {name: own_tenant, as: restrictive, using: tenant_id = user.tenant}
+  - {name: all_rows, using: "true"}
+columns:
+  extra: {deny: true}
+---
+relation: products
+public: true
+---
+relation: finance."odd ""name"" 100%"
+public: true
+---
+relation: finance.ledger
+policies:
+  - {name: nobody, using: "false"}
+---
+relation: changing
+public: true
+"""
+
+
+def start_shop() -> Cluster:
+    """A server with the database `shop`; it is the caller's to stop. Skips the test where there is none."""
+    import psycopg
+
+    made = start()
+    try:
+        with psycopg.connect(made.url(), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE shop")
+        with psycopg.connect(made.url("shop"), autocommit=True) as connection:
+            connection.execute(
+                "CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+            )
+            for statement in SHOP.split(";\n"):
+                connection.execute(statement)
+    except BaseException:
+        made.stop()
+        raise
+    return made
+
+
+class Shop:
+    """An engine, somebody's token, and the records it left."""
+
+    def __init__(self, cluster: Cluster, directory: Path, limits: Limits | None = None) -> None:
+        policies = write_policies(directory / "policies", POLICIES)
+        self.records: list[dict[str, Any]] = []
+        url = cluster.url("shop", user=READER)
+        self.engine = rls.Engine.open(url, policies=policies, audit=self.records.append, limits=limits)
+        identity = rls.load_identity(policies)
+        self.token = rls.mint_token(identity, subject="eve", roles=["maker"], attributes={"tenant": "acme"})
+
+    def rows(self, sql: str, parameters: dict[str, object] | None = None) -> list[tuple[Any, ...]]:
+        return list(self.engine.query(self.token, sql, parameters).rows)

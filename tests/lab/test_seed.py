@@ -1,0 +1,162 @@
+"""`rls seed`: the suite it writes loads, passes, meets every branch, and notices mistakes in the policies."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from rls.cli.opening import open_catalog
+from rls.errors import EngineInvalid
+from rls.lab.coverage.measure import measure_coverage
+from rls.lab.mutate.score import mutate
+from rls.lab.seed import Seed, make_seed
+from rls.lab.suites.reader import directory_personas, read_suite, read_suites
+from rls.lab.suites.run import run_directory
+from rls.lab.yaml_flow import yaml_flow
+from rls.policy.load import load_policies
+from rls.yaml_source import parse_documents
+from tests.lab.kit import IDENTITY, write_database, write_shop
+
+NOON = 1_768_478_400.0  # 2026-01-15T12:00:00Z
+
+
+def seeded(tmp_path: Path, *, orders: str | None = None, tables: str | None = None, identity: str = IDENTITY) -> Seed:
+    """A seeded suite of the small shop."""
+    import duckdb
+
+    shop = write_shop(tmp_path / "shop") if orders is None else write_shop(tmp_path / "shop", orders=orders)
+    (shop / "shop.test.yaml").unlink()
+    (shop / "identity.yaml").write_text(identity, encoding="utf-8")
+    database = write_database(tmp_path / "shop.duckdb")
+    if tables is not None:
+        with duckdb.connect(str(database)) as connection:
+            connection.execute(tables)
+    return make_seed(shop, database, open_catalog(database), now=NOON)
+
+
+def test_the_suite_passes_and_meets_everything(tmp_path: Path) -> None:
+    made = seeded(tmp_path)
+    assert made.run.failed == ()
+    assert made.coverage.open == () and made.unreached == ()
+    assert "Seeded by `rls seed`: check these." in made.text
+    # It is a suite like any other, and needs no database.
+    run = run_directory(tmp_path / "shop")
+    assert run.failed == () and len(run.outcomes) == len(made.run.outcomes)
+    assert "email" in made.text and "***@mail.test" in made.text and "absent: [margin]" in made.text
+
+
+def test_two_tenants_meet_in_every_table_with_the_wall(tmp_path: Path) -> None:
+    open_orders = """
+relation: orders
+policies:
+  - {name: own_tenant, as: restrictive, using: tenant_id = user.tenant}
+  - {name: everything, using: "true"}
+---
+relation: invoices
+policies:
+  - {name: everything, using: "true"}
+---
+relation: notes
+policies:
+  - {name: own_tenant, using: tenant_id = user.tenant}
+"""
+    tables = "CREATE TABLE invoices (id INTEGER, tenant_id VARCHAR); CREATE TABLE notes (id INTEGER, tenant_id VARCHAR)"
+    made = seeded(tmp_path, orders=open_orders, tables=tables)
+    assert made.wall is not None and made.wall.attribute == "tenant"
+    failed = {(o.case.relation, o.case.test.partition(":")[0]) for o in made.run.failed}
+    assert failed == {("invoices", "two tenants")}
+    row = made.run.failed[0].failures[0]
+    assert [p.name for p in row.policies] == ["everything"] and "should not be" in row.message
+
+
+def test_without_the_solver_values_on_the_boundary_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rls.lab.seed.reach.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "z3", None)
+    orders = """
+relation: orders
+policies:
+  - name: sizes
+    using: amount >= 100 AND (placed < DATE '2026-01-01' OR email LIKE '%@corp.test') AND region NOT IN ('EMEA')
+"""
+    made = seeded(tmp_path, orders=orders)
+    assert made.run.failed == () and made.coverage.open == ()
+    # The boundaries themselves, and what lies beyond them.
+    assert all(f" {n}" in made.text for n in ("100,", "100.01,", "2026-01-01}", "2025-12-31}"))
+
+
+def test_what_cannot_be_met_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("z3")
+    orders = """
+relation: orders
+policies:
+  - name: never
+    using: amount > 5 AND amount < 3 OR tenant_id = user.tenant
+  - name: odd
+    using: coalesce(region, 'x') = 'y' AND region IS NULL
+"""
+    made = seeded(tmp_path, orders=orders)
+    assert made.run.failed == ()
+    assert [(p.subject, p.part, p.state) for p, _ in made.unreached] == [
+        ("never", "amount > 5 AND amount < 3", "TRUE"),
+        ("odd", "coalesce(region, 'x') = 'y' AND region IS NULL", "TRUE"),
+    ]
+    assert all("no principal and no row" in why for _, why in made.unreached)
+
+
+def test_mapping_tables_and_hierarchies(tmp_path: Path) -> None:
+    orders = """
+relation: orders
+policies:
+  - name: managed
+    using: id IN (SELECT order_id FROM managers WHERE user_id = user.subject AND until IS NULL)
+---
+relation: staff
+policies:
+  - name: below
+    using: >-
+      id IN (WITH RECURSIVE below(id) AS (SELECT id FROM staff WHERE user_id = user.subject
+             UNION SELECT s.id FROM staff AS s JOIN below AS b ON s.boss = b.id) SELECT id FROM below)
+"""
+    tables = """
+CREATE TABLE managers (user_id VARCHAR, order_id INTEGER, until DATE);
+CREATE TABLE staff (id INTEGER PRIMARY KEY, user_id VARCHAR, boss INTEGER);
+"""
+    made = seeded(tmp_path, orders=orders, tables=tables)
+    assert made.run.failed == () and made.coverage.open == ()
+    policies = load_policies(tmp_path / "shop", keys="none")
+    suites = read_suites(tmp_path / "shop", policies.identity)
+    fates = mutate(policies, suites).survivors
+    assert not [f for f in fates if f.difference and not f.difference.startswith("no ")]
+
+
+def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    made = seeded(tmp_path)
+    with pytest.raises(EngineInvalid) as caught:
+        make_seed(tmp_path / "shop", tmp_path / "shop.duckdb", open_catalog(tmp_path / "shop.duckdb"))
+    assert caught.value.code == "engine.directory"
+    assert made.file.read_text(encoding="utf-8") == made.text
+
+
+def test_the_same_policies_give_the_same_suite(tmp_path: Path) -> None:
+    first = seeded(tmp_path)
+    catalog = open_catalog(tmp_path / "shop.duckdb")
+    again = make_seed(tmp_path / "shop", tmp_path / "shop.duckdb", catalog, now=NOON, replace_file=True)
+    assert again.text == first.text
+
+
+def test_most_mistakes_would_be_noticed(tmp_path: Path) -> None:
+    made = seeded(tmp_path)
+    policies = load_policies(tmp_path / "shop", keys="none")
+    suite = read_suite(made.file, policies.identity, directory_personas(tmp_path / "shop", policies.identity))
+    assert mutate(policies, [suite]).score >= 85
+    assert measure_coverage(policies, [suite]).percent == 100
+
+
+@pytest.mark.parametrize(
+    "value", ["no", "a: b", "1", "2026-01-01", "# x", "", " a", "a, b", "o'brien", "Zoë", None, 1.5]
+)
+def test_values_survive_yaml(value: object) -> None:
+    document = parse_documents(f"a: [{yaml_flow(value)}]", file="x.yaml")[0]
+    assert document.data["a"][0] == value

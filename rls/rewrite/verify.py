@@ -125,7 +125,7 @@ class _Walk:
 
     def run(self, root: Any) -> Counter[tuple[str, ...]]:
         stack: list[tuple[Any, Scope | None]] = [(root, None)]
-        last_limit = last_limit(root)
+        own_limit = last_limit(root)
         while stack:
             tree, scope = stack.pop()
             if type(tree) is list:
@@ -139,7 +139,7 @@ class _Walk:
             allowed = KEYS.get(kind)
             if allowed is None or not tree.keys() <= allowed or tree.get("class") not in CLASSES:
                 raise self._construct(tree, kind)
-            if not self.fenced and not may_be_bare(tree, kind) and tree is not last_limit:
+            if not self.fenced and not may_be_bare(tree, kind) and tree is not own_limit:
                 raise self._unguarded(tree)
             if alias := tree.get("alias"):
                 self.aliases.add(fold(alias))

@@ -63,9 +63,11 @@ def bound_plan(
     return _plan(text, catalog, probes or {}, planner or LOCAL, optimize=False, most=most)
 
 
-def pushed_plan(text: str, catalog: Catalog, *, probes: Mapping[str, Relation], planner: Planner | None = None) -> Any:
+def pushed_plan(
+    text: str, catalog: Catalog, *, probes: Mapping[str, Relation], planner: Planner | None = None, most: int
+) -> Any:
     """The same after DuckDB has moved filters towards the scans."""
-    return _plan(text, catalog, probes, planner or LOCAL, optimize=True)
+    return _plan(text, catalog, probes, planner or LOCAL, optimize=True, most=most)
 
 
 def answer_columns(text: str, catalog: Catalog, *, planner: Planner | None = None) -> tuple[Column, ...] | None:

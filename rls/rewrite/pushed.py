@@ -41,15 +41,13 @@ _FIRST_MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def may_be_pushed(plan: Any) -> bool:
-    """Whether a bound plan has a filter (other than `true`) or a join: without, DuckDB has nothing to hand to a scan."""
+    """Whether a bound plan has a join or a filter (other than `true`): else DuckDB has nothing to hand to a scan."""
     stack: list[Tree] = list(plan or [])
     while stack:
         tree = stack.pop()
-        if "JOIN" in tree["type"]:
+        filters = tree["expressions"] if tree["type"] == "LOGICAL_FILTER" else ()
+        if "JOIN" in tree["type"] or any(one["expression_class"] != "BOUND_CONSTANT" for one in filters):
             return True
-        if tree["type"] == "LOGICAL_FILTER":
-            if any(one["expression_class"] != "BOUND_CONSTANT" for one in tree["expressions"]):
-                return True
         stack += tree["children"]
     return False
 

@@ -150,8 +150,10 @@ def _decide(
         name = f"{label}#{counts[label]}"
         counts[label] += 1
         probes[name], names[name] = one.relation, number
-        shown = replace(one, grant=replace(one.grant, kind="conditional", predicate="true"), fenced=False)
-        return one, guard_text(shown, source=f"{PROBE}.main.{quote(name)}")
+        source = f"{PROBE}.main.{quote(name)}"
+        shown = guard_text(replace(one, grant=replace(one.grant, kind="always"), fenced=False), source=source)
+        # A table that shows all as it is stands for itself: bound without a star, it has the columns in use only.
+        return one, source if shown == f"(SELECT * FROM {source} AS {quote(one.relation.name)})" else shown
 
     # Judged with the literals in place: what their class stands for, they stand for.
     written = query.write(form)

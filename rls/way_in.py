@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rls.audit.record import Action
     from rls.identity.cache import Admission, Verifier
     from rls.policy.policy_set import PolicySet
+    from rls.rewrite.hand_out import HandedOut
     from rls.rewrite.templates import Templates
 
 __all__ = ["State", "WayIn"]
@@ -46,7 +47,7 @@ class State:
     outer: Catalog
     verifier: Verifier
     inner_templates: Templates
-    outer_templates: Templates
+    outer_templates: HandedOut
 
 
 class WayIn:
@@ -92,6 +93,7 @@ class WayIn:
         outer = inner.attached_as(inner.name)
         self._trail.decide(policies, outer)
         from rls.identity.cache import Verifier
+        from rls.rewrite.hand_out import HandedOut
         from rls.rewrite.templates import Templates
 
         return State(
@@ -100,7 +102,7 @@ class WayIn:
             outer,
             Verifier(policies.identity),
             Templates(policies, inner, for_engine=True, planner=self._executor.planner, target=self._executor.target),
-            Templates(policies, outer, planner=self._executor.planner, target=self._executor.target),
+            HandedOut(policies, outer, planner=self._executor.planner, target=self._executor.target),
         )
 
     def _admit(self, token: str) -> Admission:

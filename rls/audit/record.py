@@ -44,7 +44,8 @@ class AuditRecord:
     final_sha256    likewise of the guarded text, with the database under the name its callers use, before a PIVOT got
                     values of rows; "" where there was none
     template_sha256 likewise of the caller's text that the guarded text was made for, where that is an earlier one that
-                    differs in white space, comments and literals only; "" where it was made for this one
+                    differs in white space, comments and literals only; "" where it was made for this one, and
+                    `sql_sha256` where it was made for this one in a plain spelling (`guard`)
     relations       labels of what was read → `kind` of the grant, names of the deciding `policies`, `grant` (a hash of
                     its filter, masks and columns), `barrier` (`fence`, `inline`, or `none` where all rows are shown),
                     `masked` and `denied` columns

@@ -101,7 +101,8 @@ class GuardedQuery:
     whatever else does). `fence_reason`: why the guards hold a fence, in a few words for people; "" where they hold
     none, since nothing in the query could tell of a hidden row.
     `guards` lists every guard in the text. `near`: it was made for another text with the same tokens but for bound
-    literals; `original`, `splices` and all positions are that text's.
+    literals. On the engine, `original`, `splices` and all positions are that text's; where the query is handed out,
+    `original` is the caller's own and there are no `splices`.
     `dialect`: the engine whose SQL it is. For another one than DuckDB, `binds` are the names of the parameters that
     stand as `$1`, `$2`, … in `sql`, and `columns` the names and types (DuckDB's) that the answer must have.
     `bounds`: limits of the principal's roles on what an answer may hold, which an engine keeps.

@@ -174,6 +174,25 @@ def test_a_decision_that_ran_in_the_words_of_an_earlier_text(
     assert (code, outcome["same"], outcome["not_compared"]) == (0, True, [])
 
 
+def test_a_text_that_was_handed_out_in_a_plain_spelling(engine: Engine, tmp_path: Path) -> None:
+    """It is made of the caller's own text, whoever sent one like it before: the record is enough."""
+    engine.guard(token(engine, "globex"), SQL)
+    for near in (SQL.replace("20", " 30"), SQL.replace("20", "40 /* mine */")):
+        assert engine.guard(token(engine), near).near
+    engine.close()
+    log = tmp_path / "log"
+    first, *others = records(log)
+    assert first["template_sha256"] == ""
+    for number, record in enumerate(others, 1):
+        assert record["template_sha256"] == record["sql_sha256"]
+        assert (replayed(log, number).differences, replayed(log, number).not_compared) == ((), ())
+        forged = {**record, "template_sha256": ""}
+        other = replay_record(
+            forged, snapshots=log / "snapshots", attributes={"tenant": "acme"}, keyed=KeyedHash(HASH_KEY)
+        )
+        assert {d.what for d in other.differences} == {"guarded text"}
+
+
 def test_a_decision_on_a_token_is_derived_again(
     engine: Engine, policies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

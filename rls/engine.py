@@ -210,15 +210,13 @@ class Engine(WayIn):
         def work(attempt: Attempt, state: State, principal: Principal) -> tuple[Fetched, bool]:
             may = state.policies.capabilities(principal)
             limits = self._executor.limits.narrowed(may.limits)
-            check_parameters(parameters, limits)
-            attempt.bind(parameters)
+            types = _bind(attempt, parameters, limits)
             if fetch not in ("rows", "arrow"):
                 raise QueryRefused(
                     "query.fetch", "results are fetched as `rows` or as `arrow`", hint="give one of them"
                 )
             check_export(allowed=may.export or fetch == "rows")
             check_text(sql, limits)
-            types = parameter_types(parameters)
             guarded = attempt.guarded = state.inner_templates.guard_alike(sql, principal, types)
             with self._turns.take(principal, may) as turn:
                 guarded = attempt.guarded = turn.fill_pivots(guarded, guarded, parameters)
@@ -239,26 +237,27 @@ class Engine(WayIn):
     def _guard_for(
         self, token: object, who: Callable[[State], Principal], sql: str, parameters: Mapping[str, object]
     ) -> GuardedQuery:
-        from rls.rewrite.copies import refuse_strict
-        from rls.rewrite.stability import refuse_unknown
-
         def work(attempt: Attempt, state: State, principal: Principal) -> GuardedQuery:
             may = state.policies.capabilities(principal)
             limits = self._executor.limits.narrowed(may.limits)
-            check_parameters(parameters, limits)
-            attempt.bind(parameters)
+            types = _bind(attempt, parameters, limits)
             check_text(sql, limits)
-            types = parameter_types(parameters)
             guarded = attempt.guarded = state.outer_templates.guard_alike(sql, principal, types)
-            refuse_unknown(parameters, guarded)
-            refuse_strict(guarded)
+            if parameters:
+                from rls.rewrite.stability import refuse_unknown
+
+                refuse_unknown(parameters, guarded)
+            if any(one.grant.strict for one in guarded.guards):
+                from rls.rewrite.copies import refuse_strict
+
+                refuse_strict(guarded)
             if guarded.pivots:
                 inner = state.inner_templates.guard(sql, principal, types)
                 with self._turns.take(principal, may) as turn:
                     guarded = attempt.guarded = turn.fill_pivots(guarded, inner, parameters)
             if parameters:
                 guarded = replace(guarded, parameters={**guarded.parameters, **parameters})
-            return guarded if may.read_policies else guarded.without_policies()
+            return guarded if may.read_policies else guarded.without_policies
 
         return self._attempt("guard", token, who, sql, work)[1]
 
@@ -282,3 +281,12 @@ class Engine(WayIn):
             target=self._executor.target,
         )
         return explain_guarded(guarded), guarded
+
+
+def _bind(attempt: Attempt, parameters: Mapping[str, object], limits: Limits) -> dict[str, str]:
+    """The types of the caller's parameters, checked and recorded."""
+    if not parameters:
+        return {}
+    check_parameters(parameters, limits)
+    attempt.bind(parameters)
+    return parameter_types(parameters)

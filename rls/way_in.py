@@ -131,11 +131,13 @@ class WayIn:
         state = self._state
         attempt = self._trail.begin(action, sql, text_limit=self._executor.limits.text, now=self._clock())
         attempt.token = token
-        attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
+        self._decides(attempt, state)
         failure: RlsError
         try:
-            state = self._refreshed()
-            attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
+            found = self._refreshed()
+            if found is not state:
+                state = found
+                self._decides(attempt, state)
             attempt.principal = principal = who(state)
             try:
                 answer = work(attempt, state, principal)
@@ -144,9 +146,7 @@ class WayIn:
                     raise
                 # The file became another one on the way: once more, with guards for this one.
                 state = self._refreshed()
-                attempt.versions(
-                    state.policies.version, state.outer, self._executor.version, attached=state.inner.attached
-                )
+                self._decides(attempt, state)
                 answer = work(attempt, state, principal)
         except PolicyInvalid as error:
             # It names files, columns and policies: for their author, not for who sent the query.
@@ -170,6 +170,9 @@ class WayIn:
         failure.__cause__ = failure.__context__ = None
         failure.add_note(f"audit record {attempt.audit_id}")
         raise failure
+
+    def _decides(self, attempt: Attempt, state: State) -> None:
+        attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
 
     def _verify(self, token: object, state: State) -> Principal:
         return state.verifier.verify(token, now=self._clock())

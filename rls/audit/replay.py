@@ -97,7 +97,6 @@ def replay_record(
     are not the recorded ones, `audit.snapshot`; `PolicyInvalid` for a snapshot that this version cannot read.
     """
     from rls.policy.load import load_policies
-    from rls.rewrite.parse import tokenize
     from rls.rewrite.templates import Templates
 
     if record["outcome"] == "rejected" or record["action"] in ("session", "audit"):
@@ -133,7 +132,7 @@ def replay_record(
     guarded, code = None, ""
     try:
         if plain:
-            guarded = templates.guard_plain(text, tokenize(text) or [], principal)
+            guarded = templates.guard_plain(text, principal)
         else:
             guarded = templates.guard(text, principal, record["parameter_types"])
     except QueryRefused as error:

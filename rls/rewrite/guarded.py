@@ -165,10 +165,11 @@ class GuardedQuery:
         found = object.__new__(GuardedQuery)
         # `dataclasses.replace` sets all fields one by one: most of what a warm query would cost.
         vars(found).update(vars(self), grants=grants, guards=guards, parameters=parameters, bounds=bounds, near=near)
-        for computed in ("fingerprint", "cacheable"):
+        for computed in ("fingerprint", "cacheable", "without_policies"):
             vars(found).pop(computed, None)
         return found
 
+    @cached_property
     def without_policies(self) -> GuardedQuery:
         """The same query without the names and reasons of policies, for principals that may not read them."""
         grants = {label: grant.without_policies() for label, grant in self.grants.items()}

@@ -67,7 +67,7 @@ class HandedOut:
         if kind in self._seen:
             # Whatever it is refused for has its place in the caller's own text; and a PIVOT is filled in there.
             with contextlib.suppress(QueryRefused):
-                found = self._plain.guard_plain(sql, tokens, principal)
+                found = self._plain.guard_plain(sql, principal, tokens)
                 if not found.pivots:
                     return found
         made = self._exact.guard(sql, principal)

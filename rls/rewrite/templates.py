@@ -106,9 +106,13 @@ class Templates:
             found = self.near(sql, tokenize(sql), principal)
         return found or self._make(asked, self._profile(principal))
 
-    def guard_plain(self, sql: str, tokens: Sequence[Token], principal: Principal) -> GuardedQuery:
+    def guard_plain(self, sql: str, principal: Principal, tokens: Sequence[Token] | None = None) -> GuardedQuery:
         """The same for a text without parameters, in a spelling that all texts share which are like it: so that nobody
-        gets the white space, the comments or the literals of somebody else. `original` is this text."""
+        gets the white space, the comments or the literals of somebody else. `original` is this text.
+
+        tokens  the text's, if they are known
+        """
+        tokens = (tokenize(sql) or []) if tokens is None else tokens
         made = self._make(plain_text(sql, tokens), self._profile(principal))
         found = self.known(sql, principal) or self.near(sql, tokens, principal)
         return found or replace(made, original=sql)

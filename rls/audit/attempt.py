@@ -62,6 +62,7 @@ class Attempt:
         self.audit_id = secrets.token_hex(16)
         self.action: Action = action
         self.sql = sql if isinstance(sql, str) else ""
+        self.dialect = ""
         self.token: object = None
         self.row_count: int | None = None
         self.byte_count: int | None = None
@@ -147,6 +148,7 @@ class Attempt:
             sql=self._kept_sql(limit),
             sql_kept=how.sql,
             sql_length=len(self.sql),
+            dialect=self.dialect,
             sql_sha256=how.text_hash(self.sql),
             final_sha256=how.text_hash(public_text(self._text, *self._names)) if guarded else "",
             template_sha256=how.text_hash(guarded.original) if guarded and guarded.near else "",
@@ -171,6 +173,8 @@ class Attempt:
         match self._recording.sql:
             case "full":
                 return self.sql[:limit]
+            case "shape" if self.dialect:
+                return ""  # who reads it as DuckDB's SQL may take a literal for a name
             case "shape":
                 return without_literals(self.sql[:limit])
             case "none":

@@ -128,6 +128,10 @@ def replay_record(
     )
     guarded, code = None, ""
     try:
+        if record.get("dialect"):
+            from rls.rewrite.native import read_native
+
+            text = read_native(text, record["dialect"])
         guarded = templates.guard(text, principal, record["parameter_types"])
     except QueryRefused as error:
         code = error.code

@@ -23,6 +23,7 @@ from rls.catalog import Catalog, Relation, fold, quote
 from rls.errors import QueryRefused
 from rls.rewrite.bound import PROBE, Planner, PlannerBusy, bound_plan, pushed_plan
 from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS
+from rls.rewrite.cheap import BOUNDED, GROWING, MAX_CONSTANT, why_not_cheap
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, NO_TIME, Barrier, Guard, GuardedQuery, Splice
@@ -40,10 +41,8 @@ MAX_REFERENCES: Final = 100  # guards in one text; DuckDB's time to bind joins g
 MAX_PUSHED: Final = 1_000_000  # characters of a plan whose filters are looked at; that grows with the square, too
 # With a mapping table for each of six relations DuckDB took 9 s for TPC-H's ninth query, and 0.1 s behind fences.
 MAX_BESIDE_MAPPING: Final = 4
-MAX_TEXT: Final = 20_000  # characters of a text without fences
 MAX_EXPRESSIONS: Final = 500
 MAX_GROWING: Final = 3  # times that a call puts two values of rows together: `a || a` over itself doubles each time
-MAX_CONSTANT: Final = 1_000  # characters
 
 _NODES: Final = {
     "LOGICAL_GET", "LOGICAL_PROJECTION", "LOGICAL_FILTER", "LOGICAL_AGGREGATE_AND_GROUP_BY", "LOGICAL_ORDER_BY",
@@ -56,31 +55,6 @@ _AGGREGATES: Final = {
     "bit_xor", "count_if",
 }  # fmt: skip
 _INEXACT: Final = {"FLOAT", "DOUBLE"}  # their sums depend on the order of rows
-_GROWING: Final = {"||", "concat", "concat_ws", "list_value", "struct_pack", "row"}
-_BOUNDED: Final = {
-    *_GROWING,
-    "+", "-", "*", "/", "%", "abs", "@", "sign", "round", "ceil", "ceiling", "floor", "trunc", "sqrt", "exp",
-    "greatest", "least", "isnan", "isinf", "isfinite",
-    "~~", "!~~", "~~*", "!~~*", "^@", "contains", "prefix", "suffix", "starts_with", "ends_with", "length", "len",
-    "char_length", "character_length", "strlen", "lower", "lcase", "upper", "ucase", "trim", "ltrim", "rtrim",
-    "substring", "substr", "left", "right", "strpos", "instr", "split_part", "string_split", "str_split", "split",
-    "array_extract", "list_extract", "ascii",
-    "list_contains", "array_contains", "list_has", "array_has", "struct_extract",
-    "year", "month", "day", "dayofmonth", "dayofweek", "dayofyear", "decade", "century", "quarter", "week",
-    "weekofyear", "weekday", "isodow", "isoyear", "yearweek", "hour", "minute", "second", "millisecond", "microsecond",
-    "epoch", "epoch_ms", "epoch_us", "date_part", "datepart", "date_trunc", "datetrunc", "date_diff", "datediff",
-    "date_sub", "datesub", "last_day", "monthname", "dayname", "strftime", "to_days", "to_months", "to_years",
-    "to_hours", "to_minutes", "to_seconds", "to_weeks", "to_quarters",
-}  # fmt: skip
-# Words that stand before a parenthesis without being functions, and functions that the binder writes in another way.
-_WORDS: Final = {
-    "and", "or", "not", "in", "on", "using", "where", "select", "from", "by", "having", "when", "then", "else", "case",
-    "as", "over", "exists", "all", "any", "distinct", "union", "except", "intersect", "join", "values", "between",
-    "with", "extract", "cast", "coalesce", "nullif", "ifnull", "if", "interval", "count", "sum",
-    "min", "max", "avg", "mean", "bool_and", "bool_or", "decimal", "numeric", "varchar", "char", "cube", "rollup",
-    "sets", "grouping", "materialized", "is", "like", "recursive", "position", "filter", "dec", "asc", "desc", "end",
-    "count_if",
-}  # fmt: skip
 _LIMITS: Final = {TokenType.LIMIT, TokenType.FETCH}
 _STOPS: Final = {
     TokenType.OVER, TokenType.QUALIFY, TokenType.PIVOT,
@@ -128,12 +102,12 @@ def lower(
 def lower_fenced(query: Draft, parameter_types: Mapping[str, str], *, planner: Planner | None = None) -> GuardedQuery:
     """The guarded query with its fences and what may stand below them, verified: for an engine that raises where
     DuckDB does not. Raises `QueryRefused`."""
-    found = query.finish(FENCED)
+    found = query.finish(FENCED, for_duckdb=False)
     try:
         barrier = _decide(query, parameter_types, "another engine runs it", for_engine=False, planner=planner)
     except PlannerBusy:
         return replace(found, fence_reason=BUSY.reason if found.fence_reason else "")
-    return query.finish(barrier) if barrier.fenced else found
+    return query.finish(barrier, for_duckdb=False) if barrier.fenced else found
 
 
 def _decide(
@@ -232,20 +206,13 @@ def _why_policy_may_raise(one: Guard, catalog: Catalog) -> str | None:
 
 def _why_words(parsed: Parsed) -> str | None:
     """What in the caller's text, whatever it means, is not for a text without fences; a first, cheap look."""
-    if len(parsed.text) > MAX_TEXT:
-        return "the text is long"
     tokens = parsed.tokens
     kinds = [token.token_type for token in tokens]
     for index, kind in enumerate(kinds):
         if kind in _STOPS:
             return f"{tokens[index].text.upper()} depends on the order of rows or on plans"
-        if kind == TokenType.L_PAREN and index:
-            name = tokens[index - 1].text.lower()
-            if index > 1 and tokens[index - 2].token_type == TokenType.ALIAS:
-                continue  # `AS t(a, b)`, or a type's name
-            # Also what else merely looks like a call; then the fence costs time, and nothing else.
-            if name.isidentifier() and name not in _BOUNDED and name not in _WORDS:
-                return f"`{name[:60]}` is not among the cheap functions"
+    if (costly := why_not_cheap(parsed)) is not None:
+        return costly
     return "LIMIT depends on the order of rows" if _is_limited_inside(kinds) else None
 
 
@@ -290,9 +257,9 @@ def _why_observable(plan: Any) -> str | None:
                 expressions += 1
                 name = tree["qname"]["path"][-1]
                 if tree["type"] == "BOUND_FUNCTION":
-                    if name not in _BOUNDED:
+                    if name not in BOUNDED:
                         return f"`{name}` is not among the cheap functions"
-                    if name in _GROWING:
+                    if name in GROWING:
                         varying = sum(child["expression_class"] != "BOUND_CONSTANT" for child in tree["children"])
                         growing += max(0, varying - 1)
             case "BOUND_CONSTANT":

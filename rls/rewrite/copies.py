@@ -71,7 +71,7 @@ def _hides(grant: Grant) -> bool:
 
 def _rows(one: Guard, catalog: Catalog) -> str:
     """The guard without what only this query asks for."""
-    return guard_text(replace(one, conjuncts=(), fenced=True), source=catalog.source(one.relation))
+    return guard_text(replace(one, conjuncts=(), fenced=True, flat=False), source=catalog.source(one.relation))
 
 
 def _copy(rows: str, one: Guard, texts: list[str], version: str, *, once: bool) -> Copy:

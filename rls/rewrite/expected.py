@@ -28,6 +28,7 @@ def expected_guard(guard: Guard, catalog: Catalog) -> Any:
     denied = {fold(name) for name in grant.denied}
     masks = {fold(name): text for name, text in grant.masks.items()}
     labels = {fold(name) for name in grant.labels}
+    flat = guard.flat and grant.kind == "conditional"
     hidden: list[str] = []
     shown: list[tuple[str, str]] = []
     for column in relation.columns:
@@ -35,13 +36,16 @@ def expected_guard(guard: Guard, catalog: Catalog) -> Any:
         if name in denied:
             hidden.append(column.name)
         elif name in masks:
-            shown.append((column.name, masks[name]))
-        elif "ENUM(" in type_ or "STRUCT(" in type_:
+            inside = "list_extract([{0}], 1)" if flat and '"' in masks[name] else "{0}"
+            shown.append((column.name, inside.replace("{0}", masks[name])))
+        elif "ENUM(" in type_ or "STRUCT(" in type_ or (flat and not _is_fixed(type_)):
             shape = "{0}"
             if "ENUM(" in type_ and name not in labels:
                 shape = f"CAST({{0}} AS {_without_labels(type_)})"
             if "STRUCT(" in type_ and grant.kind != "always":
                 shape = f"CASE WHEN {{0}} IS NOT NULL THEN {shape} END"
+            if flat and not _is_fixed(type_):
+                shape = f"TRY({shape})"
             if shape != "{0}":
                 shown.append((column.name, shape.replace("{0}", _quoted(column.name))))
     stars = "*"
@@ -65,6 +69,11 @@ def expected_guard(guard: Guard, catalog: Catalog) -> Any:
     return _tree_of(statement, relation.kind == "view")
 
 
+_NUMBERS = {
+    "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+    "UHUGEINT", "FLOAT", "DOUBLE", "DATE", "TIME", "TIME WITH TIME ZONE", "TIME_NS", "TIMESTAMP", "TIMESTAMP_S",
+    "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "INTERVAL", "UUID",
+}  # fmt: skip
 _VALUES = ("VALUE_CONSTANT", "VALUE_PARAMETER")  # the caller's parameters, and `user.x`: only with a type
 
 
@@ -106,6 +115,11 @@ def _tree_of(statement: str, view: bool) -> Any:
     if view:
         tree["from_table"]["subquery"] = None
     return tree
+
+
+def _is_fixed(type_: str) -> bool:
+    """Whether values of a type are stored as numbers: no text, nothing nested, no labels."""
+    return (type_.startswith("DECIMAL(") and not type_.endswith("]")) or type_ in _NUMBERS
 
 
 def _quoted(name: str) -> str:

@@ -22,6 +22,7 @@ from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite import verify as verification
 from rls.rewrite.capable import answer_bounds, check_statement, nameable
+from rls.rewrite.cheap import grows
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, Barrier, Guard, GuardedQuery, Splice
 from rls.rewrite.literals import BoundLiteral, value_of
@@ -129,12 +130,13 @@ class Draft:
         written.splices = splices
         return written
 
-    def finish(self, barrier: Barrier) -> GuardedQuery:
-        """The final text with this barrier, verified. Raises `QueryRefused`."""
+    def finish(self, barrier: Barrier, *, for_duckdb: bool = True) -> GuardedQuery:
+        """The final text with this barrier, verified; `for_duckdb`: DuckDB runs it as it is. Raises `QueryRefused`."""
         sql, policies, catalog = self.parsed.text, self.policies, self.catalog
+        flat = for_duckdb and barrier.fenced and grows(self.parsed)
 
         def form(one: Guard, number: int, source: str) -> tuple[Guard, str]:
-            one = replace(one, conjuncts=barrier.conjuncts.get(number, ()), fenced=barrier.fenced)
+            one = replace(one, conjuncts=barrier.conjuncts.get(number, ()), fenced=barrier.fenced, flat=flat)
             return one, guard_text(one, source=source)
 
         written = self.write(form, literal=lambda one: one.bound(f"${one.name}"))

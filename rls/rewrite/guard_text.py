@@ -5,11 +5,20 @@ Masks in, denied columns out, enum labels hidden, the row filter, the fence. `ex
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from rls.catalog import Relation, fold, quote, shown_type
 from rls.policy.grant import Grant
 from rls.rewrite.guarded import Guard
 
 __all__ = ["guard_text"]
+
+# Types whose values are stored without a dictionary.
+_FIXED: Final = re.compile(
+    r"BOOLEAN|U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|DECIMAL\(\d+, ?\d+\)|FLOAT|DOUBLE|DATE|INTERVAL|UUID"
+    r"|TIME(STAMP)?( WITH TIME ZONE)?|TIMESTAMP_(S|MS|NS)|TIME_NS"
+)
 
 
 def guard_text(guard: Guard, *, source: str) -> str:
@@ -20,7 +29,8 @@ def guard_text(guard: Guard, *, source: str) -> str:
     """
     relation, grant = guard.relation, guard.grant
     fence = " OFFSET 0" if guard.fenced else ""
-    text = f"SELECT {_shown_columns(relation, grant)} FROM {source} AS {quote(relation.name)}"
+    shown = _shown_columns(relation, grant, flat=guard.flat and grant.kind == "conditional")
+    text = f"SELECT {shown} FROM {source} AS {quote(relation.name)}"
     match grant.kind:
         case "always":
             return f"({text})"
@@ -32,7 +42,7 @@ def guard_text(guard: Guard, *, source: str) -> str:
             return f"({text} WHERE false{fence})"
 
 
-def _shown_columns(relation: Relation, grant: Grant) -> str:
+def _shown_columns(relation: Relation, grant: Grant, *, flat: bool) -> str:
     """`*` with EXCLUDE and REPLACE as the grant says.
 
     A column of ENUM type shows every label of the type, hidden rows' too (in errors, `enum_range`, Arrow
@@ -40,8 +50,13 @@ def _shown_columns(relation: Relation, grant: Grant) -> str:
 
     DuckDB moves `place.zip::INTEGER` into the scan, below any fence, where the cast runs on hidden rows; an expression
     around the struct keeps it above.
+
+    A `flat` column has no dictionary: `TRY` leaves none, and nor does an element of a list, which a mask is put into
+    instead, since an error of its own is to be seen.
     """
-    if not (grant.denied or grant.masks or any("ENUM(" in c.type or "STRUCT(" in c.type for c in relation.columns)):
+    if not (
+        flat or grant.denied or grant.masks or any("ENUM(" in c.type or "STRUCT(" in c.type for c in relation.columns)
+    ):
         return "*"
     denied = {fold(c) for c in grant.denied}
     masks = {fold(c): text for c, text in grant.masks.items()}
@@ -52,13 +67,17 @@ def _shown_columns(relation: Relation, grant: Grant) -> str:
         if name in denied:
             excluded.append(quote(column.name))
         elif name in masks:
-            replaced.append(f"{masks[name]} AS {quote(column.name)}")
+            mask = masks[name]
+            shown = f"list_extract([{mask}], 1)" if flat and '"' in mask else mask
+            replaced.append(f"{shown} AS {quote(column.name)}")
         else:
             shown = stored = quote(column.name)
             if "ENUM(" in column.type and name not in labels:
                 shown = f"CAST({stored} AS {shown_type(column.type)})"
             if "STRUCT(" in column.type and grant.kind != "always":
                 shown = f"CASE WHEN {stored} IS NOT NULL THEN {shown} END"
+            if flat and not _FIXED.fullmatch(column.type):
+                shown = f"TRY({shown})"
             if shown != stored:
                 replaced.append(f"{shown} AS {stored}")
     text = "*"

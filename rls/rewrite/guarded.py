@@ -26,13 +26,15 @@ class Splice:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """One guard of a text: its relation and grant, the caller's own conditions that are copied below its fence, and
-    whether there is a fence."""
+    """One guard of a text: its relation and grant, the caller's own conditions that are copied below its fence,
+    whether there is a fence, and whether its columns are shown without the dictionary they are stored with (`cheap`
+    says when)."""
 
     relation: Relation
     grant: Grant
     conjuncts: tuple[str, ...] = ()
     fenced: bool = True
+    flat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

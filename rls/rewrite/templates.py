@@ -281,5 +281,5 @@ def _bind(template: Template, profile: _Profile, literals: Mapping[str, object],
     for name in made.attributes_read:
         parameters[f"rls_{name}"] = profile.values.get(name)
     parameters.update(literals)
-    guards = tuple([Guard(g.relation, known[g.relation.key][0], g.conjuncts, g.fenced) for g in made.guards])
+    guards = tuple([Guard(g.relation, known[g.relation.key][0], g.conjuncts, g.fenced, g.flat) for g in made.guards])
     return made.with_grants(grants, guards, parameters, bounds=profile.bounds, near=near)

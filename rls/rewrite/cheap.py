@@ -1,0 +1,86 @@
+"""A caller's text → whether all that it calls takes a small fixed effort per row, by names alone.
+
+Two need to know. `barrier` takes no fence away from a text that a hidden row could make run out of time or memory. And
+DuckDB runs a function that is not marked as fallible once over the dictionary that a column's texts are stored with,
+hidden rows' texts included, above every fence: `hex(hex(…regexp_extract(note, '^pw:Z')…))` ran out of memory where a
+hidden note began like that. Owns that what is not named here is not cheap; a guard then shows its columns `flat`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlglot.tokens import TokenType
+
+from rls.rewrite.functions import review
+from rls.rewrite.parse import Parsed
+
+__all__ = ["BOUNDED", "GROWING", "MAX_CONSTANT", "MAX_TEXT", "grows", "why_not_cheap"]
+
+MAX_TEXT: Final = 20_000  # characters of a text without fences
+MAX_CONSTANT: Final = 1_000  # characters
+
+GROWING: Final = {"||", "concat", "concat_ws", "list_value", "struct_pack", "row"}
+BOUNDED: Final = {
+    *GROWING,
+    "+", "-", "*", "/", "%", "abs", "@", "sign", "round", "ceil", "ceiling", "floor", "trunc", "sqrt", "exp",
+    "greatest", "least", "isnan", "isinf", "isfinite",
+    "~~", "!~~", "~~*", "!~~*", "^@", "contains", "prefix", "suffix", "starts_with", "ends_with", "length", "len",
+    "char_length", "character_length", "strlen", "lower", "lcase", "upper", "ucase", "trim", "ltrim", "rtrim",
+    "substring", "substr", "left", "right", "strpos", "instr", "split_part", "string_split", "str_split", "split",
+    "array_extract", "list_extract", "ascii",
+    "list_contains", "array_contains", "list_has", "array_has", "struct_extract",
+    "year", "month", "day", "dayofmonth", "dayofweek", "dayofyear", "decade", "century", "quarter", "week",
+    "weekofyear", "weekday", "isodow", "isoyear", "yearweek", "hour", "minute", "second", "millisecond", "microsecond",
+    "epoch", "epoch_ms", "epoch_us", "date_part", "datepart", "date_trunc", "datetrunc", "date_diff", "datediff",
+    "date_sub", "datesub", "last_day", "monthname", "dayname", "strftime", "to_days", "to_months", "to_years",
+    "to_hours", "to_minutes", "to_seconds", "to_weeks", "to_quarters",
+}  # fmt: skip
+# Words that stand before a parenthesis without being functions, and functions that the binder writes in another way.
+_WORDS: Final = {
+    "and", "or", "not", "in", "on", "using", "where", "select", "from", "by", "having", "when", "then", "else", "case",
+    "as", "over", "exists", "all", "any", "distinct", "union", "except", "intersect", "join", "values", "between",
+    "with", "extract", "cast", "coalesce", "nullif", "ifnull", "if", "interval", "count", "sum",
+    "min", "max", "avg", "mean", "bool_and", "bool_or", "decimal", "numeric", "varchar", "char", "cube", "rollup",
+    "sets", "grouping", "materialized", "is", "like", "recursive", "position", "filter", "dec", "asc", "desc", "end",
+    "count_if",
+}  # fmt: skip
+
+
+def why_not_cheap(parsed: Parsed) -> str | None:
+    """What in a text may take more than a small fixed effort per row, in a few words; None if nothing."""
+    if len(parsed.text) > MAX_TEXT:
+        return "the text is long"
+    name = next(iter(_unlisted_calls(parsed)), None)
+    return None if name is None else f"`{name[:60]}` is not among the cheap functions"
+
+
+def grows(parsed: Parsed) -> bool:
+    """Whether a text has something that could make much of a stored text: aggregates, which run on rows of the answer
+    only, do not."""
+    if len(parsed.text) > MAX_TEXT:
+        return True
+    if any(len(token.text) > MAX_CONSTANT for token in parsed.tokens if token.token_type == TokenType.STRING):
+        return True
+    return any(not _runs_on_rows_of_the_answer(name) for name in _unlisted_calls(parsed))
+
+
+def _unlisted_calls(parsed: Parsed) -> list[str]:
+    """Names before a parenthesis that are not among the cheap ones; also what else merely looks like a call, which
+    costs time, and nothing else."""
+    tokens = parsed.tokens
+    found = []
+    for index, token in enumerate(tokens):
+        if token.token_type != TokenType.L_PAREN or not index:
+            continue
+        if index > 1 and tokens[index - 2].token_type == TokenType.ALIAS:
+            continue  # `AS t(a, b)`, or a type's name
+        name = tokens[index - 1].text.lower()
+        if name.isidentifier() and name not in BOUNDED and name not in _WORDS:
+            found.append(name)
+    return found
+
+
+def _runs_on_rows_of_the_answer(name: str) -> bool:
+    found = review(name)
+    return found is not None and {"aggregate", "window"}.issuperset(found.kinds)

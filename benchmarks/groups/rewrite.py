@@ -49,6 +49,7 @@ def measure_rewrite(options: Options) -> Iterator[Measurement]:
                     timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds, elsewhere=elsewhere)
                     for what in (PRINT, SERIALIZE, UNCHECKED, PURE, GUARD, COLD, *elsewhere):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=PARSE)
+                    yield Measurement.of("rewrite", name, timings, what=WARM, floor=PARSE, checked=checked, share=0.5)
                     for what in (NEAR, WARM):
                         yield Measurement.of(
                             "rewrite", name, timings, what=what, floor=COLD, checked=checked, share=0.5

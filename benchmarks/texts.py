@@ -7,7 +7,7 @@ from itertools import count, pairwise
 import sqlglot
 from sqlglot.tokens import TokenType
 
-__all__ = ["NearMisses", "new_text"]
+__all__ = ["NearMisses", "new_spelling", "new_text"]
 
 _COMPARISONS = {TokenType.EQ, TokenType.NEQ, TokenType.LT, TokenType.LTE, TokenType.GT, TokenType.GTE}
 _numbers = count(1)
@@ -16,6 +16,16 @@ _numbers = count(1)
 def new_text(sql: str) -> str:
     """The query under a name that was not used before: another shape for every kind of cache."""
     return f"SELECT * FROM (\n{sql}\n) AS cold_{next(_numbers)}"
+
+
+def new_spelling(sql: str) -> str:
+    """The query as it is, in a text that was not sent before: nothing around it that could have it judged otherwise,
+    as a LIMIT is when it is no longer the statement's own. New to caches by text only.
+
+    >>> new_spelling("SELECT 1") in ("SELECT 1", new_spelling("SELECT 1"))
+    False
+    """
+    return f"{sql}\n-- {next(_numbers)}"
 
 
 class NearMisses:

@@ -19,7 +19,7 @@ from benchmarks.measure import Measurement, time_in_turn
 from benchmarks.options import Options
 from benchmarks.peers import open_peers
 from benchmarks.settings import SUITES, Setting, guard_as_engine, open_suite, write_unchecked
-from benchmarks.texts import NearMisses, new_text
+from benchmarks.texts import NearMisses, new_spelling
 from rls.catalog import Catalog
 from rls.engine import Engine
 from rls.rewrite.guard import guard
@@ -75,13 +75,13 @@ def _calls(
     sql, near, token = case.sql, NearMisses(case.sql), setting.token
     policies, principal = setting.policies, setting.principal
     return {
-        PARSE: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb"),
-        PRINT: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb").sql("duckdb"),
-        SERIALIZE: lambda: parser.execute("SELECT json_serialize_sql($1)", [new_text(sql)]).fetchone(),
-        UNCHECKED: lambda: write_unchecked(new_text(sql), principal, policies, catalog),
-        PURE: lambda: guard(new_text(sql), principal, policies, catalog),
-        GUARD: lambda: guard_as_engine(new_text(sql), principal, policies, catalog),
-        COLD: lambda: engine.guard(token, new_text(sql)),
+        PARSE: lambda: sqlglot.parse_one(new_spelling(sql), dialect="duckdb"),
+        PRINT: lambda: sqlglot.parse_one(new_spelling(sql), dialect="duckdb").sql("duckdb"),
+        SERIALIZE: lambda: parser.execute("SELECT json_serialize_sql($1)", [new_spelling(sql)]).fetchone(),
+        UNCHECKED: lambda: write_unchecked(new_spelling(sql), principal, policies, catalog),
+        PURE: lambda: guard(new_spelling(sql), principal, policies, catalog),
+        GUARD: lambda: guard_as_engine(new_spelling(sql), principal, policies, catalog),
+        COLD: lambda: engine.guard(token, new_spelling(sql)),
         NEAR: lambda: engine.guard(token, near()),
         WARM: lambda: engine.guard(token, sql),
     }

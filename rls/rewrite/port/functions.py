@@ -19,7 +19,19 @@ from rls.rewrite.port.scopes import Context, Scope
 
 __all__ = ["aggregate", "function", "listed"]
 
-_PART_FUNCTIONS: Final = {exp.Year: "year", exp.Month: "month", exp.Day: "day", exp.Quarter: "quarter"}
+_PART_FUNCTIONS: Final = {
+    exp.Year: "year", exp.Month: "month", exp.Day: "day", exp.Quarter: "quarter", exp.Hour: "hour",
+    exp.Minute: "minute",
+    exp.DayOfMonth: "day", exp.DayOfWeek: "dow", exp.DayOfWeekIso: "isodow", exp.DayOfYear: "doy",
+    exp.WeekOfYear: "week", exp.Week: "week",
+}  # fmt: skip
+_PART_NAMES: Final = {
+    "dayofweek": "dow",
+    "weekday": "dow",
+    "dayofyear": "doy",
+    "weekofyear": "week",
+    "dayofmonth": "day",
+}
 _TEXTS: Final = {exp.MD5: "md5"}
 _NUMBERING: Final[dict[type[Any], tuple[str, str]]] = {
     exp.RowNumber: ("row_number", "BIGINT"), exp.Rank: ("rank", "BIGINT"), exp.DenseRank: ("dense_rank", "BIGINT"),
@@ -373,6 +385,7 @@ def _moment(value: Lowered, construct: str) -> Lowered:
 
 
 def _part(part: str, value: Lowered, sql: Dialect) -> Lowered:
+    part = _PART_NAMES.get(part, part)
     return Lowered(sql.write(f"part {part}", "", _moment(value, part).text), "BIGINT")
 
 

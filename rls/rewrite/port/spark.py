@@ -79,7 +79,7 @@ _TEXTS: Final[dict[str, str]] = {
     "substr to": "substr({0}, {1}, {2})", "left": "left({0}, {1})", "right": "right({0}, {1})",
     "replace": "replace({0}, {1}, {2})", "split_part": "split_part({0}, {1}, {2})", "md5": "md5({0})",
     "starts_with": "startswith({0}, {1})", "contains": "contains({0}, {1})",
-    "ltrim": "trim(LEADING {1} FROM {0})", "rtrim": "trim(TRAILING {1} FROM {0})",
+    "trim": "trim(BOTH {1} FROM {0})", "ltrim": "trim(LEADING {1} FROM {0})", "rtrim": "trim(TRAILING {1} FROM {0})",
     "strpos": "CAST(instr({0}, {1}) AS BIGINT)", "||": "({0} || {1})", "concat": "concat_ws('', {0})",
     "coalesce": "coalesce({0})", "greatest": "greatest({0})", "least": "least({0})", "nullif": "nullif({0}, {1})",
     **{f"part {one}": f"CAST({text} AS BIGINT)" for one, text in _PARTS.items()},

@@ -82,7 +82,7 @@ def _cold(engine: Engine, token: str, sql: str) -> tuple[float, float]:
 
 
 def _warm(engine: Engine, token: str, sql: str) -> tuple[float, float]:
-    """(CPU, wall) of a guard among many: one alone takes half as long as it takes the machine to turn to it."""
+    """(CPU, wall) of a guard among many: one alone after milliseconds of other work waits for the machine's caches."""
     cpu, wall = time_once(lambda: [engine.guard(token, sql) for _ in range(AT_ONCE)])
     return cpu / AT_ONCE, wall / AT_ONCE
 

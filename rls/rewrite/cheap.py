@@ -46,6 +46,13 @@ _WORDS: Final = {
     "count_if",
 }  # fmt: skip
 
+# Not cheap, but in one pass over a text, and the result is no longer than a digest or the text itself: once per entry
+# of a dictionary they are many times faster. (`regexp_extract` gives a field per group, and `json_extract` an element
+# per path: those grow.)
+_SHORT_RESULTS: Final = {
+    "regexp_matches", "regexp_full_match", "reverse", "md5", "sha1", "sha256", "hash", "strptime", "try_strptime",
+}  # fmt: skip
+
 
 def why_not_cheap(parsed: Parsed) -> str | None:
     """What in a text may take more than a small fixed effort per row, in a few words; None if nothing."""
@@ -62,7 +69,7 @@ def grows(parsed: Parsed) -> bool:
         return True
     if any(len(token.text) > MAX_CONSTANT for token in parsed.tokens if token.token_type == TokenType.STRING):
         return True
-    return any(not _runs_on_rows_of_the_answer(name) for name in _unlisted_calls(parsed))
+    return any(not (name in _SHORT_RESULTS or _runs_on_rows_of_the_answer(name)) for name in _unlisted_calls(parsed))
 
 
 def _unlisted_calls(parsed: Parsed) -> list[str]:

@@ -60,6 +60,7 @@ def test_what_grows_runs_on_visible_texts_only(asked: object, text: str) -> None
         ("SELECT t.hex() FROM o", True),
         (f"SELECT t || '{'x' * 1001}' FROM o", True),
         ("SELECT string_agg(t, ','), row_number() OVER () FROM o", False),
+        ("SELECT md5(t) FROM o WHERE regexp_matches(t, 'a$')", False),
         ("SELECT upper(t), CAST(t AS INTEGER) FROM o", False),
     ],
 )

@@ -31,6 +31,7 @@ _SPREADS: Final = {
 }  # fmt: skip
 # Directives of strftime that both engines write the same, for the years 1 to 9999.
 _DIRECTIVES: Final = {"Y": "YYYY", "m": "MM", "d": "DD", "H": "HH24", "M": "MI", "S": "SS", "j": "DDD", "y": "YY"}
+_MOST_DIGITS: Final = 7  # of a part of a day or time: PostgreSQL's last year is 5874897
 _SHIFTS: Final = {exp.Lag: "lag", exp.Lead: "lead"}
 _ENDS: Final = {exp.FirstValue: "first_value", exp.LastValue: "last_value"}
 _ORDERED: Final = (*_NUMBERING, *_SHIFTS, exp.Ntile)
@@ -373,7 +374,7 @@ def _moment(value: Lowered, construct: str) -> Lowered:
 
 
 def _part(part: str, value: Lowered, sql: Dialect) -> Lowered:
-    return Lowered(sql.write(f"part {part}", "", _moment(value, part).text), "BIGINT")
+    return Lowered(sql.write(f"part {part}", value.kind, _moment(value, part).text), "BIGINT", digits=_MOST_DIGITS)
 
 
 def _difference(unit: str, start: Lowered, end: Lowered, sql: Dialect) -> Lowered:

@@ -19,13 +19,14 @@ def new_text(sql: str) -> str:
 
 
 def new_spelling(sql: str) -> str:
-    """The query as it is, in a text that was not sent before: nothing around it that could have it judged otherwise,
-    as a LIMIT is when it is no longer the statement's own. New to caches by text only.
+    """The query with a definition in front that nobody uses: another shape for every kind of cache, and yet nothing
+    around the query that could have it judged otherwise, as a LIMIT is that is no longer the statement's own.
 
-    >>> new_spelling("SELECT 1") in ("SELECT 1", new_spelling("SELECT 1"))
-    False
+    >>> new_spelling("SELECT 1") == new_spelling("SELECT 1"), new_spelling("with a AS (SELECT 1) FROM a")[-24:]
+    (False, ', a AS (SELECT 1) FROM a')
     """
-    return f"{sql}\n-- {next(_numbers)}"
+    definition = f"WITH cold_{next(_numbers)} AS (SELECT 1)"
+    return f"{definition},{sql[len('WITH') :]}" if sql[:5].upper() == "WITH " else f"{definition}\n{sql}"
 
 
 class NearMisses:

@@ -165,6 +165,8 @@ class WayIn:
         else:
             attempt.keep(None)
             return attempt, answer
+        if attempt.dialect and isinstance(failure, QueryRefused):
+            failure.position = None  # in the text as it was read, which is not the caller's
         attempt.keep(failure)
         # Raised outside of `except`, with nothing in tow: the exception it came from may quote rows and policies.
         failure.__cause__ = failure.__context__ = None

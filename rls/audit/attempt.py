@@ -138,6 +138,7 @@ class Attempt:
         self.audit_id = os.urandom(16).hex()
         self.action: Action = action
         self.sql = sql if isinstance(sql, str) else ""
+        self.dialect = ""
         self.token: object = None
         self.row_count: int | None = None
         self.byte_count: int | None = None
@@ -226,6 +227,7 @@ class Attempt:
             sql=self._kept_sql(limit),
             sql_kept=how.sql,
             sql_length=len(self.sql),
+            dialect=self.dialect,
             parameters=self._parameters,
             parameter_types=self._parameter_types,
             row_count=self.row_count if failure is None else None,
@@ -242,6 +244,8 @@ class Attempt:
         match self._recording.sql:
             case "full":
                 return self.sql[:limit]
+            case "shape" if self.dialect:
+                return ""  # who reads it as DuckDB's SQL may take a literal for a name
             case "shape":
                 return without_literals(self.sql[:limit])
             case "none":

@@ -40,6 +40,7 @@ class AuditRecord:
     token_hash      keyed hash of the text of a rejected token, which nothing else is known of; "" for others
     sql             the caller's text, cut to the engine's limit: as it is, or with its literals replaced, or "", as
                     `sql_kept` says (`full`, `shape`, `none`); `sql_length` in characters is of the whole text
+    dialect         the engine's own SQL that the text is in; "" for DuckDB's. With `sql_kept` `shape`, it is not kept
     sql_sha256      of the whole text, as it is; an HMAC under the hash key unless `sql_kept` is `full`, since literals
                     can be guessed
     final_sha256    likewise of the guarded text, with the database under the name its callers use, before a PIVOT got
@@ -82,6 +83,7 @@ class AuditRecord:
     sql: str = ""
     sql_kept: KeptSql = "full"
     sql_length: int = 0
+    dialect: str = ""
     sql_sha256: str = ""
     final_sha256: str = ""
     template_sha256: str = ""

@@ -131,6 +131,10 @@ def replay_record(
     )
     guarded, code = None, ""
     try:
+        if record.get("dialect"):
+            from rls.rewrite.native import read_native
+
+            text = read_native(text, record["dialect"])
         if plain:
             guarded = templates.guard_plain(text, principal)
         else:

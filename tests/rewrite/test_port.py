@@ -91,6 +91,7 @@ def test_names_are_the_callers_whatever_they_become() -> None:
         ("SELECT id FROM places WHERE name = $n", 'CAST($1 AS text)'),
         ("SELECT id FROM places QUALIFY row_number() OVER (ORDER BY id) = 1", "WHERE q.kept"),
         ("SELECT 'it''s' AS a", "CAST('it''s' AS text)"),
+        ("SELECT year(placed) FROM orders", '(CASE WHEN isfinite("orders"."placed") THEN CAST(extract(year FROM '),
     ],
 )  # fmt: skip
 def test_what_differs_between_the_engines_is_spelled_out(sql: str, text: str) -> None:

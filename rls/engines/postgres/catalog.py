@@ -22,6 +22,8 @@ __all__ = ["Database", "check_role", "read_database"]
 MAIN: Final = "public"
 """The schema that callers reach without naming it: `main`, as everywhere in this library."""
 
+_OLDEST: Final = 14  # before, the parts of days were those of times, which raise for days that no time has
+
 _COLUMNS: Final = """
 SELECT c.oid::bigint, n.nspname::text, c.relname::text, a.attname::text,
   pg_catalog.format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
@@ -73,7 +75,11 @@ class Database:
 
 
 def check_role(connection: Any) -> None:
-    """Raise `EngineInvalid`: `engine.role` for a role that may do more than read, `engine.encoding`."""
+    """Raise `EngineInvalid`: `engine.role` for one that may do more than read, `engine.encoding`, `engine.version`."""
+    if connection.info.server_version < _OLDEST * 10_000:
+        raise EngineInvalid(
+            "engine.version", f"PostgreSQL is older than {_OLDEST}", hint=f"use PostgreSQL {_OLDEST} or newer"
+        )
     may_more, encoding = connection.execute(_ROLE).fetchone()
     if may_more:
         raise EngineInvalid(

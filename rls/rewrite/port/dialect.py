@@ -28,6 +28,7 @@ class Dialect(ABC):
     functions  all that a finished text may call
     called     sqlglot's name of a function, where it is another
     total      operations that raise for no operands; of all others a fence keeps hidden rows away
+    holds      kind → digits of a number that arithmetic can always give, and that can always become DOUBLE
     directives of strftime that the engine writes the same, for the years 1 to 9999
     lacks      constructs that the engine has not, or does in another way
     late       whether what an aggregate is of, and what is made of aggregates, is evaluated above all filters of its
@@ -39,6 +40,7 @@ class Dialect(ABC):
     functions: ClassVar[frozenset[str]]
     called: ClassVar[Mapping[str, str]]
     total: ClassVar[frozenset[str]] = frozenset()
+    holds: ClassVar[Mapping[str, int]] = {}
     directives: ClassVar[Mapping[str, str]] = {}
     lacks: ClassVar[frozenset[str]] = frozenset()
     late: ClassVar[bool] = False
@@ -62,12 +64,16 @@ class Dialect(ABC):
         finally:
             self._is_late = before
 
-    def write(self, operation: str, kind: str, *operands: object) -> str:
-        """The text of an operation on operands of a kind. Raises `QueryRefused` for one that the engine lacks."""
+    def write(self, operation: str, kind: str, *operands: object, digits: int | None = None) -> str:
+        """The text of an operation on operands of a kind. Raises `QueryRefused` for one that the engine lacks.
+
+        digits  how many the result has at most, where it is a number that can only be too large
+        """
         text = self.texts.get(f"{operation} {kind}") or self.texts.get(operation)
         if not text:
             raise not_portable(f"{operation} of {kind}" if kind else operation)
-        if operation not in self.total and f"{operation} {kind}" not in self.total:
+        fits = digits is not None and digits <= self.holds.get(kind, -1)
+        if not fits and operation not in self.total and f"{operation} {kind}" not in self.total:
             self.raises()
         return text.format(*operands)
 
@@ -90,7 +96,7 @@ class Dialect(ABC):
             case "NULL", _ if kind in self.types:
                 return Lowered(f"CAST(NULL AS {self.types[kind]})", kind)
             case _ if common((value.kind, kind)) == kind:
-                return Lowered(self.widened(value, kind), kind)
+                return Lowered(self.widened(value, kind), kind, digits=value.digits)
             case "VARCHAR", "DATE" if is_day(value.literal):
                 return Lowered(f"CAST({value.text} AS {self.types[kind]})", kind)
             case "VARCHAR", "TIMESTAMP" if is_time(value.literal):

@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from rls.catalog import fold
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, common, not_portable
+from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, common, digits_after, digits_cast, not_portable
 from rls.rewrite.port.scopes import Context, Scope
 
 __all__ = ["condition", "expression", "is_aggregated", "only", "type_of", "whole_number"]
@@ -132,7 +132,8 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
         case exp.Neg():
             only(node, "this")
             value = _number(down(node.this), "-")
-            found = Lowered(sql.write("neg", value.kind, value.text), value.kind)
+            digits = digits_after("neg", value)
+            found = Lowered(sql.write("neg", value.kind, value.text, digits=digits), value.kind, digits=digits)
         case exp.Like() | exp.ILike():
             only(node, "this", "expression", "negate")
             found = _like(node, down(node.this), down(node.expression), sql)
@@ -233,9 +234,9 @@ def _literal(node: exp.Literal, sql: Dialect) -> Lowered:
     if text.isdigit():
         if int(text) >= 2**63:
             raise not_portable("a whole number of more than 64 bits")
-        return Lowered(text, "INTEGER" if int(text) < 2**31 else "BIGINT")
+        return Lowered(text, "INTEGER" if int(text) < 2**31 else "BIGINT", digits=len(text))
     if text.replace(".", "", 1).isdigit():
-        return Lowered(sql.decimal(text), "DECIMAL")
+        return Lowered(sql.decimal(text), "DECIMAL", digits=len(text))
     return Lowered(f"CAST({float(text)!r} AS {sql.type_of('DOUBLE')})", "DOUBLE")
 
 
@@ -252,7 +253,8 @@ def _cast(node: exp.Cast, scope: Scope, context: Context) -> Lowered:
     if value.kind == kind and kind != "DECIMAL":
         return Lowered(value.text, kind)
     if (value.kind, kind) in (*_CASTS, ("DECIMAL", "HUGEINT")):
-        return Lowered(sql.write("cast", f"{value.kind} {kind}", value.text, type_), kind)
+        text = sql.write("cast", f"{value.kind} {kind}", value.text, type_)
+        return Lowered(text, kind, digits=digits_cast(value, node.args["to"].sql("duckdb")))
     if value.kind == "NULL":
         return Lowered(f"CAST({value.text} AS {type_})", kind)
     return sql.convert(value, kind)
@@ -396,7 +398,9 @@ def _arithmetic(sign: str, left: Lowered, right: Lowered, sql: Dialect) -> Lower
     # By a literal that is not zero it cannot fail.
     plain = f"{sign} plain" if right.text.isdigit() and int(right.text) else sign
     name = plain if plain in sql.texts else sign
-    return Lowered(sql.write(name, kind, sql.convert(left, kind).text, sql.convert(right, kind).text), kind)
+    both = [sql.convert(one, kind) for one in (left, right)]
+    digits = digits_after(sign, *both)
+    return Lowered(sql.write(name, kind, *(one.text for one in both), digits=digits), kind, digits=digits)
 
 
 def _number(value: Lowered, construct: str) -> Lowered:

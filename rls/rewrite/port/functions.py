@@ -41,6 +41,7 @@ _SPREADS: Final = {
     exp.Stddev: "stddev_samp", exp.StddevSamp: "stddev_samp", exp.StddevPop: "stddev_pop", exp.Variance: "var_samp",
     exp.VariancePop: "var_pop",
 }  # fmt: skip
+_MOST_DIGITS: Final = 7  # of a part of a day or time: PostgreSQL's last year is 5874897
 _SHIFTS: Final = {exp.Lag: "lag", exp.Lead: "lead"}
 _ENDS: Final = {exp.FirstValue: "first_value", exp.LastValue: "last_value"}
 _ORDERED: Final = (*_NUMBERING, *_SHIFTS, exp.Ntile)
@@ -401,7 +402,7 @@ def _moment(value: Lowered, construct: str) -> Lowered:
 
 def _part(part: str, value: Lowered, sql: Dialect) -> Lowered:
     part = _PART_NAMES.get(part, part)
-    return Lowered(sql.write(f"part {part}", "", _moment(value, part).text), "BIGINT")
+    return Lowered(sql.write(f"part {part}", value.kind, _moment(value, part).text), "BIGINT", digits=_MOST_DIGITS)
 
 
 def _difference(unit: str, start: Lowered, end: Lowered, sql: Dialect) -> Lowered:

@@ -13,7 +13,10 @@ from typing import Final
 
 from rls.errors import QueryRefused
 
-__all__ = ["INTEGERS", "KINDS", "NUMBERS", "Lowered", "common", "is_day", "is_time", "kind_of", "not_portable"]
+__all__ = [
+    "INTEGERS", "KINDS", "NUMBERS", "Lowered", "common", "digits_after", "digits_cast", "digits_of", "is_day",
+    "is_time", "kind_of", "not_portable",
+]  # fmt: skip
 
 KINDS: Final = (
     "BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "DECIMAL", "FLOAT", "DOUBLE", "VARCHAR", "ENUM", "DATE",
@@ -35,13 +38,15 @@ class Lowered:
     """An expression in the engine's SQL, which may stand anywhere, and its kind (`NULL` for a bare NULL).
 
     `literal` is the value of a text literal, which may become a day or a time; `plain` says that it is a column of a
-    sub-query, whose collation is settled.
+    sub-query, whose collation is settled. `digits` is how many digits a number has at most, before and after its point,
+    on any row; None where that is not known.
     """
 
     text: str
     kind: str
     literal: str | None = None
     plain: bool = False
+    digits: int | None = None
 
 
 def not_portable(construct: str, *, hint: str = "write it in another way") -> QueryRefused:
@@ -59,6 +64,40 @@ def kind_of(type_: str) -> str | None:
         return None if type_.endswith("]") else "ENUM"
     name = re.sub(r"^DECIMAL\(\d+,\s*\d+\)$", "DECIMAL", type_)
     return name if name in KINDS and not name.endswith("[]") else None
+
+
+def digits_of(type_: str) -> int | None:
+    """How many digits a value of a DuckDB type has at most; None where that has no bound, or is not known.
+
+    >>> digits_of("DECIMAL(9,2)"), digits_of("INTEGER"), digits_of("DOUBLE")
+    (9, 10, None)
+    """
+    decimal = re.fullmatch(r"DECIMAL\((\d+),\s*\d+\)", type_)
+    return int(decimal[1]) if decimal else {"SMALLINT": 5, "INTEGER": 10, "BIGINT": 19}.get(type_)
+
+
+def digits_after(operation: str, *operands: Lowered) -> int | None:
+    """How many digits the result of `+`, `-`, `*` or `neg` has at most; None where that is not known."""
+    known = [one.digits for one in operands if one.digits is not None]
+    if len(known) != len(operands) or any(one.kind not in (*INTEGERS, "DECIMAL") for one in operands):
+        return None
+    match operation:
+        case "neg":
+            return known[0]
+        case "*":
+            return sum(known)
+        case "+" | "-" if all(one.kind in INTEGERS for one in operands):
+            return max(known) + 1
+        case "+" | "-":
+            # One may have its digits before the point, the other behind it.
+            return sum(known) + 1
+    return None
+
+
+def digits_cast(value: Lowered, type_: str) -> int | None:
+    """How many digits a value has at most once it is cast to a DuckDB type; None where that is not known."""
+    kept = value.digits if value.kind in INTEGERS and type_ in INTEGERS else None
+    return min((one for one in (kept, digits_of(type_)) if one is not None), default=None)
 
 
 def common(kinds: Iterable[str]) -> str | None:

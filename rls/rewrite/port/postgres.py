@@ -50,6 +50,9 @@ _TEXTS: Final[dict[str, str]] = {
     "nullif": "nullif({0}, {1})", "trim": "btrim({0}, {1})",
     **{f"part {one}": f"CAST(extract({one} FROM {{0}}) AS bigint)" for one in _PARTS},
     **{f"trunc {one}": f"date_trunc('{one}', {{0}})" for one in _TRUNCATED},
+    # There are days without a year; and before the year 1 it counts without a zero.
+    "part year": "(CASE WHEN isfinite({0}) THEN CAST(extract(year FROM {0}) AS bigint) + "
+    "CAST(({0} < CAST('0001-01-01' AS date)) AS integer) END)",
     "days": "CAST((CAST({0} AS date) - CAST({1} AS date)) AS bigint)",
     "count": "count({0}{1}){2}", "sum": "sum({0}{1}){2}", "avg DOUBLE": "avg({0}{1}){2}",
     **{f"sum {kind}": "CAST(sum({0}{1}){2} AS numeric)" for kind in ("SMALLINT", "INTEGER", "BIGINT", "HUGEINT")},
@@ -127,8 +130,15 @@ class Postgres(Dialect):
         "interval", "% plain", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "row_number",
         "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
         "stddev_samp", "stddev_pop", "var_samp", "var_pop", "median", "grouping", "lateral", "any", "all",
-        "distinct on", "range", "exclude",
+        "distinct on", "range", "exclude", "part year", "part quarter", "part month", "part week", "part day",
+        "part dow", "part isodow", "part doy", "part hour TIMESTAMP", "part minute TIMESTAMP",
+        "cast SMALLINT INTEGER", "cast SMALLINT BIGINT", "cast INTEGER BIGINT", "cast FLOAT DOUBLE",
+        "cast TIMESTAMP DATE",
+        *(f"cast {one} DOUBLE" for one in ("SMALLINT", "INTEGER", "BIGINT")),
+        *(f"cast {one} VARCHAR" for one in ("SMALLINT", "INTEGER", "BIGINT", "BOOLEAN", "DATE", "TIMESTAMP", "UUID")),
     ))  # fmt: skip
+    # DECIMAL and HUGEINT are numeric, which would have room for more than DOUBLE has.
+    holds: ClassVar[Mapping[str, int]] = {"SMALLINT": 4, "INTEGER": 9, "BIGINT": 18, "HUGEINT": 300, "DECIMAL": 300}
 
     def __init__(self, target: Target) -> None:
         super().__init__(_texts(target.unicode))

@@ -18,11 +18,13 @@ __all__ = ["Column", "Context", "Scope"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a source: its name as the engine has it, its kind, and whether it is stored (not of a sub-query)."""
+    """A column of a source: its name as the engine has it, its kind, whether it is stored (not of a sub-query), and how
+    many digits its numbers have at most (see `Lowered`)."""
 
     name: str
     kind: str
     stored: bool = False
+    digits: int | None = None
 
 
 Columns = tuple[Column, ...]
@@ -61,7 +63,7 @@ class Scope:
                 if len(found) != 1:
                     break
                 text = f"{sql.name_of(fold(table))}.{sql.name_of(found[0].name)}"
-                return Lowered(text, found[0].kind, plain=not found[0].stored)
+                return Lowered(text, found[0].kind, plain=not found[0].stored, digits=found[0].digits)
             scope = scope.outer
         raise not_portable(f"the column `{name}`", hint="give columns that are used again names of their own")
 

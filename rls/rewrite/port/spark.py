@@ -284,8 +284,8 @@ class Sail(Spark):
         found.set("expressions", items)
         return found
 
-    def write(self, operation: str, kind: str, *operands: object) -> str:
+    def write(self, operation: str, kind: str, *operands: object, digits: int | None = None) -> str:
         """See `Dialect.write`."""
         if operation == "power":
             self.may_raise = True  # of zero, to a negative power
-        return super().write(operation, kind, *operands)
+        return super().write(operation, kind, *operands, digits=digits)

@@ -7,13 +7,14 @@ query refused by the clause's name; base relations are written where the tree ha
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sqlglot import exp
 
 from rls.catalog import fold
 from rls.rewrite.port.expressions import condition, expression, is_aggregated, only, whole_number
-from rls.rewrite.port.kinds import INTEGERS, Lowered, common, kind_of, not_portable
+from rls.rewrite.port.kinds import INTEGERS, Lowered, common, digits_of, kind_of, not_portable
 from rls.rewrite.port.ordering import ordering, sort_key
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope
 
@@ -85,6 +86,8 @@ def _recursive(union: exp.Union, name: str, renamed: list[str], scope: Scope, co
     word = "UNION" if union.args.get("distinct") else "UNION ALL"
     context.sql.demand(f"WITH RECURSIVE by {word}")
     text, columns = lower_query(union.this, scope, context)
+    # Numbers may grow with each step.
+    columns = tuple(replace(one, digits=None) for one in columns)
     inside = Scope(scope)
     inside.tables[fold(name)] = _renamed(columns, renamed)
     rest, _ = lower_query(union.expression, inside, context, [one.kind for one in columns])
@@ -95,7 +98,7 @@ def _renamed(columns: Columns, names: list[str]) -> Columns:
     if len(names) > len(columns):
         raise not_portable("more names than columns")
     named = [*names, *(one.name for one in columns[len(names) :])]
-    return tuple(Column(fold(name), one.kind) for name, one in zip(named, columns, strict=True))
+    return tuple(Column(fold(name), one.kind, digits=one.digits) for name, one in zip(named, columns, strict=True))
 
 
 def _select(node: exp.Select, scope: Scope, context: Context, want: list[str] | None) -> tuple[str, Columns]:
@@ -229,7 +232,7 @@ def _items(node: exp.Select, scope: Scope, context: Context, want: list[str] | N
             raise not_portable(f"a column of type {value.kind}")
         text = value.text if value.kind != "VARCHAR" or value.plain else sql.ordered(value.text)
         items.append(Lowered(text, value.kind))
-        columns.append(Column(item.alias_or_name or f"?column{number}?", value.kind))
+        columns.append(Column(item.alias_or_name or f"?column{number}?", value.kind, digits=value.digits))
     return items, tuple(columns)
 
 
@@ -334,7 +337,10 @@ def _base(node: exp.Table, context: Context) -> tuple[str, Columns]:
     source = context.sql.source(relation, catalog)
     if source is None:
         raise not_portable(f"the relation `{node.name}`")
-    columns = tuple(Column(one.name, kind_of(one.type) or one.type, stored=True) for one in relation.columns)
+    columns = tuple(
+        Column(one.name, kind_of(one.type) or one.type, stored=True, digits=digits_of(one.type))
+        for one in relation.columns
+    )
     return source, columns
 
 
@@ -431,12 +437,19 @@ def _set_operation(
     if [one.kind for one in columns] != kinds or [one.kind for one in others] != kinds:
         agreed = [kind or "" for kind in kinds]
         left, columns = lower_query(node.this, scope, context, agreed)
-        right, _ = lower_query(node.expression, scope, context, agreed)
+        right, others = lower_query(node.expression, scope, context, agreed)
+    columns = tuple(replace(a, digits=_most(a.digits, b.digits)) for a, b in zip(columns, others, strict=True))
     word = {exp.Union: "UNION", exp.Intersect: "INTERSECT", exp.Except: "EXCEPT"}[type(node)]
     word += "" if node.args.get("distinct") else " ALL"
     context.sql.demand(word)
     order = _order(node, None, context, [], columns, free=False)
     return f"{with_}({left}) {word} ({right}){order.text}{_limit(node, scope, context)}", columns
+
+
+def _most(*digits: int | None) -> int | None:
+    """The digits of what may be any of these; None where one is not known."""
+    known = [one for one in digits if one is not None]
+    return max(known) if len(known) == len(digits) else None
 
 
 def _by_name(node: exp.SetOperation, scope: Scope, context: Context, with_: str) -> tuple[str, Columns]:

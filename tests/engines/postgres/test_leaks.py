@@ -32,6 +32,9 @@ INSERT INTO hidden SELECT i, CASE WHEN i % 2 = 0 THEN 'acme' ELSE 'globex' END, 
   CASE WHEN i % 2 = 0 THEN date '2024-01-01' ELSE date '300000-01-01' END FROM generate_series(3, 42) i;
 INSERT INTO hidden VALUES (2, 'globex', 'CANARY', NULL);
 DELETE FROM hidden WHERE id = 3;
+CREATE TABLE wide (id integer, tenant text, day date, amount numeric(38,2));
+INSERT INTO wide VALUES (1, 'acme', '2024-01-01', 1), (4, 'acme', '0044-03-15 BC', 9), (-2147483648, 'globex', 'infinity', 1e36 - 1),
+  (2147483647, 'globex', '-infinity', 0.01 - 1e36), (3, 'globex', '5874897-12-31', 'NaN'), (5, 'globex', '4713-01-01 BC', 0.01);
 CREATE FUNCTION mine(tenant text) RETURNS boolean LANGUAGE plpgsql COST 100 AS $$BEGIN RETURN tenant = 'acme'; END$$;
 CREATE FUNCTION pretends(note text) RETURNS boolean LANGUAGE plpgsql COST 0.1 LEAKPROOF AS $$BEGIN RETURN note::integer > 0; END$$;
 CREATE VIEW barrier WITH (security_barrier) AS SELECT * FROM hidden WHERE tenant = 'acme';
@@ -46,6 +49,10 @@ ANALYZE
 """
 POLICIES = """
 relation: hidden
+policies:
+  - {name: rights, using: tenant IN (SELECT tenant FROM rights)}
+---
+relation: wide
 policies:
   - {name: rights, using: tenant IN (SELECT tenant FROM rights)}
 ---
@@ -148,6 +155,37 @@ EARLY = [
     "SELECT max(CAST(far AS TIMESTAMP)) OVER () IS NULL FROM hidden LIMIT 1",
     "SELECT DISTINCT CAST(far AS TIMESTAMP) IS NOT NULL FROM hidden",
 ]
+# Results that have room whatever a row holds: no fence.
+FITTING = [
+    "SELECT count(*) FROM wide WHERE CAST(CAST(id AS BIGINT) AS DOUBLE) > 0 AND CAST(id AS VARCHAR) <> CAST(day AS VARCHAR)",
+    "SELECT year(day) FROM wide WHERE year(day) < 0",
+    "SELECT count(*) FROM wide WHERE year(day) > 2000 AND month(day) + 12 * year(day) > 0 OR extract(hour FROM TIMESTAMP '2024-01-01') + extract(week FROM day) > 99",
+    "SELECT sum(v) FROM (SELECT amount * (1 - amount) AS v FROM wide WHERE -amount < 0.5 + amount) t WHERE v < 0",
+    "SELECT count(*) FROM wide WHERE amount * amount * amount > 1e0 AND id < 10 + 100",
+    "SELECT count(*) FROM wide WHERE CAST(id AS BIGINT) * 100 - 1 > 0",
+    "WITH t(v) AS (SELECT amount + amount FROM wide UNION ALL SELECT 1) SELECT count(*) FROM t WHERE v * v > 0",
+]
+# Numbers that may outgrow their type, or DOUBLE: fenced.
+GROWING = [
+    "SELECT count(*) FROM wide WHERE id * 2 > 0",
+    "SELECT count(*) FROM wide WHERE -id < 0",
+    "SELECT count(*) FROM wide WHERE CAST(id AS BIGINT) * CAST(id AS BIGINT) > 0",
+    "SELECT count(*) FROM (SELECT c * c AS d FROM (SELECT b * b AS c FROM (SELECT amount * amount AS b FROM wide) t) t) t WHERE d > 0",
+    "SELECT count(*) FROM (SELECT CAST(1 AS BIGINT) AS a UNION ALL SELECT CAST(id AS BIGINT) * 1000000 FROM wide) t WHERE a * 100 > 0",
+    "WITH RECURSIVE t(n) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT n * 2 FROM t, wide WHERE n < 9 AND id = 4) SELECT max(n) FROM t",
+]
+
+
+@pytest.mark.parametrize("sql", [*FITTING, *GROWING])
+def test_a_fence_stands_where_a_number_may_be_too_large(sql: str, engine: tuple[rls.Engine, str]) -> None:
+    opened, token = engine
+    assert opened.query(token, sql).rows[0][0]
+    assert ("OFFSET 0" in opened.guard(token, sql).sql) == (sql in GROWING)
+
+
+def test_years_before_the_first_are_counted_as_duckdb_does(engine: tuple[rls.Engine, str]) -> None:
+    opened, token = engine
+    assert opened.query(token, "SELECT year(day) FROM wide ORDER BY 1").rows == [(-43,), (2024,)]
 
 
 @pytest.mark.parametrize("sql", [*LATE, *EARLY])

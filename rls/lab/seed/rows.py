@@ -121,7 +121,13 @@ def _keys(
             row[single] = None if column is None else plain_value(column.type, single, number)
         if all(row[single] is not None for row in rows):
             return (single,)
-    return tuple(names) or (relation.columns[0].name,)
+    if not names:
+        # Nothing asks for a column of it; a row of NULLs alone could not be named.
+        first = relation.columns[0]
+        for number, row in enumerate(rows, 1):
+            row[first.name] = plain_value(first.type, first.name, number)
+        names = [first.name]
+    return tuple(names)
 
 
 @dataclass

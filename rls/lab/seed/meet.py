@@ -121,11 +121,12 @@ def _together(answers: list[_Answer], bound: Bound, who: tuple[str, ...]) -> fro
         ("combined", key, who, tuple((a.policy.name, a.truth) for a in mine)),
     }
     for answer in mine:
-        others = [p for p in (opening if answer.policy.kind == "permissive" else closing) if p is not answer.policy]
-        open_ = (
-            not closing and not bound.public if answer.policy.kind == "permissive" else bound.public or bool(opening)
-        )
-        if open_ and not others:
+        # Whether the row would be seen, or hidden, if this policy said the contrary.
+        if answer.policy.kind == "permissive":
+            shows = not closing and not bound.public and all(p is answer.policy for p in opening)
+        else:
+            shows = (bound.public or bool(opening)) and all(p is answer.policy for p in closing)
+        if shows:
             points |= answer.turned
     for answer in answers if len(who) < 2 else ():
         policy = answer.policy

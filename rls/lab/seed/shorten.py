@@ -1,15 +1,13 @@
 """Chosen people and rows → the tables that sub-queries read, made as short as can be.
 
-Takes a board with all candidates; leaves those that are needed on it. Owns that nothing which was met is lost, and that
-a condition inside a sub-query gets a row which it alone keeps out, where the candidates have one.
+Takes a board with all candidates; leaves those that are needed on it. Owns that nothing which was met is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 from rls.catalog import Relation
 from rls.identity.principal import Principal
@@ -21,8 +19,6 @@ from rls.policy.rules import Bound, BoundPolicy
 
 __all__ = ["shorten"]
 
-MOST_TRIES: Final = 40
-MOST_ALIKE: Final = 6
 Key = tuple[str, ...]
 _Look = tuple[Key, str]
 
@@ -51,7 +47,6 @@ def shorten(
         eyes = {key: Eye(board, policies, frozenset(choice.rows.get(key, ())), texts=texts) for key in asking}
         table = _Table(board, relation, chosen, asking, eyes, stale)
         spare = set(range(len(rows.get(relation.key, ())))) - choice.rows.get(relation.key, set())
-        spare -= table.tell_apart(rows.get(relation.key, ()), spare)
         choice.rows.setdefault(relation.key, set()).update(table.needed(sorted(spare)))
 
 
@@ -83,26 +78,15 @@ class _Table:
             size //= 2
         return spare
 
-    def tell_apart(self, rows: Sequence[Mapping[str, Any]], spare: set[int]) -> set[int]:
-        """Take rows that stand in the way of others: `until IS NULL` decides nothing while each pair of a mapping is
-        there with and without an end. Returns the numbers that were taken."""
-        taken: set[int] = set()
-        for group in islice(_alike(rows, spare, self.people.values()), MOST_TRIES):
-            if not group & taken and self._try(group, gaining=True):
-                taken |= group
-        return taken
-
-    def _try(self, numbers: Iterable[int], *, gaining: bool = False) -> bool:
-        """Take rows for good if all that is wanted is still met, and with `gaining` something is met besides."""
+    def _try(self, numbers: Iterable[int]) -> bool:
+        """Take rows for good if all that is wanted is still met."""
         with self.board.trying() as keep:
             self.board.take(self.relation, numbers)
             for eye in self.eyes.values():
                 eye.forget(self.stale)
             found = set[Point]().union(*(self._look(*each) for each in self.telling))
-            new = {point for point in found - self.wanted if point[0] == "other"}
-            if self.wanted <= found and (new or not gaining):
+            if self.wanted <= found:
                 keep.append(True)
-                self.wanted |= new
         return bool(keep)
 
     def _look(self, key: Key, name: str) -> set[Point]:
@@ -125,24 +109,3 @@ def _covering(looks: Mapping[_Look, set[Point]]) -> list[_Look]:
         found.append(best)
         left -= looks[best]
     return found
-
-
-def _alike(rows: Sequence[Mapping[str, Any]], spare: set[int], people: Iterable[Principal]) -> Iterator[set[int]]:
-    """Rows to take so that one stays of those that differ in one column only; first those that name somebody."""
-    mine = {repr(v) for p in people for value in (p.subject, *p.attributes.values()) for v in _each(value)}
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    found: list[tuple[int, set[int]]] = []
-    for name in names:
-        groups: dict[object, list[int]] = {}
-        for number, row in enumerate(rows):
-            groups.setdefault(repr([row.get(n) for n in names if n != name]), []).append(number)
-        for group in groups.values():
-            if not 1 < len(group) <= MOST_ALIKE:
-                continue
-            named = sum(repr(rows[group[0]].get(n)) in mine for n in names if n != name)
-            found += [(-named, set(group) - {stays}) for stays in group if set(group) - {stays} <= spare]
-    yield from (group for _, group in sorted(found, key=lambda each: each[0]))
-
-
-def _each(value: object) -> tuple[object, ...]:
-    return value if isinstance(value, tuple) else (value,)

@@ -18,8 +18,8 @@ from benchmarks.cases import Case, choose
 from benchmarks.measure import Measurement, time_in_turn
 from benchmarks.options import Options
 from benchmarks.peers import open_peers
-from benchmarks.settings import SUITES, Setting, guard_as_engine, open_suite, write_unchecked
-from benchmarks.texts import NearMisses, new_text
+from benchmarks.settings import SUITES, Setting, guard_as_engine, known_grants, open_suite, write_unchecked
+from benchmarks.texts import NearMisses, new_spelling
 from rls.catalog import Catalog
 from rls.engine import Engine
 from rls.rewrite.guard import guard
@@ -32,8 +32,9 @@ COLD, NEAR, WARM = "engine, cold", "engine, near miss", "engine, warm"
 
 
 def measure_rewrite(options: Options) -> Iterator[Measurement]:
-    """`guard, unchecked` is what is done before DuckDB is asked anything; `rls.guard` also has it check the text;
-    `guard` also finds out whether a fence may go; `engine` also verifies the token and records. Raises `WrongAnswer`.
+    """`guard, unchecked` is what is done before DuckDB is asked anything; `rls.guard` also has it check the text, and
+    makes the grants anew; `guard` also finds out whether a fence may go; `engine` also verifies the token and records.
+    Raises `WrongAnswer`.
     """
     with open_peers(options) as peers, duckdb.connect() as parser:
         for suite in SUITES:
@@ -73,14 +74,15 @@ def _calls(
 ) -> dict[str, Callable[[], object]]:
     sql, near, token = case.sql, NearMisses(case.sql), setting.token
     policies, principal = setting.policies, setting.principal
+    grant_of = known_grants(principal, policies, catalog)
     return {
-        PARSE: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb"),
-        PRINT: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb").sql("duckdb"),
-        SERIALIZE: lambda: parser.execute("SELECT json_serialize_sql($1)", [new_text(sql)]).fetchone(),
-        UNCHECKED: lambda: write_unchecked(new_text(sql), principal, policies, catalog),
-        PURE: lambda: guard(new_text(sql), principal, policies, catalog),
-        GUARD: lambda: guard_as_engine(new_text(sql), principal, policies, catalog),
-        COLD: lambda: engine.guard(token, new_text(sql)),
+        PARSE: lambda: sqlglot.parse_one(new_spelling(sql), dialect="duckdb"),
+        PRINT: lambda: sqlglot.parse_one(new_spelling(sql), dialect="duckdb").sql("duckdb"),
+        SERIALIZE: lambda: parser.execute("SELECT json_serialize_sql($1)", [new_spelling(sql)]).fetchone(),
+        UNCHECKED: lambda: write_unchecked(new_spelling(sql), principal, policies, catalog, grant_of=grant_of),
+        PURE: lambda: guard(new_spelling(sql), principal, policies, catalog),
+        GUARD: lambda: guard_as_engine(new_spelling(sql), principal, policies, catalog, grant_of=grant_of),
+        COLD: lambda: engine.guard(token, new_spelling(sql)),
         NEAR: lambda: engine.guard(token, near()),
         WARM: lambda: engine.guard(token, sql),
     }

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from rls.cli.options import audit_option, database_option, json_option, policies_option, read_sql, read_token
+from rls.cli.options import (
+    audit_option,
+    database_option,
+    dialect_option,
+    json_option,
+    policies_option,
+    read_sql,
+    read_token,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,6 +48,7 @@ _HINTS = (", --rows shows more", ", --json has all")
     type=click.Choice(["thread", "process"]),
     help="`process`: in a worker that the operating system limits (Linux).",
 )
+@dialect_option
 @click.option("--rows", default=50, show_default=True, type=click.IntRange(min=1), help="Rows shown on a terminal.")
 @json_option
 @click.argument("sql")
@@ -52,6 +61,7 @@ def query(
     database: Path | str,
     audit: Path | None,
     isolation: Literal["thread", "process"],
+    dialect: Literal["duckdb", "postgres", "spark"],
     rows: int,
     as_json: bool,
     sql: str,
@@ -78,7 +88,7 @@ def query(
         Engine.open(database, policies=policies, audit=audit, isolation=isolation) as engine,
     ):
         started = time.perf_counter()
-        result = engine.query(given, text)
+        result = engine.query(given, text, dialect=dialect)
         seconds = time.perf_counter() - started
     _print(result, f"audit record {result.audit_id}", rows=rows, seconds=seconds, as_json=as_json)
 

@@ -278,7 +278,7 @@ class Engine(WayIn):
                 from rls.rewrite.stability import refuse_unknown
 
                 refuse_unknown(parameters, guarded)
-            if any(one.grant.strict for one in guarded.guards):
+            if guarded.reads_strict:
                 from rls.rewrite.copies import refuse_strict
 
                 refuse_strict(guarded)

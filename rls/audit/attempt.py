@@ -48,7 +48,7 @@ _NOBODY: Final[dict[str, Any]] = {
 }  # fmt: skip
 _NOTHING: Final[dict[str, Any]] = {
     "final_sha256": "", "template_sha256": "", "relations": {}, "fence_reason": "", "statistics_hidden": False,
-    "attributes_read": (),
+    "attributes_read": (), "outcome": "allowed",
 }  # fmt: skip
 
 
@@ -117,7 +117,9 @@ class Recording:
 
     def _read_query(self, guarded: GuardedQuery, sent: _Sent) -> dict[str, Any]:
         sql, text, names = sent
+        grants = guarded.grants.values()
         return {
+            "outcome": "denied" if grants and all(one.kind == "never" for one in grants) else "allowed",
             "sql_sha256": self.text_hash(sql),
             "final_sha256": self.text_hash(public_text(text, *names)),
             "template_sha256": self.text_hash(guarded.original) if guarded.near else "",
@@ -219,7 +221,7 @@ class Attempt:
             time=_iso_time(self._now),
             audit_id=self.audit_id,
             action=self.action,
-            outcome=self._outcome(failure),
+            outcome=about_query["outcome"] if failure is None else _outcome_of(failure),
             code=failure.reason if isinstance(failure, TokenRejected) else failure.code if failure else "",
             detail=redact(failure.detail or "") if failure else "",
             hash_key=how.keyed.name,
@@ -256,19 +258,17 @@ class Attempt:
         short = isinstance(token, str) and len(token) <= _LONGEST_TOKEN
         return self._recording.keyed.text(str(token)) if short else ""
 
-    def _outcome(self, failure: RlsError | None) -> Outcome:
-        match failure:
-            case None:
-                grants = self._guarded.grants.values() if self._guarded else ()
-                return "denied" if grants and all(g.kind == "never" for g in grants) else "allowed"
-            case TokenRejected():
-                return "rejected"
-            case QueryRefused():
-                return "refused"
-            case QueryFailed(code=code) if code in LIMITS:
-                return "limited"
-            case _:
-                return "failed"
+
+def _outcome_of(failure: RlsError) -> Outcome:
+    match failure:
+        case TokenRejected():
+            return "rejected"
+        case QueryRefused():
+            return "refused"
+        case QueryFailed(code=code) if code in LIMITS:
+            return "limited"
+        case _:
+            return "failed"
 
 
 def grant_hash(grant: Grant) -> str:

@@ -165,9 +165,14 @@ class GuardedQuery:
         found = object.__new__(GuardedQuery)
         # `dataclasses.replace` sets all fields one by one: most of what a warm query would cost.
         vars(found).update(vars(self), grants=grants, guards=guards, parameters=parameters, bounds=bounds, near=near)
-        for computed in ("fingerprint", "cacheable", "without_policies"):
+        for computed in ("fingerprint", "cacheable", "reads_strict", "without_policies"):
             vars(found).pop(computed, None)
         return found
+
+    @cached_property
+    def reads_strict(self) -> bool:
+        """Whether a relation of it is `strict` for this principal."""
+        return any(one.grant.strict for one in self.guards)
 
     @cached_property
     def without_policies(self) -> GuardedQuery:

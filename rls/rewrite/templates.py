@@ -37,6 +37,7 @@ __all__ = ["Templates"]
 
 MEMORY: Final = 64 << 20  # bytes of text, roughly, over all templates
 PRINCIPALS: Final = 10_000
+VALUES: Final = 1_000_000  # of all principals' attributes, the items of lists counted
 SHAPES: Final = 100_000
 NEAR_TOKENS: Final = 5_000  # of a text that is compared by its tokens
 
@@ -44,10 +45,12 @@ NEAR_TOKENS: Final = 5_000  # of a text that is compared by its tokens
 @dataclass(slots=True)
 class _Profile:
     """A principal's grants, as far as its queries asked for them, and the number of each grant's shape; `may` is the
-    number of what its roles may write, `bounds` their limits on what an answer holds."""
+    number of what its roles may write, `bounds` their limits on what an answer holds; `weight` is the number of its
+    values."""
 
     principal: Principal
     values: Mapping[str, object]
+    weight: int
     may: int
     bounds: tuple[tuple[str, int | float], ...]
     grants: dict[tuple[str, ...], tuple[Grant, int]] = field(default_factory=dict)
@@ -75,6 +78,7 @@ class Templates:
         self._for_engine, self._plain, self._planner, self._target = for_engine, plain, planner, target
         self._policies, self._catalog, self._memory = policies, catalog, memory
         self._profiles: dict[int, _Profile] = {}
+        self._weight = 0
         self._texts = Texts(memory)
         self._shapes: dict[object, int] = {}
         self._numbers = itertools.count(1)
@@ -219,11 +223,29 @@ class Templates:
             return found
         may = self._policies.capabilities(principal)
         writes = (may.statements, may.relations, may.limits.get("nesting"))
-        found = _Profile(principal, attribute_values(principal), self._number(writes), answer_bounds(may))
+        values = attribute_values(principal)
+        weight = sum([len(value) if isinstance(value, list | tuple) else 1 for value in values.values()])
+        found = _Profile(principal, values, weight, self._number(writes), answer_bounds(may))
         with self._adding:
-            _make_room(self._profiles, PRINCIPALS)
+            gone = self._drop_oldest(weight)
             self._profiles[id(principal)] = found
+            self._weight += weight
+        if gone:
+            # What is ready for them holds their values.
+            self._texts.forget_principals(gone)
         return found
+
+    def _drop_oldest(self, weight: int) -> list[Principal]:
+        """Make room for a profile of this weight, and for some more of its kind."""
+        gone: list[Principal] = []
+        if len(self._profiles) >= PRINCIPALS or self._weight + weight > VALUES:
+            for key in list(self._profiles):
+                if len(self._profiles) < PRINCIPALS * 9 // 10 and self._weight + weight <= VALUES * 9 // 10:
+                    break
+                dropped = self._profiles.pop(key)
+                self._weight -= dropped.weight
+                gone.append(dropped.principal)
+        return gone
 
     def _number(self, shape: object) -> int:
         """The number of a shape; one that was forgotten gets another one than anybody had."""

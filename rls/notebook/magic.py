@@ -131,7 +131,7 @@ def _open(settings: Mapping[str, str]) -> World:
     for name, write in _TRY.items():
         if name not in settings:
             raise OptionsWrong(f"no {name}: write `{write}` first, or set {_VARIABLES[name]}")
-    if settings["database"].startswith(("postgresql://", "postgres://")):
+    if "://" in settings["database"]:
         raise OptionsWrong("personas ask a DuckDB file here: give --database FILE")
     # As a shell would, so that `~` is the home directory.
     return open_directory(Path(settings["policies"]).expanduser(), Path(settings["database"]).expanduser())

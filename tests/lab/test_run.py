@@ -248,3 +248,16 @@ def test_keys_may_be_masked_or_have_several_columns(tmp_path: Path) -> None:
         + "keys: {orders: [email, id]}\nsees:\n  eve: {orders: [[ada@post.test, 1]]}\nonly: {personas: eve, relations: orders}\n"
     )
     assert [o.status for o in run(tmp_path, suite).outcomes] == ["passed"]
+
+
+def test_a_key_that_is_null_in_the_first_row_is_still_of_its_type(tmp_path: Path) -> None:
+    suite = """
+data:
+  people:
+    columns: {user_id: VARCHAR, name: VARCHAR, until: DATE}
+    rows: [[u-1, a, null], [u-1, b, 2026-02-14]]
+keys: {people: [user_id, until]}
+only: {personas: [eve]}
+sees: {eve: {people: [[u-1, null], [u-1, 2026-02-14]]}}
+"""
+    assert run(tmp_path, suite).failed == ()

@@ -1,33 +1,24 @@
 """Policies → slightly wrong ones: the mistakes that authors make, one at a time.
 
 Takes a loaded `PolicySet`; yields mutants, each a whole policy set with one change. Owns which changes there are: a
-condition dropped, turned around or joined the other way, a comparison or list changed, a policy, role or mask too many
-or too few. A change that cannot be written as a policy is left out.
+condition dropped, turned around or joined the other way (inside sub-queries, too), a comparison or list changed, a
+policy, role or mask too many or too few. A change that cannot be written as a policy is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from rls.lab.truth.branches import own_text
+from rls.lab.truth.inner import COMPARISONS, changed_inside
 from rls.policy.expressions import Branch, Expression, read_expression
 from rls.policy.parser import ExpressionInvalid, write_expression
 from rls.policy.policy_set import PolicySet
 from rls.policy.rules import ColumnRule, Place, Policy, Rules
 
 __all__ = ["Mutant", "make_mutants"]
-
-# The slips of a hand: what a comparison is easily mistaken for.
-_COMPARISONS: Final = {
-    "COMPARE_EQUAL": ("COMPARE_NOTEQUAL",),
-    "COMPARE_NOTEQUAL": ("COMPARE_EQUAL",),
-    "COMPARE_LESSTHAN": ("COMPARE_LESSTHANOREQUALTO", "COMPARE_GREATERTHAN"),
-    "COMPARE_LESSTHANOREQUALTO": ("COMPARE_LESSTHAN", "COMPARE_GREATERTHANOREQUALTO"),
-    "COMPARE_GREATERTHAN": ("COMPARE_GREATERTHANOREQUALTO", "COMPARE_LESSTHAN"),
-    "COMPARE_GREATERTHANOREQUALTO": ("COMPARE_GREATERTHAN", "COMPARE_LESSTHANOREQUALTO"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +144,7 @@ def _conditions(using: Expression) -> Iterator[tuple[str, str]]:
 def _leaves(branch: Branch) -> Iterator[str]:
     """Other comparisons, and longer or shorter lists, in place of a leaf."""
     tree = branch.tree
-    changed: list[dict[str, Any]] = [{**tree, "type": other} for other in _COMPARISONS.get(str(tree["type"]), ())]
+    changed: list[dict[str, Any]] = [{**tree, "type": other} for other in COMPARISONS.get(str(tree["type"]), ())]
     listed = None
     if tree["type"] == "COMPARE_IN":
         listed = tree["children"][0]
@@ -161,7 +152,7 @@ def _leaves(branch: Branch) -> Iterator[str]:
             changed.append({**tree, "children": tree["children"][:-1]})
     elif tree["class"] == "FUNCTION" and tree["function_name"] == "contains" and len(tree["arguments"]) == 2:
         listed = tree["arguments"][1]["expression"]  # `x IN user.list`
-    for each in changed:
+    for each in (*changed, *changed_inside(tree)):
         text = _written(each)
         if text is not None:
             yield text

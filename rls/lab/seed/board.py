@@ -48,9 +48,7 @@ class Board:
 
     def put(self, relation: Relation, rows: Sequence[Row]) -> None:
         """Add rows; columns that a row does not name are NULL. Raises BoardFailed."""
-        names = [c.name for c in relation.columns if any(c.name in row for row in rows)]
-        if not names:
-            return
+        names = [c.name for c in relation.columns if any(c.name in row for row in rows)] or [relation.columns[0].name]
         marks = ", ".join("?" for _ in names)
         into = f"INSERT INTO {self.catalog.source(relation)} ({', '.join(map(quote, names))}) VALUES ({marks})"
         try:

@@ -1,22 +1,17 @@
-"""What everybody meets → few people and few rows that meet all of it; then tables of mappings made as short as can be.
+"""What everybody meets → few people and few rows that meet all of it.
 
-Takes a board with all candidates; leaves those that are chosen on it. Owns that nothing which was met is lost.
+Takes what was met with all candidates on the board. Owns that nothing which was met is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rls.catalog import Relation
-from rls.identity.principal import Principal
-from rls.lab.seed.board import Board
-from rls.lab.seed.meet import Eye, Met, Point, look
-from rls.policy.policy_set import PolicySet
-from rls.policy.rules import Bound, BoundPolicy
+from rls.lab.seed.meet import Met, Point
 
-__all__ = ["Choice", "choose", "shorten"]
+__all__ = ["Choice", "choose"]
 
 MOST_PEOPLE: Final = 24
 # These bring rows, but nobody is called in for them alone.
@@ -79,65 +74,3 @@ def _add(choice: Choice, name: str, mets: Mets) -> None:
             for other in choice.people:
                 choice.points |= mets[other, key].rows.get(best, frozenset())
             del left[best]
-
-
-def shorten(
-    board: Board,
-    policies: PolicySet,
-    choice: Choice,
-    people: Mapping[str, Principal],
-    *,
-    bounds: Mapping[tuple[str, ...], Bound],
-    read: Iterable[Relation],
-    counts: Mapping[tuple[str, ...], int],
-) -> None:
-    """Take rows away that nobody chose: at once where nothing reads them, as far as possible where sub-queries do."""
-    read = list(read)
-    keys = {r.key for r in read}
-    for key, bound in bounds.items():
-        if key not in keys:
-            board.take(bound.relation, set(range(counts.get(key, 0))) - choice.rows.get(key, set()))
-    for relation in sorted(read, key=lambda r: r.label):
-        stale = {id(p.policy) for b in bounds.values() for p in b.policies if _reads(p, relation, board)}
-        asking = [b for b in bounds.values() if any(id(p.policy) in stale for p in b.policies)]
-        eyes = {b.relation.key: _eye(board, policies, choice, b) for b in asking}
-        wanted = _points(eyes, choice, people, asking)
-        spare = sorted(set(range(counts.get(relation.key, 0))) - choice.rows.get(relation.key, set()))
-        size = len(spare)
-        while spare and size:
-            kept: list[int] = []
-            for start in range(0, len(spare), size):
-                some = spare[start : start + size]
-                with board.trying() as keep:
-                    board.take(relation, some)
-                    for eye in eyes.values():
-                        eye.forget(stale)
-                    if not wanted - _points(eyes, choice, people, asking):
-                        keep.append(True)
-                if not keep:
-                    kept += some
-            spare = kept
-            size //= 2
-        choice.rows.setdefault(relation.key, set()).update(spare)
-
-
-def _reads(bound: BoundPolicy, relation: Relation, board: Board) -> bool:
-    """Whether a policy reads a relation in a sub-query."""
-    found = (board.catalog.find(path) for path in bound.policy.using.relations)
-    return any(other is not None and other.key == relation.key for other in found)
-
-
-def _eye(board: Board, policies: PolicySet, choice: Choice, bound: Bound) -> Eye:
-    return Eye(board, policies, frozenset(choice.rows.get(bound.relation.key, ())))
-
-
-def _points(
-    eyes: Mapping[tuple[str, ...], Eye], choice: Choice, people: Mapping[str, Principal], asking: Iterable[Bound]
-) -> set[Point]:
-    found: set[Point] = set()
-    for bound in asking:
-        eye = eyes[bound.relation.key]
-        for name in choice.people:
-            for points in set(look(eye, bound, people[name]).rows.values()):
-                found |= points
-    return found

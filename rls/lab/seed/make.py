@@ -20,7 +20,7 @@ from rls.errors import EngineInvalid, PolicyInvalid
 from rls.identity.principal import Principal
 from rls.lab.coverage.measure import Coverage, Point, measure_coverage
 from rls.lab.seed.board import Board, BoardFailed
-from rls.lab.seed.choose import Choice, choose, shorten
+from rls.lab.seed.choose import Choice, choose
 from rls.lab.seed.draft import draft_suite
 from rls.lab.seed.meet import Eye, look
 from rls.lab.seed.oracle import see
@@ -28,6 +28,7 @@ from rls.lab.seed.people import choose_base, try_people
 from rls.lab.seed.pools import Pools
 from rls.lab.seed.reach import Reached, reach
 from rls.lab.seed.rows import Rows, add_rows, try_rows
+from rls.lab.seed.shorten import shorten
 from rls.lab.seed.spots import Spots, attribute_spot, column_spot, find_spots
 from rls.lab.seed.stage import Stage
 from rls.lab.seed.wall import Wall, find_wall
@@ -220,8 +221,7 @@ class _Work:
             firsts = {key: bound for key, bound in bounds.items() if key not in twins}
             choice = self._choose(board, Stage(self.policies, firsts, spots, wall, people, existing, tried), base)
             self.on_step("choosing", 2, 4)
-            counts = {key: len(rows) for key, rows in tried.rows.items()}
-            shorten(board, self.policies, choice, people, bounds=firsts, read=read, counts=counts)
+            shorten(board, self.policies, choice, people, bounds=firsts, read=read, rows=tried.rows)
             self._copy(board, {bounds[twin].relation: first for twin, first in twins.items()}, tried, choice)
             stage = Stage(self.policies, bounds, spots, wall, people, existing, tried)
             sights = {

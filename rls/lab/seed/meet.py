@@ -1,19 +1,22 @@
 """A persona and a relation on a board → what each row meets: branches, boundaries, and the ways policies combine.
 
 Takes rules bound to the board; returns `Met`: what the persona meets by asking, and what each row adds. Owns the list
-of what a seeded suite is to meet beyond coverage: the rows on both sides of a boundary, and each policy deciding alone.
+of what a seeded suite is to meet beyond coverage: the rows on both sides of a boundary, those that only a condition
+inside a sub-query keeps out, and each policy deciding alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from rls.catalog import Relation
 from rls.identity.principal import Principal
 from rls.lab.seed.board import Board, BoardFailed
 from rls.lab.truth.branches import branches_of, leaves_of
+from rls.lab.truth.inner import dropped_inside
 from rls.policy.attributes import known_values
 from rls.policy.bind import bind
 from rls.policy.evaluate import evaluate
@@ -29,6 +32,7 @@ _ORDERED: Final = frozenset(
     ("COMPARE_LESSTHAN", "COMPARE_LESSTHANOREQUALTO", "COMPARE_GREATERTHAN", "COMPARE_GREATERTHANOREQUALTO")
 )
 MOST_VECTORS: Final = 16
+MOST_OTHERS: Final = 8
 
 
 @dataclass
@@ -44,13 +48,15 @@ class Eye:
     """What a look needs besides who looks; `among` are the numbers of the rows, None for all.
 
     `answers` remembers what a policy says for some attributes, since most people share those that it reads. They hold
-    while the board stays as it is: `forget` those of policies that read what was changed.
+    while the board stays as it is: `forget` those of policies that read what was changed. `texts` are what is asked of
+    a leaf besides; they hold for good.
     """
 
     board: Board
     policies: PolicySet
     among: frozenset[int] | None = None
     answers: dict[tuple[object, ...], list[tuple[_Answer, list[int]]]] = field(default_factory=dict)
+    texts: dict[tuple[object, ...], list[str]] = field(default_factory=dict)
 
     def forget(self, policies: Set[int]) -> None:
         """Ask these policies (by `id`) anew."""
@@ -95,11 +101,12 @@ def look(eye: Eye, bound: Bound, persona: Principal) -> Met:
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
-    """What one policy says of some rows alike."""
+    """What one policy says of some rows alike; `turned` are points that count where its turning around would show."""
 
     policy: Policy
     truth: bool | None
     points: frozenset[Point]
+    turned: frozenset[Point]
 
 
 def _together(answers: list[_Answer], bound: Bound, who: tuple[str, ...]) -> frozenset[Point]:
@@ -113,6 +120,14 @@ def _together(answers: list[_Answer], bound: Bound, who: tuple[str, ...]) -> fro
         ("visible", key, who, visible),
         ("combined", key, who, tuple((a.policy.name, a.truth) for a in mine)),
     }
+    for answer in mine:
+        # Whether the row would be seen, or hidden, if this policy said the contrary.
+        if answer.policy.kind == "permissive":
+            shows = not closing and not bound.public and all(p is answer.policy for p in opening)
+        else:
+            shows = (bound.public or bool(opening)) and all(p is answer.policy for p in closing)
+        if shows:
+            points |= answer.turned
     for answer in answers if len(who) < 2 else ():
         policy = answer.policy
         # The row that tells whether this policy is there for this role: all others leave it open.
@@ -144,11 +159,11 @@ def _answers(
     """Each combination of truths that a policy's leaves have, with the rows that have it."""
     root = each.policy.using.root
     leaves = leaves_of(each, relation, known)
-    edges = [
-        (leaf.branch, text) for leaf in leaves if not leaf.missing for text in _edges(leaf.branch, each, relation, eye)
-    ]
+    there = [leaf.branch for leaf in leaves if not leaf.missing]
+    edges = [(leaf, text) for leaf in there for text in _texts(_edges, leaf, each, relation, eye)]
+    others = [(leaf, text) for leaf in there for text in _texts(_others, leaf, each, relation, eye)]
     values = {eye.policies.attributes[name].parameter: value for name, value in known.items()}
-    picked = ", ".join([*(f"({leaf.sql})" for leaf in leaves), *(f"({text})" for _, text in edges)])
+    picked = ", ".join([*(f"({leaf.sql})" for leaf in leaves), *(f"({text})" for _, text in (*edges, *others))])
     where = "" if eye.among is None else f" WHERE rowid IN ({', '.join(map(str, sorted(eye.among))) or -1})"
     try:
         rows = eye.board.rows(
@@ -160,30 +175,52 @@ def _answers(
         vector = tuple(answers[: len(leaves)])
         truth = {id(leaf.branch): value for leaf, value in zip(leaves, vector, strict=True)}
         points: set[Point] = {("branch", id(b), b.truth(truth)) for b in branches_of(root)}
+        turned: set[Point] = set()
         if number < MOST_VECTORS:
             points.add(("leaves", id(root), vector))
-        for (leaf, text), equal in zip(edges, answers[len(leaves) :], strict=True):
+        rest = answers[len(leaves) :]
+        for (leaf, text), equal in zip(edges, rest[: len(edges)], strict=True):
             points.add(("edge", id(leaf), text, equal, truth[id(leaf)]))
+        for (leaf, text), told in zip(others, rest[len(edges) :], strict=True):
+            if (root.truth({**truth, id(leaf): told}) is True) is not (root.truth(truth) is True):
+                turned.add(("other", id(leaf), text))
         # Of no rows, DuckDB makes no list.
-        yield _Answer(each.policy, root.truth(truth), frozenset(points)), numbers or []
+        yield _Answer(each.policy, root.truth(truth), frozenset(points), frozenset(turned)), numbers or []
 
 
-def _edges(leaf: Branch, each: BoundPolicy, relation: Relation, eye: Eye) -> Iterator[str]:
-    """Whether both sides of `<`, `<=`, `>` or `>=` are equal, and which item of a list it is, as SQL."""
-    tree = leaf.tree
-    equals: list[Tree] = []
-    if tree["class"] == "COMPARISON" and tree["type"] in _ORDERED:
-        equals = [{**tree, "type": "COMPARE_EQUAL"}]
-    elif tree["type"] == "COMPARE_IN" and len(tree["children"]) > 2:
-        first, *items = tree["children"]
-        equals = [{**tree, "children": [first, item]} for item in items]
-    for equal in equals:
+def _texts(
+    made: Callable[[Branch], Iterator[Tree]], leaf: Branch, each: BoundPolicy, relation: Relation, eye: Eye
+) -> list[str]:
+    """The trees that are made of a leaf, as SQL."""
+    key = (made, id(leaf), relation.key)
+    if key not in eye.texts:
+        eye.texts[key] = list(_written(made(leaf), each, relation, eye))
+    return eye.texts[key]
+
+
+def _written(trees: Iterable[Tree], each: BoundPolicy, relation: Relation, eye: Eye) -> Iterator[str]:
+    attributes = eye.policies.attributes
+    for tree in trees:
         try:
-            attributes = eye.policies.attributes
-            read = read_tree(equal, each.policy.using.text, attributes)
+            read = read_tree(tree, each.policy.using.text, attributes)
             yield read.root.text(bind(read, relation, eye.board.catalog, attributes))
         except ExpressionInvalid:
             continue
+
+
+def _edges(leaf: Branch) -> Iterator[Tree]:
+    """Whether both sides of `<`, `<=`, `>` or `>=` are equal, and which item of a list it is."""
+    tree = leaf.tree
+    if tree["class"] == "COMPARISON" and tree["type"] in _ORDERED:
+        yield {**tree, "type": "COMPARE_EQUAL"}
+    elif tree["type"] == "COMPARE_IN" and len(tree["children"]) > 2:
+        first, *items = tree["children"]
+        yield from ({**tree, "children": [first, item]} for item in items)
+
+
+def _others(leaf: Branch) -> Iterator[Tree]:
+    """A leaf without one of the conditions inside its sub-queries: rows tell whether it is there."""
+    return islice(dropped_inside(leaf.tree), MOST_OTHERS)
 
 
 def _class_of(value: object) -> str:

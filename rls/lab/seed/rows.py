@@ -121,7 +121,13 @@ def _keys(
             row[single] = None if column is None else plain_value(column.type, single, number)
         if all(row[single] is not None for row in rows):
             return (single,)
-    return tuple(names) or (relation.columns[0].name,)
+    if not names:
+        # Nothing asks for a column of it; a row of NULLs alone could not be named.
+        first = relation.columns[0]
+        for number, row in enumerate(rows, 1):
+            row[first.name] = plain_value(first.type, first.name, number)
+        names = [first.name]
+    return tuple(names)
 
 
 @dataclass
@@ -160,7 +166,8 @@ class _Table:
             # What suits somebody stays in any case.
             picked = dict.fromkeys([*picked, *one[: MOST * 2 // 3], *two])
         most = MOST_READ if self.relation.key in self.spots.read else MOST
-        chosen: list[tuple[Any, ...]] = self._few_nulls(list(picked), varied)[:most]
+        suiting = {tuple(base.values()) for base in bases}
+        chosen: list[tuple[Any, ...]] = self._thinned(self._few_nulls(list(picked), varied), varied, suiting)[:most]
         names = self.pools.values(owned)[: len(chosen)] if owned is not None else []
         return [
             self._row(varied, row, names[number] if owned is not None else None, number)
@@ -191,6 +198,23 @@ class _Table:
         pointing = [n for n, spot in enumerate(varied) if self._points_to(spot)]
         nulls = [row for row in rows if any(row[n] is None for n in pointing)]
         return [row for row in rows if row not in nulls[2:]]
+
+    def _thinned(self, rows: list[tuple[Any, ...]], varied: Sequence[Spot], suiting: set[Any]) -> list[tuple[Any, ...]]:
+        """Where sub-queries read it, one row only of each pair that a mapping is about: `until IS NULL` decides
+        nothing while each pair is there with and without an end. All rows of those pairs that suit somebody."""
+        naming = [
+            n
+            for n, spot in enumerate(varied)
+            if self._points_to(spot) or any(s[0] == "attribute" for s in self.spots.members(self.spots.group(spot)))
+        ]
+        if self.relation.key not in self.spots.read or len(naming) in (0, len(varied)):
+            return rows
+        pairs: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+        for row in rows:
+            pairs.setdefault(tuple(row[n] for n in naming), []).append(row)
+        thin = [group for group in pairs.values() if len(group) > 1 and not suiting & set(group)]
+        gone = {row for place, group in enumerate(thin) for row in group if row != group[place % len(group)]}
+        return [row for row in rows if row not in gone]
 
     def _points_to(self, spot: Spot) -> bool:
         """Whether a column holds keys of a table."""

@@ -131,7 +131,9 @@ def _keyed(
     """Visible rows and expected ones by the canonical form of their keys."""
     rows = view.keys(key)
     visible = {canonical_row(row): tuple(row) for row in rows}
-    like = rows[0] if rows else _any_key(view, key)
+    # A value says of what type a column is, NULL does not.
+    typed = [next((v for v in column if v is not None), None) for column in zip(*rows, strict=True)]
+    like = typed or _any_key(view, key)
     expected = {}
     for item in wanted:
         values = tuple(item) if isinstance(item, list) and len(key) > 1 else (item,)

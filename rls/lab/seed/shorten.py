@@ -1,0 +1,111 @@
+"""Chosen people and rows → the tables that sub-queries read, made as short as can be.
+
+Takes a board with all candidates; leaves those that are needed on it. Owns that nothing which was met is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rls.catalog import Relation
+from rls.identity.principal import Principal
+from rls.lab.seed.board import Board
+from rls.lab.seed.choose import Choice
+from rls.lab.seed.meet import Eye, Point, look
+from rls.policy.policy_set import PolicySet
+from rls.policy.rules import Bound, BoundPolicy
+
+__all__ = ["shorten"]
+
+Key = tuple[str, ...]
+_Look = tuple[Key, str]
+
+
+def shorten(
+    board: Board,
+    policies: PolicySet,
+    choice: Choice,
+    people: Mapping[str, Principal],
+    *,
+    bounds: Mapping[Key, Bound],
+    read: Iterable[Relation],
+    rows: Mapping[Key, Sequence[Mapping[str, Any]]],
+) -> None:
+    """Take rows away that nobody chose: at once where nothing reads them, as far as possible where sub-queries do."""
+    read = list(read)
+    keys = {r.key for r in read}
+    for key, bound in bounds.items():
+        if key not in keys:
+            board.take(bound.relation, set(range(len(rows.get(key, ())))) - choice.rows.get(key, set()))
+    texts: dict[tuple[object, ...], list[str]] = {}
+    chosen = {name: people[name] for name in choice.people}
+    for relation in sorted(read, key=lambda r: r.label):
+        stale = {id(p.policy) for b in bounds.values() for p in b.policies if _reads(p, relation, board)}
+        asking = {b.relation.key: b for b in bounds.values() if any(id(p.policy) in stale for p in b.policies)}
+        eyes = {key: Eye(board, policies, frozenset(choice.rows.get(key, ())), texts=texts) for key in asking}
+        table = _Table(board, relation, chosen, asking, eyes, stale)
+        spare = set(range(len(rows.get(relation.key, ())))) - choice.rows.get(relation.key, set())
+        choice.rows.setdefault(relation.key, set()).update(table.needed(sorted(spare)))
+
+
+@dataclass
+class _Table:
+    """One table that sub-queries read. `stale` are the policies (by `id`) that read it; `wanted` is what must be met,
+    `telling` few looks that meet it: each try takes as many queries as there are looks."""
+
+    board: Board
+    relation: Relation
+    people: Mapping[str, Principal]
+    asking: Mapping[Key, Bound]
+    eyes: Mapping[Key, Eye]
+    stale: set[int]
+    wanted: set[Point] = field(init=False)
+    telling: list[_Look] = field(init=False)
+
+    def __post_init__(self) -> None:
+        looks = {(key, name): self._look(key, name) for key in self.asking for name in self.people}
+        self.wanted = set[Point]().union(*looks.values())
+        self.telling = _covering(looks)
+
+    def needed(self, spare: Sequence[int]) -> Sequence[int]:
+        """What must stay of some rows, by number; the others are taken."""
+        size = len(spare)
+        while spare and size:
+            groups = [spare[start : start + size] for start in range(0, len(spare), size)]
+            spare = [number for group in groups if not self._try(group) for number in group]
+            size //= 2
+        return spare
+
+    def _try(self, numbers: Iterable[int]) -> bool:
+        """Take rows for good if all that is wanted is still met."""
+        with self.board.trying() as keep:
+            self.board.take(self.relation, numbers)
+            for eye in self.eyes.values():
+                eye.forget(self.stale)
+            found = set[Point]().union(*(self._look(*each) for each in self.telling))
+            if self.wanted <= found:
+                keep.append(True)
+        return bool(keep)
+
+    def _look(self, key: Key, name: str) -> set[Point]:
+        rows = set(look(self.eyes[key], self.asking[key], self.people[name]).rows.values())
+        return set[Point]().union(*rows)
+
+
+def _reads(bound: BoundPolicy, relation: Relation, board: Board) -> bool:
+    """Whether a policy reads a relation in a sub-query."""
+    found = (board.catalog.find(path) for path in bound.policy.using.relations)
+    return any(other is not None and other.key == relation.key for other in found)
+
+
+def _covering(looks: Mapping[_Look, set[Point]]) -> list[_Look]:
+    """Few looks that meet all that all of them meet."""
+    left = set[Point]().union(*looks.values())
+    found = []
+    while left:
+        best = max(looks, key=lambda each: len(looks[each] & left))
+        found.append(best)
+        left -= looks[best]
+    return found

@@ -1,0 +1,34 @@
+"""Conditions inside sub-queries: each slip of a hand is made once, and nothing else of the text changes."""
+
+from __future__ import annotations
+
+from rls.lab.truth.inner import changed_inside, dropped_inside
+from rls.policy.parser import read_select, write_expression
+
+NESTED = "id IN (SELECT m.pid FROM member AS m JOIN team AS t ON t.id = m.team WHERE m.who = 'u' AND m.until IS NULL)"
+
+
+def texts(sql: str, *, changed: bool) -> list[str]:
+    tree = read_select(sql)["select_list"][0]
+    return [write_expression(made) for made in (changed_inside if changed else dropped_inside)(tree)]
+
+
+def test_each_condition_is_dropped_once() -> None:
+    without_until, without_who = sorted(texts(NESTED, changed=False), key=lambda text: "until" in text)
+    assert "who" in without_until and "until" not in without_until
+    assert "until" in without_who and "who" not in without_who
+    assert all("(t.id = m.team)" in text for text in (without_until, without_who))
+    (alone,) = texts("EXISTS (SELECT 1 FROM s WHERE s.pid = p.id)", changed=False)
+    assert "WHERE" not in alone
+
+
+def test_and_becomes_or_and_comparisons_turn() -> None:
+    found = texts(NESTED, changed=True)
+    assert len(found) == len(set(found)) == 5
+    assert sum(" OR " in text for text in found) == 1
+    assert sum("(t.id != m.team)" in text for text in found) == 1
+    assert sum("(m.who != 'u')" in text for text in found) == 1
+
+
+def test_what_has_no_sub_query_stays() -> None:
+    assert texts("a = 1 AND b < 2", changed=True) == []

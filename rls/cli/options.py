@@ -75,7 +75,6 @@ database_file_option = _database(servers=False)
 audit_option: Decorator = click.option(
     "--audit",
     type=click.Path(path_type=Path),
-    required=True,
     envvar="RLS_AUDIT",
     show_envvar=True,
     metavar="FILE",

@@ -165,6 +165,7 @@ def test_every_record_can_be_replayed(engine: Engine) -> None:
         lambda: engine.explain(good, "SELECT id FROM orders WHERE id < 10"),
         lambda: engine.guard(good, "SELECT id FROM orders WHERE id < $most", {"most": 5}),
         lambda: engine.query(good, "SELECT id FROM orders", fetch="csv"),  # type: ignore[arg-type]
+        lambda: engine.query(good, 'SELECT Id AS "N" FROM Orders', dialect=engine._executor.dialect),
         *[lambda sql=sql, given=given: engine.query(good, sql, given) for sql, given, *_ in OF_QUERIES.values()],
     ]
     for call in calls:

@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 import fixtures
 from rls.catalog import Catalog, Column, Relation
 from rls.identity.principal import Principal
 
-__all__ = ["COLUMNS", "make_catalog", "make_policies", "make_principal", "roles"]
+__all__ = ["COLUMNS", "make_catalog", "make_policies", "make_principal", "many_database", "roles"]
 
 COLUMNS = (
     Column("id", "BIGINT"),
@@ -76,6 +78,16 @@ attributes:
 def make_catalog(relations: int) -> Catalog:
     """The catalog that `make_policies` writes policies for."""
     return Catalog.of("data", (Relation(("main",), f"table_{number}", COLUMNS) for number in range(relations)))
+
+
+def many_database(directory: Path) -> Path:
+    """A database with the first of these relations, empty."""
+    target = directory / "many.duckdb"
+    if not target.is_file():
+        with duckdb.connect(str(target)) as connection:
+            columns = ", ".join(f"{column.name} {column.type}" for column in COLUMNS)
+            connection.execute(f"CREATE TABLE table_0 ({columns})")
+    return target
 
 
 def make_principal(

@@ -19,7 +19,7 @@ __all__ = ["draw_ratios", "draw_series"]
 
 mpl.use("svg")
 mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "rls"})
-COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#8d6a9f", "#e09f3e", "#444444")
+COLOURS = ("#1b6ca8", "#d1495b", "#3a7d44", "#8d6a9f", "#e09f3e", "#444444", "#2a9d8f", "#b5651d")
 
 
 def draw_series(title: str, found: Sequence[Measurement], *, unit: str, values: str = "cpu") -> str:
@@ -43,12 +43,12 @@ def draw_series(title: str, found: Sequence[Measurement], *, unit: str, values: 
 def draw_ratios(title: str, found: Sequence[Measurement], *, floor: str) -> str:
     """Each case's ratio to the floor, a row of points per alternative; 1 is the floor."""
     kinds = list(dict.fromkeys((m.case.partition(": ")[0] if ": " in m.case else "", m.what) for m in found))
+    colours = {what: COLOURS[number % len(COLOURS)] for number, what in enumerate(dict.fromkeys(m.what for m in found))}
     figure = Figure(figsize=(7.4, 0.9 + 0.34 * len(kinds)), layout="constrained")
     axes = figure.subplots()
     for number, kind in enumerate(kinds):
         ratios = [m.ratio for m in found if (m.case.partition(": ")[0] if ": " in m.case else "", m.what) == kind]
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(ratios, [-number] * len(ratios), "o", alpha=0.45, color=colour, markeredgewidth=0)
+        axes.plot(ratios, [-number] * len(ratios), "o", alpha=0.45, color=colours[kind[1]], markeredgewidth=0)
     axes.axvline(1, color="#888888", linestyle="--", linewidth=1)
     axes.set_yticks([-number for number in range(len(kinds))], [", ".join(filter(None, kind)) for kind in kinds])
     axes.set(xscale="log", title=title, xlabel=f"times “{floor}”")

@@ -131,4 +131,5 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return not text or text.replace(",", "").replace(".", "", 1).replace("e-", "", 1).isdecimal()
+    plain = text.removeprefix("-").replace(",", "").replace(".", "", 1).replace("e-", "", 1)
+    return not text or plain.isdecimal()

@@ -5,7 +5,7 @@ The suites of published benchmarks are rewritten over empty relations: rewriting
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,12 +18,13 @@ import duckdb
 import fixtures
 from benchmarks.cases import CASES, Case, load_cases, read_case_file
 from rls.audit.record import AuditRecord
-from rls.catalog import Catalog
+from rls.catalog import Catalog, Relation
 from rls.engine import Engine
 from rls.engines.limits import Limits
 from rls.engines.parameters import parameter_types
 from rls.identity import load_personas, mint_token
 from rls.identity.principal import Principal
+from rls.policy.grant import Grant
 from rls.policy.load import load_policies
 from rls.policy.policy_set import PolicySet
 from rls.rewrite.barrier import lower
@@ -32,8 +33,12 @@ from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import GuardedQuery
 from rls.rewrite.splice import apply_splices
 
-__all__ = ["SUITES", "Setting", "drop_record", "guard_as_engine", "open_suite", "warehouse_setting", "write_unchecked"]
+__all__ = [
+    "SUITES", "GrantOf", "Setting", "drop_record", "guard_as_engine", "known_grants", "open_suite",
+    "warehouse_setting", "write_unchecked",
+]  # fmt: skip
 
+GrantOf = Callable[[Relation], Grant | None]
 SUITES = ("tpch", "tpcds", "clickbench", "warehouse")
 # Of the fixtures: the issuer whose key is at hand.
 WAREHOUSE_ISSUER, WAREHOUSE_KEY = "https://app.example", "rs256.private.pem"
@@ -122,17 +127,32 @@ def guard_as_engine(
     catalog: Catalog,
     *,
     parameters: Mapping[str, object] = MappingProxyType({}),
+    grant_of: GrantOf | None = None,
 ) -> GuardedQuery:
     """What the engine makes of a text it has not seen: guards with as little of a barrier as is safe."""
-    return lower(draft(sql, principal, policies, catalog), parameter_types(parameters), for_engine=True)
+    return lower(draft(sql, principal, policies, catalog, grant_of), parameter_types(parameters), for_engine=True)
 
 
-def write_unchecked(sql: str, principal: Principal, policies: PolicySet, catalog: Catalog) -> str:
+def write_unchecked(
+    sql: str, principal: Principal, policies: PolicySet, catalog: Catalog, *, grant_of: GrantOf | None = None
+) -> str:
     """The rewrite alone, before DuckDB is asked anything: parse, resolve, grants, splice. Never run what it returns."""
-    written = draft(sql, principal, policies, catalog).write(
+    written = draft(sql, principal, policies, catalog, grant_of).write(
         lambda one, _, source: (one, guard_text(one, source=source))
     )
     return apply_splices(sql, written.splices)
+
+
+def known_grants(principal: Principal, policies: PolicySet, catalog: Catalog) -> GrantOf:
+    """Gives a principal's grants as the engine has them: each is made once, whatever the texts."""
+    known: dict[tuple[str, ...], Grant | None] = {}
+
+    def grant_of(relation: Relation) -> Grant | None:
+        if relation.key not in known:
+            known[relation.key] = policies.grant(relation, principal, catalog)
+        return known[relation.key]
+
+    return grant_of
 
 
 def drop_record(_: AuditRecord) -> None:

@@ -7,7 +7,7 @@ from itertools import count, pairwise
 import sqlglot
 from sqlglot.tokens import TokenType
 
-__all__ = ["NearMisses", "new_text"]
+__all__ = ["NearMisses", "new_spelling", "new_text"]
 
 _COMPARISONS = {TokenType.EQ, TokenType.NEQ, TokenType.LT, TokenType.LTE, TokenType.GT, TokenType.GTE}
 _numbers = count(1)
@@ -16,6 +16,17 @@ _numbers = count(1)
 def new_text(sql: str) -> str:
     """The query under a name that was not used before: another shape for every kind of cache."""
     return f"SELECT * FROM (\n{sql}\n) AS cold_{next(_numbers)}"
+
+
+def new_spelling(sql: str) -> str:
+    """The query with a definition in front that nobody uses: another shape for every kind of cache, and yet nothing
+    around the query that could have it judged otherwise, as a LIMIT is that is no longer the statement's own.
+
+    >>> new_spelling("SELECT 1") == new_spelling("SELECT 1"), new_spelling("with a AS (SELECT 1) FROM a")[-24:]
+    (False, ', a AS (SELECT 1) FROM a')
+    """
+    definition = f"WITH cold_{next(_numbers)} AS (SELECT 1)"
+    return f"{definition},{sql[len('WITH') :]}" if sql[:5].upper() == "WITH " else f"{definition}\n{sql}"
 
 
 class NearMisses:

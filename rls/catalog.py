@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-__all__ = ["Catalog", "Column", "Relation", "fold", "parse_path", "quote", "shown_type"]
+__all__ = ["Catalog", "Column", "Relation", "fold", "literal", "parse_path", "quote", "shown_type"]
 
 _FOLD = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
 
@@ -34,6 +34,15 @@ def quote(name: str) -> str:
     "odd ""name"" here"
     """
     return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as a SQL string literal.
+
+    >>> print(literal("it's"))
+    'it''s'
+    """
+    return "'" + text.replace("'", "''") + "'"
 
 
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^".]+?))\s*(\.|$)')

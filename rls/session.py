@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rls.engines.base import Fetch
+from rls.engines.base import Dialect, Fetch
 from rls.explanation import Explanation
 from rls.identity.principal import Principal
 from rls.result import Result
@@ -37,17 +37,26 @@ class Session:
         """What this principal may do beside what it may see: for interfaces that offer more than queries."""
         return self._engine.policies.capabilities(self.principal)
 
-    def query(self, sql: str, parameters: Mapping[str, object] | None = None, *, fetch: Fetch = "rows") -> Result:
+    def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        fetch: Fetch = "rows",
+        dialect: Dialect = "duckdb",
+    ) -> Result:
         """See `Engine.query`."""
-        return self._engine._query(self._admission.token, self._who, sql, parameters or {}, fetch)
+        return self._engine._query(self._admission.token, self._who, sql, parameters or {}, fetch, dialect=dialect)
 
-    def guard(self, sql: str, parameters: Mapping[str, object] | None = None) -> GuardedQuery:
+    def guard(
+        self, sql: str, parameters: Mapping[str, object] | None = None, *, dialect: Dialect = "duckdb"
+    ) -> GuardedQuery:
         """See `Engine.guard`."""
-        return self._engine._guard_for(self._admission.token, self._who, sql, parameters or {})
+        return self._engine._guard_for(self._admission.token, self._who, sql, parameters or {}, dialect=dialect)
 
-    def explain(self, sql: str) -> Explanation:
+    def explain(self, sql: str, *, dialect: Dialect = "duckdb") -> Explanation:
         """See `Engine.explain`."""
-        return self._engine._explain_for(self._admission.token, self._who, sql)
+        return self._engine._explain_for(self._admission.token, self._who, sql, dialect=dialect)
 
     def _who(self, state: State) -> Principal:
         return self._engine._resume(self._admission, state)

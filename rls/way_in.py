@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rls.audit.record import Action
     from rls.identity.cache import Admission, Verifier
     from rls.policy.policy_set import PolicySet
+    from rls.rewrite.hand_out import HandedOut
     from rls.rewrite.templates import Templates
 
 __all__ = ["State", "WayIn"]
@@ -46,7 +47,7 @@ class State:
     outer: Catalog
     verifier: Verifier
     inner_templates: Templates
-    outer_templates: Templates
+    outer_templates: HandedOut
 
 
 class WayIn:
@@ -92,6 +93,7 @@ class WayIn:
         outer = inner.attached_as(inner.name)
         self._trail.decide(policies, outer)
         from rls.identity.cache import Verifier
+        from rls.rewrite.hand_out import HandedOut
         from rls.rewrite.templates import Templates
 
         return State(
@@ -100,7 +102,7 @@ class WayIn:
             outer,
             Verifier(policies.identity),
             Templates(policies, inner, for_engine=True, planner=self._executor.planner, target=self._executor.target),
-            Templates(policies, outer, planner=self._executor.planner, target=self._executor.target),
+            HandedOut(policies, outer, planner=self._executor.planner, target=self._executor.target),
         )
 
     def _admit(self, token: str) -> Admission:
@@ -129,11 +131,13 @@ class WayIn:
         state = self._state
         attempt = self._trail.begin(action, sql, text_limit=self._executor.limits.text, now=self._clock())
         attempt.token = token
-        attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
+        self._decides(attempt, state)
         failure: RlsError
         try:
-            state = self._refreshed()
-            attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
+            found = self._refreshed()
+            if found is not state:
+                state = found
+                self._decides(attempt, state)
             attempt.principal = principal = who(state)
             try:
                 answer = work(attempt, state, principal)
@@ -142,9 +146,7 @@ class WayIn:
                     raise
                 # The file became another one on the way: once more, with guards for this one.
                 state = self._refreshed()
-                attempt.versions(
-                    state.policies.version, state.outer, self._executor.version, attached=state.inner.attached
-                )
+                self._decides(attempt, state)
                 answer = work(attempt, state, principal)
         except PolicyInvalid as error:
             # It names files, columns and policies: for their author, not for who sent the query.
@@ -163,11 +165,16 @@ class WayIn:
         else:
             attempt.keep(None)
             return attempt, answer
+        if attempt.dialect and isinstance(failure, QueryRefused):
+            failure.position = None  # in the text as it was read, which is not the caller's
         attempt.keep(failure)
         # Raised outside of `except`, with nothing in tow: the exception it came from may quote rows and policies.
         failure.__cause__ = failure.__context__ = None
         failure.add_note(f"audit record {attempt.audit_id}")
         raise failure
+
+    def _decides(self, attempt: Attempt, state: State) -> None:
+        attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
 
     def _verify(self, token: object, state: State) -> Principal:
         return state.verifier.verify(token, now=self._clock())

@@ -95,6 +95,7 @@ LAYERS = {
         # A replay derives a decision again.
         "rls.engines.parameters",
         "rls.policy.load",
+        "rls.rewrite.native",
         "rls.rewrite.port.target",
         "rls.rewrite.templates",
         "rls.identity.inspect",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import duckdb
@@ -17,10 +17,10 @@ import sqlglot
 
 from benchmarks.answers import compare_rows
 from benchmarks.cases import read_case_file
-from benchmarks.many import make_catalog, make_policies, make_principal
+from benchmarks.many import make_catalog, make_policies, make_principal, many_database
 from benchmarks.measure import Measurement, time_in_turn
 from benchmarks.options import Options
-from benchmarks.settings import guard_as_engine, warehouse_setting
+from benchmarks.settings import Setting, guard_as_engine, warehouse_setting
 from benchmarks.texts import new_text
 from rls.errors import QueryRefused
 from rls.policy.load import load_policies
@@ -108,6 +108,8 @@ def _policies(options: Options) -> Iterator[Measurement]:
     sql = "SELECT region, count(*) FROM table_0 GROUP BY region"
     calls: dict[str, Callable[[], object]] = {PARSE: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb")}
     sizes = [size for size in POLICIES if size <= options.largest // 100]
+    database = many_database(options.directory)
+    engines = ExitStack()
     for size in sizes:
         directory = make_policies(
             options.directory, relations=size // PER_RELATION, per_relation=PER_RELATION, role_count=200
@@ -116,10 +118,15 @@ def _policies(options: Options) -> Iterator[Measurement]:
         calls[str(size)] = lambda policies=policies, catalog=catalog: guard_as_engine(
             new_text(sql), somebody, policies, catalog
         )
-    timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds)
+        setting = Setting(database, directory, "", issuer="https://bench.example")
+        engine, token = engines.enter_context(setting.open()), setting.token_for(somebody)
+        calls[f"{WARM}, {size}"] = lambda engine=engine, token=token: engine.guard(token, sql)
+    with engines:
+        timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds)
     for size in sizes:
-        renamed = {GUARD: timings[str(size)], PARSE: timings[PARSE]}
-        yield Measurement.of("growth", "policies", renamed, what=GUARD, floor=PARSE, size=size)
+        for what, name in ((GUARD, str(size)), (WARM, f"{WARM}, {size}")):
+            renamed = {what: timings[name], PARSE: timings[PARSE]}
+            yield Measurement.of("growth", "policies", renamed, what=what, floor=PARSE, size=size)
 
 
 def _attribute(options: Options) -> Iterator[Measurement]:

@@ -8,6 +8,7 @@ of a server that is running.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 
 import duckdb
@@ -15,11 +16,13 @@ import sqlglot
 
 from benchmarks.answers import WrongAnswer
 from benchmarks.cases import Case, choose
-from benchmarks.measure import Measurement, time_in_turn
+from benchmarks.measure import Measurement, time_in_turn, time_once
 from benchmarks.options import Options
 from benchmarks.peers import open_peers
-from benchmarks.settings import SUITES, Setting, guard_as_engine, open_suite, write_unchecked
-from benchmarks.texts import NearMisses, new_text
+from benchmarks.settings import SUITES, Setting, drop_record, guard_as_engine, known_grants, open_suite, write_unchecked
+from benchmarks.texts import NearMisses, new_spelling
+from rls.audit.sinks import CallableSink
+from rls.audit.trail import Trail
 from rls.catalog import Catalog
 from rls.engine import Engine
 from rls.rewrite.guard import guard
@@ -29,11 +32,13 @@ __all__ = ["measure_rewrite"]
 PARSE, PRINT, SERIALIZE = "sqlglot parse", "sqlglot parse + print", "DuckDB parse to JSON"
 UNCHECKED, PURE, GUARD = "guard, unchecked", "rls.guard, cold", "guard, cold"
 COLD, NEAR, WARM = "engine, cold", "engine, near miss", "engine, warm"
+AT_ONCE = 100
 
 
 def measure_rewrite(options: Options) -> Iterator[Measurement]:
-    """`guard, unchecked` is what is done before DuckDB is asked anything; `rls.guard` also has it check the text;
-    `guard` also finds out whether a fence may go; `engine` also verifies the token and records. Raises `WrongAnswer`.
+    """`guard, unchecked` is what is done before DuckDB is asked anything; `rls.guard` also has it check the text, and
+    makes the grants anew; `guard` also finds out whether a fence may go; `engine` also verifies the token and records.
+    Raises `WrongAnswer`.
     """
     with open_peers(options) as peers, duckdb.connect() as parser:
         for suite in SUITES:
@@ -46,9 +51,12 @@ def measure_rewrite(options: Options) -> Iterator[Measurement]:
                     asked = {f"peer {p.name}": p.rewriting(case.sql, filtered) for p in peers}
                     options.skipped.extend(f"{peer} refuses {name}" for peer, sample in asked.items() if sample is None)
                     elsewhere = {peer: sample for peer, sample in asked.items() if sample is not None}
-                    timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds, elsewhere=elsewhere)
+                    asking = engine, setting.token, case.sql
+                    apart = {**elsewhere, COLD: partial(_cold, *asking), WARM: partial(_warm, *asking)}
+                    timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds, elsewhere=apart)
                     for what in (PRINT, SERIALIZE, UNCHECKED, PURE, GUARD, COLD, *elsewhere):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=PARSE)
+                    yield Measurement.of("rewrite", name, timings, what=WARM, floor=PARSE, checked=checked, share=0.5)
                     for what in (NEAR, WARM):
                         yield Measurement.of(
                             "rewrite", name, timings, what=what, floor=COLD, checked=checked, share=0.5
@@ -68,19 +76,30 @@ def check_reuse(name: str, case: Case, engine: Engine, token: str) -> str:
     return "reused"
 
 
+def _cold(engine: Engine, token: str, sql: str) -> tuple[float, float]:
+    """(CPU, wall) of the first guard of an engine that has seen no text, not even one like this."""
+    session = Engine(engine._executor, engine.policies, Trail(CallableSink(drop_record))).session(token)
+    return time_once(lambda: session.guard(sql))
+
+
+def _warm(engine: Engine, token: str, sql: str) -> tuple[float, float]:
+    """(CPU, wall) of a guard among many: one alone after milliseconds of other work waits for the machine's caches."""
+    cpu, wall = time_once(lambda: [engine.guard(token, sql) for _ in range(AT_ONCE)])
+    return cpu / AT_ONCE, wall / AT_ONCE
+
+
 def _calls(
     case: Case, setting: Setting, engine: Engine, catalog: Catalog, parser: duckdb.DuckDBPyConnection
 ) -> dict[str, Callable[[], object]]:
     sql, near, token = case.sql, NearMisses(case.sql), setting.token
     policies, principal = setting.policies, setting.principal
+    grant_of = known_grants(principal, policies, catalog)
     return {
-        PARSE: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb"),
-        PRINT: lambda: sqlglot.parse_one(new_text(sql), dialect="duckdb").sql("duckdb"),
-        SERIALIZE: lambda: parser.execute("SELECT json_serialize_sql($1)", [new_text(sql)]).fetchone(),
-        UNCHECKED: lambda: write_unchecked(new_text(sql), principal, policies, catalog),
-        PURE: lambda: guard(new_text(sql), principal, policies, catalog),
-        GUARD: lambda: guard_as_engine(new_text(sql), principal, policies, catalog),
-        COLD: lambda: engine.guard(token, new_text(sql)),
+        PARSE: lambda: sqlglot.parse_one(new_spelling(sql), dialect="duckdb"),
+        PRINT: lambda: sqlglot.parse_one(new_spelling(sql), dialect="duckdb").sql("duckdb"),
+        SERIALIZE: lambda: parser.execute("SELECT json_serialize_sql($1)", [new_spelling(sql)]).fetchone(),
+        UNCHECKED: lambda: write_unchecked(new_spelling(sql), principal, policies, catalog, grant_of=grant_of),
+        PURE: lambda: guard(new_spelling(sql), principal, policies, catalog),
+        GUARD: lambda: guard_as_engine(new_spelling(sql), principal, policies, catalog, grant_of=grant_of),
         NEAR: lambda: engine.guard(token, near()),
-        WARM: lambda: engine.guard(token, sql),
     }

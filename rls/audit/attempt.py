@@ -6,13 +6,15 @@ Filled in while the query travels; whatever happens, `keep` can be called at any
 from __future__ import annotations
 
 import hashlib
-import secrets
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
+from rls.audit.kept import Kept
 from rls.audit.keyed import KeyedHash, plain_text
 from rls.audit.literals import without_literals
 from rls.audit.record import Action, AuditRecord, KeptSql, Outcome
@@ -39,17 +41,93 @@ LIMITS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """How attempts are recorded: where to, under which key, and how much of the caller's text."""
+# What is said of a principal where there is none, and of a guarded query.
+_NOBODY: Final[dict[str, Any]] = {
+    "subject": "", "roles": (), "agent": "", "actors": (), "issuer": "", "token_id": None, "assurance": "",
+    "attributes": {}, "warnings": (),
+}  # fmt: skip
+_NOTHING: Final[dict[str, Any]] = {
+    "final_sha256": "", "template_sha256": "", "relations": {}, "fence_reason": "", "statistics_hidden": False,
+    "attributes_read": (), "outcome": "allowed",
+}  # fmt: skip
 
-    sink: AuditSink
-    keyed: KeyedHash
-    sql: KeptSql = "full"
+
+# What a query was made of, beside what it is: the caller's text, the guarded one, the database's names (the engine's
+# first).
+_Sent = tuple[str, str, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Relation:
+    """What a record says of a relation that was read."""
+
+    kind: str
+    policies: tuple[str, ...]
+    grant: str
+    barrier: str
+    masked: tuple[str, ...]
+    denied: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "kind": self.kind,
+            "policies": [*self.policies],
+            "grant": self.grant,
+            "barrier": self.barrier,
+            "masked": [*self.masked],
+            "denied": [*self.denied],
+        }
+
+
+class Recording:
+    """How attempts are recorded: where to, under which key, and how much of the caller's text; and what was said of
+    principals and queries that are asked for again."""
+
+    def __init__(self, sink: AuditSink, keyed: KeyedHash, sql: KeptSql = "full") -> None:
+        self.sink, self.keyed, self.sql = sink, keyed, sql
+        self._principals: Kept[Principal, None, dict[str, Any]] = Kept(self._read_principal)
+        self._queries: Kept[GuardedQuery, _Sent, dict[str, Any]] = Kept(self._read_query)
 
     def text_hash(self, text: str) -> str:
         """The hash of a text: plain where the text itself is kept, else keyed, because its literals can be guessed."""
         return plain_text(text) if self.sql == "full" else self.keyed.text(text)
+
+    def about_principal(self, who: Principal) -> dict[str, Any]:
+        """A record's fields that are a principal's; kept, so not to be changed."""
+        return self._principals.of(who, None)
+
+    def about_query(self, guarded: GuardedQuery, sql: str, text: str, names: tuple[str, str]) -> dict[str, Any]:
+        """A record's fields that are a guarded query's: of the caller's `sql` and the guarded `text`; `names` are the
+        database's, the engine's first. Kept, so not to be changed."""
+        return self._queries.of(guarded, (sql, text, names))
+
+    def _read_principal(self, who: Principal, _: None) -> dict[str, Any]:
+        return {
+            "subject": who.subject,
+            "roles": tuple(sorted(who.roles)),
+            "agent": who.agent or "",
+            "actors": who.actors,
+            "issuer": who.issuer,
+            "token_id": who.token_id,
+            "assurance": who.assurance,
+            "attributes": self.keyed.values(who.attributes),
+            "warnings": who.warnings[:_WARNINGS],
+        }
+
+    def _read_query(self, guarded: GuardedQuery, sent: _Sent) -> dict[str, Any]:
+        sql, text, names = sent
+        grants = guarded.grants.values()
+        return {
+            "outcome": "denied" if grants and all(one.kind == "never" for one in grants) else "allowed",
+            "sql_sha256": self.text_hash(sql),
+            "final_sha256": self.text_hash(public_text(text, *names)),
+            "template_sha256": self.text_hash(guarded.original) if guarded.near else "",
+            "relations": _relations_of(guarded),
+            "fence_reason": guarded.fence_reason,
+            "statistics_hidden": guarded.hide_statistics,
+            "attributes_read": guarded.attributes_read,
+        }
 
 
 class Attempt:
@@ -59,9 +137,10 @@ class Attempt:
     """
 
     def __init__(self, action: Action, sql: object, *, recording: Recording, text_limit: int, now: float) -> None:
-        self.audit_id = secrets.token_hex(16)
+        self.audit_id = os.urandom(16).hex()
         self.action: Action = action
         self.sql = sql if isinstance(sql, str) else ""
+        self.dialect = ""
         self.token: object = None
         self.row_count: int | None = None
         self.byte_count: int | None = None
@@ -119,7 +198,7 @@ class Attempt:
 
     def _end_phase(self, name: str) -> None:
         now = time.perf_counter()
-        self._timings[name] = round(self._timings.get(name, 0.0) + now - self._phase_began, 6)
+        self._timings[name] = _microseconds(self._timings.get(name, 0.0) + now - self._phase_began)
         self._phase_began = now
 
     def _record(self, failure: RlsError | None) -> AuditRecord:
@@ -127,39 +206,35 @@ class Attempt:
         limit = self._text_limit if who else min(_TEXT_OF_STRANGERS, self._text_limit)
         policy, catalog, engine = self._versions
         self._end_phase("rest")
-        return AuditRecord(
-            time=datetime.fromtimestamp(self._now, UTC).isoformat(timespec="milliseconds"),
+        about_query = (
+            how.about_query(guarded, self.sql, self._text, self._names)
+            if guarded
+            else _NOTHING | {"sql_sha256": how.text_hash(self.sql)}
+        )
+        about_principal = how.about_principal(who) if who else _NOBODY
+        return AuditRecord.made_of(
+            about_principal,
+            about_query,
+            # Who is given a record may change what it holds.
+            attributes=about_principal["attributes"].copy(),
+            relations={label: one.to_dict() for label, one in about_query["relations"].items()},
+            time=_iso_time(self._now),
             audit_id=self.audit_id,
             action=self.action,
-            outcome=self._outcome(failure),
+            outcome=about_query["outcome"] if failure is None else _outcome_of(failure),
             code=failure.reason if isinstance(failure, TokenRejected) else failure.code if failure else "",
             detail=redact(failure.detail or "") if failure else "",
-            subject=who.subject if who else "",
-            roles=tuple(sorted(who.roles)) if who else (),
-            agent=(who.agent or "") if who else "",
-            actors=who.actors if who else (),
-            issuer=who.issuer if who else "",
-            token_id=who.token_id if who else None,
-            assurance=who.assurance if who else "",
-            attributes=how.keyed.values(who.attributes) if who else {},
             hash_key=how.keyed.name,
             token_hash=self._token_hash() if isinstance(failure, TokenRejected) else "",
             sql=self._kept_sql(limit),
             sql_kept=how.sql,
             sql_length=len(self.sql),
-            sql_sha256=how.text_hash(self.sql),
-            final_sha256=how.text_hash(public_text(self._text, *self._names)) if guarded else "",
-            template_sha256=how.text_hash(guarded.original) if guarded and guarded.near else "",
-            relations=relations_of(guarded) if guarded else {},
-            fence_reason=guarded.fence_reason if guarded else "",
-            statistics_hidden=guarded.hide_statistics if guarded else False,
+            dialect=self.dialect,
             parameters=self._parameters,
             parameter_types=self._parameter_types,
-            attributes_read=guarded.attributes_read if guarded else (),
-            warnings=who.warnings[:_WARNINGS] if who else (),
             row_count=self.row_count if failure is None else None,
             byte_count=self.byte_count if failure is None else None,
-            duration=round(time.perf_counter() - self._started, 6),
+            duration=_microseconds(time.perf_counter() - self._started),
             timings=self._timings,
             policy_version=policy,
             catalog_version=catalog,
@@ -171,6 +246,8 @@ class Attempt:
         match self._recording.sql:
             case "full":
                 return self.sql[:limit]
+            case "shape" if self.dialect:
+                return ""  # who reads it as DuckDB's SQL may take a literal for a name
             case "shape":
                 return without_literals(self.sql[:limit])
             case "none":
@@ -181,19 +258,17 @@ class Attempt:
         short = isinstance(token, str) and len(token) <= _LONGEST_TOKEN
         return self._recording.keyed.text(str(token)) if short else ""
 
-    def _outcome(self, failure: RlsError | None) -> Outcome:
-        match failure:
-            case None:
-                grants = self._guarded.grants.values() if self._guarded else ()
-                return "denied" if grants and all(g.kind == "never" for g in grants) else "allowed"
-            case TokenRejected():
-                return "rejected"
-            case QueryRefused():
-                return "refused"
-            case QueryFailed(code=code) if code in LIMITS:
-                return "limited"
-            case _:
-                return "failed"
+
+def _outcome_of(failure: RlsError) -> Outcome:
+    match failure:
+        case TokenRejected():
+            return "rejected"
+        case QueryRefused():
+            return "refused"
+        case QueryFailed(code=code) if code in LIMITS:
+            return "limited"
+        case _:
+            return "failed"
 
 
 def grant_hash(grant: Grant) -> str:
@@ -204,16 +279,20 @@ def grant_hash(grant: Grant) -> str:
 
 def relations_of(guarded: GuardedQuery) -> dict[str, dict[str, Any]]:
     """What a record says of each relation that a query reads."""
+    return {label: one.to_dict() for label, one in _relations_of(guarded).items()}
+
+
+def _relations_of(guarded: GuardedQuery) -> dict[str, _Relation]:
     fenced = {one.relation.label for one in guarded.guards if one.fenced}
     return {
-        label: {
-            "kind": grant.kind,
-            "policies": list(grant.policies),
-            "grant": grant_hash(grant),
-            "barrier": "none" if grant.kind == "always" else "fence" if label in fenced else "inline",
-            "masked": sorted(grant.masks),
-            "denied": sorted(grant.denied),
-        }
+        label: _Relation(
+            kind=grant.kind,
+            policies=grant.policies,
+            grant=grant_hash(grant),
+            barrier="none" if grant.kind == "always" else "fence" if label in fenced else "inline",
+            masked=tuple(sorted(grant.masks)),
+            denied=tuple(sorted(grant.denied)),
+        )
         for label, grant in guarded.grants.items()
     }
 
@@ -221,3 +300,22 @@ def relations_of(guarded: GuardedQuery) -> dict[str, dict[str, Any]]:
 def public_text(text: str, attached: str, name: str) -> str:
     """The guarded text with the database under its callers' name: the engine's own name differs with every start."""
     return text if attached == name else text.replace(quote(attached), quote(name))
+
+
+def _microseconds(seconds: float) -> float:
+    return int(seconds * 1e6 + 0.5) / 1e6
+
+
+def _iso_time(now: float) -> str:
+    """UTC with milliseconds.
+
+    >>> _iso_time(1.5)
+    '1970-01-01T00:00:01.500+00:00'
+    """
+    second, thousandth = divmod(int(now * 1000), 1000)
+    return f"{_iso_second(second)}.{thousandth:03d}+00:00"
+
+
+@lru_cache(maxsize=8)
+def _iso_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]

@@ -8,6 +8,7 @@ text is redacted.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ Outcome = Literal["allowed", "denied", "refused", "rejected", "limited", "failed
 KeptSql = Literal["full", "shape", "none"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class AuditRecord:
     """One attempt.
 
@@ -39,12 +40,14 @@ class AuditRecord:
     token_hash      keyed hash of the text of a rejected token, which nothing else is known of; "" for others
     sql             the caller's text, cut to the engine's limit: as it is, or with its literals replaced, or "", as
                     `sql_kept` says (`full`, `shape`, `none`); `sql_length` in characters is of the whole text
+    dialect         the engine's own SQL that the text is in; "" for DuckDB's. With `sql_kept` `shape`, it is not kept
     sql_sha256      of the whole text, as it is; an HMAC under the hash key unless `sql_kept` is `full`, since literals
                     can be guessed
     final_sha256    likewise of the guarded text, with the database under the name its callers use, before a PIVOT got
                     values of rows; "" where there was none
     template_sha256 likewise of the caller's text that the guarded text was made for, where that is an earlier one that
-                    differs in white space, comments and literals only; "" where it was made for this one
+                    differs in white space, comments and literals only; "" where it was made for this one, and
+                    `sql_sha256` where it was made for this one in a plain spelling (`guard`)
     relations       labels of what was read → `kind` of the grant, names of the deciding `policies`, `grant` (a hash of
                     its filter, masks and columns), `barrier` (`fence`, `inline`, or `none` where all rows are shown),
                     `masked` and `denied` columns
@@ -80,6 +83,7 @@ class AuditRecord:
     sql: str = ""
     sql_kept: KeptSql = "full"
     sql_length: int = 0
+    dialect: str = ""
     sql_sha256: str = ""
     final_sha256: str = ""
     template_sha256: str = ""
@@ -98,6 +102,17 @@ class AuditRecord:
     catalog_version: str = ""
     engine_version: str = ""
     trace_id: str = ""
+
+    @classmethod
+    def made_of(cls, *parts: Mapping[str, Any], **rest: Any) -> AuditRecord:
+        """A record whose every field is in one of the parts or, before them, among the rest."""
+        found = object.__new__(cls)
+        # A frozen dataclass sets its fields one by one: half of what a warm query would cost.
+        known = vars(found)
+        for part in parts:
+            known.update(part)
+        known.update(rest)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; keys in the order above."""

@@ -119,22 +119,32 @@ def replay_record(
         agent=record["agent"] or None,
         actors=tuple(record["actors"]),
     )
+    # What was handed out was perhaps made of this text in another spelling.
+    plain = record["action"] == "guard" and record["template_sha256"] == record["sql_sha256"]
     # As the engine does it: literals are bound where it runs the text itself.
     templates = Templates(
         policies,
         catalog,
         for_engine=record["action"] in ("query", "explain"),
+        plain=plain,
         target=_target(catalog, record["engine_version"]),
     )
     guarded, code = None, ""
     try:
-        guarded = templates.guard(text, principal, record["parameter_types"])
+        if record.get("dialect"):
+            from rls.rewrite.native import read_native
+
+            text = read_native(text, record["dialect"])
+        if plain:
+            guarded = templates.guard_plain(text, principal)
+        else:
+            guarded = templates.guard(text, principal, record["parameter_types"])
     except QueryRefused as error:
         code = error.code
     not_compared = []
     # An explanation's text names the database otherwise than one that runs, and binds no literals.
     final = None if record["action"] == "explain" and guarded else _final_hash(record, guarded, keyed)
-    if guarded is not None and record["template_sha256"]:
+    if guarded is not None and record["template_sha256"] and not plain:
         # It ran in the words of an earlier text; made for this principal, they must give the recorded text.
         if template is None or _hash(record, template, keyed) != record["template_sha256"]:
             final = None

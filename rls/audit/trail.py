@@ -92,7 +92,7 @@ class Trail:
             raise AuditFailed("audit.unreadable", "records are not kept where they can be read", hint="give a path")
         found = deque(select_records(read_records(log.path), selection), maxlen=latest)
         # The hash of a text that perhaps somebody else sent is for those who may see all records.
-        shown = [{**record, "template_sha256": ""} for record in found] if own else list(found)
+        shown = [_without_others(record) for record in found] if own else list(found)
         return [record if policies else _without_policies(record) for record in shown]
 
     @property
@@ -107,6 +107,11 @@ class Trail:
         """End the log, if it is this trail's own."""
         if self._owned is not None:
             self._owned.close()
+
+
+def _without_others(record: dict[str, Any]) -> dict[str, Any]:
+    template = record["template_sha256"]
+    return record if template == record["sql_sha256"] else {**record, "template_sha256": ""}
 
 
 def _without_policies(record: dict[str, Any]) -> dict[str, Any]:

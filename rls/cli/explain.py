@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from rls.cli.options import database_option, json_option, persona_of, policies_option, read_sql
+from rls.cli.options import database_option, dialect_option, json_option, persona_of, policies_option, read_sql
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,9 +23,18 @@ __all__ = ["explain"]
 @click.option("--as", "persona", required=True, metavar="PERSONA", help="A name from personas.yaml in the directory.")
 @policies_option
 @database_option
+@dialect_option
 @json_option
 @click.argument("sql")
-def explain(*, persona: str, policies: Path, database: Path | str, as_json: bool, sql: str) -> None:
+def explain(
+    *,
+    persona: str,
+    policies: Path,
+    database: Path | str,
+    dialect: Literal["duckdb", "postgres", "spark"],
+    as_json: bool,
+    sql: str,
+) -> None:
     """What a query becomes for a persona; reads no row.
 
     SQL is the query's text, or `-` to read it from standard input.
@@ -39,7 +48,7 @@ def explain(*, persona: str, policies: Path, database: Path | str, as_json: bool
     rules = load_policies(policies, keys="none")
     principal = persona_of(persona, policies, rules.identity)
     with pointing_into(text), explaining_engine(database, rules) as engine:
-        explanation = engine.explain(principal, text)
+        explanation = engine.explain(principal, text, dialect=dialect)
     if as_json:
         from rls.cli.as_json import dump_json
 

@@ -55,7 +55,7 @@ def init(*, directory: Path, database: Path | str, tenant_column: str | None, no
             for t in start.plan.tables
         ]
         told = {"directory": str(start.directory), "files": start.files, "tenant_column": start.plan.tenant or None}
-        click.echo(dump_json({**told, "tables": tables}))
+        click.echo(dump_json({**told, "candidates": [name for name, _ in start.candidates], "tables": tables}))
         return
     show(start, database)
 
@@ -74,6 +74,12 @@ def show(start: Start, database: Path | str) -> None:
     else:
         told = "no column that keeps tenants apart was found; name it with --tenant-column, or write policies by role"
         out.print(render.styled((told, "warning")))
+        for name, count in start.candidates:
+            note = f"  (in {count} tables)"
+            again = f"rls init {start.directory} --database {database} --tenant-column {name}"
+            out.print(render.styled("  perhaps ", again, (note, "note")), soft_wrap=True)
+        if start.candidates:
+            out.print(render.styled((f"  to start again, remove {start.directory} first", "note")))
     out.print()
     rows = [(render.styled((t.relation.label, "name")), _decision(t), _columns(t)) for t in plan.tables]
     out.print(render.table("table", "who sees rows", "columns that look sensitive", rows=rows))

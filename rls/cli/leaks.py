@@ -12,7 +12,7 @@ from rls.cli.options import database_file_option, json_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rls.lab.leaks.check import Findings
+    from rls.lab.leaks.check import Findings, Leak
 
 __all__ = ["leaks"]
 
@@ -93,16 +93,21 @@ def leaks(
 
 
 def show(out: Console, found: dict[str, Findings]) -> None:
-    """What was found on the terminal."""
+    """What was found on the terminal: leaks that come down to one query, once."""
     from rls.cli import render
+    from rls.cli.cells import counted
 
     for name, each in found.items():
+        by_smallest: dict[str, list[Leak]] = {}
         for leak in each.leaks:
+            by_smallest.setdefault(leak.smallest, []).append(leak)
+        for smallest, (leak, *others) in by_smallest.items():
             out.print(render.styled(("leak ", "error"), (name, "name")))
-            out.print(render.indented(render.styled(leak.smallest)))
+            out.print(render.indented(render.styled(smallest)))
             facts = [(f"copy {side}", render.styled(answer)) for side, answer in zip("ab", leak.answers, strict=True)]
-            if leak.smallest != leak.query:
-                facts.append(("found in", render.styled((leak.query, "note"))))
+            if others or smallest != leak.query:
+                more = f" and {counted(len(others), 'more query', 'more queries')}" if others else ""
+                facts.append(("found in", render.styled((f"{leak.query}{more}", "note"))))
             out.print(render.indented(render.facts(facts)))
     rows = [
         (

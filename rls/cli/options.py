@@ -10,13 +10,21 @@ from typing import Any
 import click
 
 __all__ = [
-    "DatabaseType", "audit_option", "database_file_option", "database_option", "json_option", "persona_of",
-    "policies_option", "read_sql", "read_text", "read_token", "write_text",
+    "DatabaseType", "audit_option", "database_file_option", "database_option", "dialect_option", "json_option",
+    "persona_of", "policies_option", "read_sql", "read_text", "read_token", "write_text",
 ]  # fmt: skip
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, errors too.")
+
+dialect_option: Decorator = click.option(
+    "--dialect",
+    default="duckdb",
+    show_default=True,
+    type=click.Choice(["duckdb", "postgres", "spark"]),
+    help="What SQL is written in: DuckDB's, or the database's own.",
+)
 
 policies_option: Decorator = click.option(
     "--policies",
@@ -67,7 +75,6 @@ database_file_option = _database(servers=False)
 audit_option: Decorator = click.option(
     "--audit",
     type=click.Path(path_type=Path),
-    required=True,
     envvar="RLS_AUDIT",
     show_envvar=True,
     metavar="FILE",

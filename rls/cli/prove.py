@@ -58,12 +58,14 @@ def prove(
       always denied without clearance
       not wider than DIR             or REVISION:DIR of a git repository
 
-    What refutes a statement is shown after the engine itself confirmed it. Exit code 1 unless all is proved.
+    A DuckDB file's primary keys are taken for granted. What refutes a statement is shown after the engine itself
+    confirmed it. Exit code 1 unless all is proved.
     """
     from rls.cli.failures import pointing_into_file
     from rls.cli.opening import open_catalog
     from rls.lab.prove.available import require_solver
     from rls.lab.prove.invariants import FILE, prove_text, run_invariants
+    from rls.lab.world.raw import primary_keys_of
     from rls.policy.load import load_policies
 
     require_solver()
@@ -74,17 +76,18 @@ def prove(
                 known = ", ".join(sorted(rules.identity.roles))
                 raise click.UsageError(f"role `{role}` is not declared; there are {known}")
         catalog = open_catalog(database)
+        keys = primary_keys_of(database, catalog) if isinstance(database, Path) else {}
         if not statements:
             if about or only or unless:
                 raise click.UsageError("--about, --only and --unless are for a STATEMENT; invariants say it themselves")
             if not (policies / FILE).is_file():
                 raise click.UsageError(f"give a STATEMENT: there is no `{policies / FILE}`")
-            results = run_invariants(rules, catalog, seconds=timeout)
+            results = run_invariants(rules, catalog, seconds=timeout, keys=keys)
         else:
             from rls.lab.prove.claims import Limits
             from rls.lab.prove.prover import proving
 
-            with proving(rules, catalog, seconds=timeout) as prover:
+            with proving(rules, catalog, seconds=timeout, keys=keys) as prover:
                 results = [
                     result
                     for statement in statements
@@ -124,7 +127,11 @@ def show_results(out: Console, results: list[Result]) -> None:
     out.print()
     proved = sum(r.passed for r in results)
     told = (f"{proved} of {len(results)} proved", "good" if proved == len(results) else "error")
-    out.print(render.styled(told, ("  for all rows and all principals", "note")))
+    scope = "  for all rows and all principals"
+    keyed = sorted({label for r in results if r.passed for label in r.by_keys})
+    if keyed:
+        scope += f", as the primary keys of {', '.join(keyed)} hold"
+    out.print(render.styled(told, (scope, "note")))
 
 
 def _by_name(results: list[Result]) -> list[tuple[str, list[Result]]]:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from rls.cli.options import audit_option, database_option, json_option, policies_option, read_sql, read_token
+from rls.cli.options import (
+    audit_option,
+    database_option,
+    dialect_option,
+    json_option,
+    policies_option,
+    read_sql,
+    read_token,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +32,12 @@ _HINTS = (", --rows shows more", ", --json has all")
 @click.command()
 @click.option("--token", envvar="RLS_TOKEN", show_envvar=True, help="The token; others can see command lines.")
 @click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="A file with the token, or `-`.")
+@click.option(
+    "--as",
+    "persona",
+    metavar="PERSONA",
+    help="Without token and record, for who writes the policies: somebody of DIR/personas.yaml, on a DuckDB file.",
+)
 @policies_option
 @database_option
 @audit_option
@@ -34,6 +48,7 @@ _HINTS = (", --rows shows more", ", --json has all")
     type=click.Choice(["thread", "process"]),
     help="`process`: in a worker that the operating system limits (Linux).",
 )
+@dialect_option
 @click.option("--rows", default=50, show_default=True, type=click.IntRange(min=1), help="Rows shown on a terminal.")
 @json_option
 @click.argument("sql")
@@ -41,10 +56,12 @@ def query(
     *,
     token: str | None,
     token_file: Path | None,
+    persona: str | None,
     policies: Path,
     database: Path | str,
-    audit: Path,
+    audit: Path | None,
     isolation: Literal["thread", "process"],
+    dialect: Literal["duckdb", "postgres", "spark"],
     rows: int,
     as_json: bool,
     sql: str,
@@ -53,8 +70,15 @@ def query(
 
     SQL is the query's text, or `-` to read it from standard input.
     """
+    if persona is not None:
+        if token_file is not None or (token is not None and not _from_environment()):
+            raise click.UsageError("give a token or --as, not both")
+        _ask_as(persona, policies, database, read_sql(sql), rows=rows, as_json=as_json)
+        return
     # A file named on the command line is meant, whatever the environment holds.
     given = read_token(None if token_file is not None and _from_environment() else token, token_file)
+    if audit is None:
+        raise click.UsageError("missing option --audit FILE (or RLS_AUDIT): no result without a record")
     text = read_sql(sql)
     from rls.cli.failures import pointing_into
     from rls.engine import Engine
@@ -64,14 +88,42 @@ def query(
         Engine.open(database, policies=policies, audit=audit, isolation=isolation) as engine,
     ):
         started = time.perf_counter()
-        result = engine.query(given, text)
+        result = engine.query(given, text, dialect=dialect)
         seconds = time.perf_counter() - started
-        if as_json:
-            from rls.cli.as_json import dump_json
+    _print(result, f"audit record {result.audit_id}", rows=rows, seconds=seconds, as_json=as_json)
 
-            click.echo(dump_json(as_dict(result)))
-            return
-        show(result, limit=rows, seconds=seconds)
+
+def _ask_as(persona: str, policies: Path, database: Path | str, text: str, *, rows: int, as_json: bool) -> None:
+    """Ask as notebooks do: with a token that the laboratory signs for itself, of which nothing is recorded."""
+    if isinstance(database, str):
+        raise click.UsageError("--as works on a DuckDB file, not on a server: sign a token with `rls token mint --as`")
+    from rls.cli.failures import pointing_into, pointing_into_file
+    from rls.errors import RlsError
+    from rls.lab.world.world import open_directory
+    from rls.yaml_model import suggest
+
+    with pointing_into_file(), pointing_into(text), open_directory(policies, database) as world:
+        if persona not in world.personas:
+            hint = suggest(persona, world.personas) or f"there are {', '.join(world.personas)}"
+            raise click.UsageError(f"there is no persona `{persona}`; {hint}")
+        started = time.perf_counter()
+        try:
+            result = world.session(persona).query(text)
+        except RlsError as error:
+            # Of an attempt that nobody records, no number of a record is shown.
+            error.__notes__ = [n for n in getattr(error, "__notes__", ()) if not n.startswith("audit record")]
+            raise
+        seconds = time.perf_counter() - started
+    _print(result, f"as {persona}, not recorded", rows=rows, seconds=seconds, as_json=as_json)
+
+
+def _print(result: Result, remark: str, *, rows: int, seconds: float, as_json: bool) -> None:
+    if as_json:
+        from rls.cli.as_json import dump_json
+
+        click.echo(dump_json(as_dict(result)))
+        return
+    show(result, remark, limit=rows, seconds=seconds)
 
 
 def as_dict(result: Result) -> dict[str, Any]:
@@ -84,13 +136,13 @@ def as_dict(result: Result) -> dict[str, Any]:
     }
 
 
-def show(result: Result, *, limit: int, seconds: float) -> None:
-    """The result on the terminal: what fits; in a pipe all of it."""
+def show(result: Result, remark: str, *, limit: int, seconds: float) -> None:
+    """The result on the terminal: what fits; in a pipe all of it. `remark` ends the line below it."""
     from rls.cli import render
 
     out = render.console()
     notes = show_table(out, result, limit=limit if out.is_terminal else result.row_count, hints=_HINTS)
-    notes += [f"{seconds * 1000:,.0f} ms", f"audit record {result.audit_id}"]
+    notes += [f"{seconds * 1000:,.0f} ms", remark]
     out.print(render.styled((" · ".join(notes), "note")))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +38,26 @@ def show(out: Console, run: Run, *, verbose: bool = False) -> None:
         told = "1 invariant was" if run.unproved == 1 else f"{run.unproved} invariants were"
         out.print(render.styled((f"{told} not proved: give --database", "warning")))
     out.print()
-    for outcome in run.failed[:_MOST_DETAILS]:
-        show_outcome(out, outcome)
-    if len(run.failed) > _MOST_DETAILS:
-        more = f"… and {len(run.failed) - _MOST_DETAILS:,} more; choose some with --persona, --relation or -k"
+    alike = _alike(run.failed)
+    for group in alike[:_MOST_DETAILS]:
+        show_outcome(out, group[0], others=[o.case.persona for o in group[1:]])
+    if len(alike) > _MOST_DETAILS:
+        left = sum(map(len, alike[_MOST_DETAILS:]))
+        more = f"… and {left:,} more; choose some with --persona, --relation or -k"
         out.print(render.styled((more, "note")))
         out.print()
     out.print(_summary(run))
+
+
+def _alike(failed: Sequence[Outcome]) -> list[list[Outcome]]:
+    """Cases that nobody listed and that fail by the same rows for several personas, together."""
+    groups: dict[object, list[Outcome]] = {}
+    for number, outcome in enumerate(failed):
+        case = outcome.case
+        told = [(f.message, [(dict(row.values), row.why) for row in f.rows]) for f in outcome.failures]
+        key = number if case.listed else (case.suite, case.place.file, case.relation, repr(told))
+        groups.setdefault(key, []).append(outcome)
+    return list(groups.values())
 
 
 def _suite(out: Console, name: str, outcomes: list[Outcome], *, verbose: bool) -> None:
@@ -92,11 +106,12 @@ def _mark(outcome: Outcome) -> Any:
     return render.styled(_MARKS[outcome.status])
 
 
-def show_outcome(out: Console, outcome: Outcome) -> None:
-    """One case that did not pass: each difference with its rows and the policies behind them."""
+def show_outcome(out: Console, outcome: Outcome, *, others: Sequence[str] = ()) -> None:
+    """One case that did not pass: each difference with its rows and the policies behind them. `others` are personas of
+    whom the same is to be said."""
     case = outcome.case
     mark, style = _MARKS[outcome.status]
-    who = case.persona or (case.test if case.relation else case.suite)
+    who = ", ".join((case.persona, *others)) or (case.test if case.relation else case.suite)
     what = f" · {case.subject} · {case.test}" if case.persona else f" · {case.relation}" if case.relation else ""
     place = (f"{_short(case.place.file)}:{case.place.line}", "place")
     out.print(render.styled((mark, style), " ", (who, "name"), f"{what}  ", place), soft_wrap=True)
@@ -104,6 +119,9 @@ def show_outcome(out: Console, outcome: Outcome) -> None:
         out.print(render.indented(render.styled((" ".join(case.sql.split()), "note")), 4))
     if not case.listed:
         out.print(render.indented(render.styled(("not listed, so expected to be invisible", "note"))))
+        names = "their names" if others else f"`{case.persona}`"
+        told = f"if it is right, list it in `sees` below {names}: `{case.subject}: all`, or which rows"
+        out.print(render.indented(render.styled((told, "note"))))
     for failure in outcome.failures:
         out.print(render.indented(render.styled((failure.message, style))))
         if failure.rows:

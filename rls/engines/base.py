@@ -18,8 +18,9 @@ from rls.rewrite.bound import Planner
 from rls.rewrite.guarded import Copy, GuardedQuery
 from rls.rewrite.port.target import Target
 
-__all__ = ["Executor", "Fetch", "Fetched", "Job"]
+__all__ = ["Dialect", "Executor", "Fetch", "Fetched", "Job"]
 
+Dialect = Literal["duckdb", "postgres", "spark"]
 Fetch = Literal["rows", "arrow"]
 
 
@@ -58,7 +59,7 @@ class Executor(ABC):
     library's, and keeps its own engine's limits.
     """
 
-    dialect: ClassVar[Literal["duckdb", "postgres", "spark"]]
+    dialect: ClassVar[Dialect]
 
     def __init__(self, *, limits: Limits, concurrent: int, planner: Planner, slices: bool = False) -> None:
         """

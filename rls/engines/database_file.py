@@ -19,7 +19,9 @@ def file_state(path: Path) -> FileState:
     other handle of the file, so a writer is possible and must be noticed as well.
     """
     name = os.fspath(path)
-    return _state(name), _state(f"{name}.wal")
+    wal = f"{name}.wal"
+    # Mostly there is none, and an exception takes longer than to ask.
+    return _state(name), _state(wal) if os.access(wal, os.F_OK) else None
 
 
 def _state(path: str) -> tuple[int, int, int, int] | None:

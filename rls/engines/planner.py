@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from rls.catalog import Relation
@@ -31,6 +32,7 @@ _START_SECONDS: Final = 60.0
 _MEMORY: Final = 2 << 30
 _PLAN_BYTES: Final = 64 << 20
 _CPU_SECONDS: Final = 3_600  # of one process, after which it makes room for a fresh one
+_RELATIONS: Final = 1_000  # that are kept packed: a hundred columns take as long to pack as a short text to plan
 
 
 class PlannerProcess:
@@ -40,15 +42,28 @@ class PlannerProcess:
         self._lock = threading.Lock()
         self._process: _Process | None = None
         self._closed = False
+        self._packed: dict[tuple[str, tuple[str, ...]], bytes] = {}
         threading.Thread(target=self._warm_up, name="rls-planner-start", daemon=True).start()
 
     def plan(self, text: str, version: str, attached: str, tables: Mapping[str, Relation], *, optimize: bool) -> str:
         """See `Planner.plan`."""
-        return self._ask((text, version, attached, dict(tables), optimize))
+        return self._ask((text, version, attached, self._pack(version, tables), optimize))
 
     def columns(self, text: str, version: str, attached: str, tables: Mapping[str, Relation]) -> str:
         """See `Planner.columns`."""
-        return self._ask((text, version, attached, dict(tables), None))
+        return self._ask((text, version, attached, self._pack(version, tables), None))
+
+    def _pack(self, version: str, tables: Mapping[str, Relation]) -> dict[str, bytes]:
+        """The relations as the process reads them; `version` tells those of one name apart."""
+        if len(self._packed) > _RELATIONS:
+            self._packed = {}
+        known, found = self._packed, {}
+        for source, relation in tables.items():
+            packed = known.get((version, relation.key))
+            if packed is None:
+                packed = known[version, relation.key] = pickle.dumps(relation)
+            found[source] = packed
+        return found
 
     def _ask(self, request: tuple[object, ...]) -> str:
         if not self._lock.acquire(timeout=WAIT_SECONDS):
@@ -120,7 +135,8 @@ def main(descriptor: int, lifeline: int) -> None:
     LOCAL.plan("SELECT 1", "", "memory", {}, optimize=False)
     send_frame(connection, b"ready")
     while True:
-        text, version, attached, tables, optimize = pickle.loads(receive_frame(connection, 1 << 40))  # noqa: S301
+        text, version, attached, packed, optimize = pickle.loads(receive_frame(connection, 1 << 40))  # noqa: S301
+        tables = {source: _unpack(relation) for source, relation in packed.items()}
         try:
             if optimize is None:
                 answer = LOCAL.columns(text, version, attached, tables)
@@ -129,6 +145,12 @@ def main(descriptor: int, lifeline: int) -> None:
         except MemoryError:
             answer = ""
         send_frame(connection, answer.encode(errors="replace"))
+
+
+@lru_cache(_RELATIONS)
+def _unpack(relation: bytes) -> Relation:
+    found: Relation = pickle.loads(relation)  # noqa: S301
+    return found
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ def check_text(sql: object, limits: Limits) -> None:
         raise QueryRefused("query.text", "a query is a text", hint="give it as a string")
     if len(sql) > limits.text:
         raise QueryRefused("query.too_long", f"the query is longer than {limits.text} characters", hint="shorten it")
+    if sql.isascii():
+        return
     try:
         sql.encode()
     except UnicodeEncodeError:

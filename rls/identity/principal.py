@@ -16,7 +16,7 @@ Scalar = str | int | Decimal | bool | date | datetime
 AttributeValue = Scalar | tuple[Scalar, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Principal:
     """Who asks.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
@@ -29,14 +29,15 @@ from rls.rewrite.guarded import FENCED, NO_TIME, Barrier, Guard, GuardedQuery, S
 from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise, why_plan_may_raise_early
 from rls.rewrite.parse import Parsed
 from rls.rewrite.prunable import why_statistics_may_tell
-from rls.rewrite.pushed import pushed_conditions
+from rls.rewrite.pushed import may_be_pushed, pushed_conditions
 from rls.rewrite.splice import apply_splices
 
 __all__ = ["BUSY", "lower", "lower_fenced", "typed_parameters"]
 
 BUSY: Final = replace(FENCED, reason=NO_TIME)
 
-MAX_REFERENCES: Final = 200  # guards in one text; each is an empty table of its own to judge it on
+MAX_REFERENCES: Final = 100  # guards in one text; DuckDB's time to bind joins grows with their square
+MAX_PUSHED: Final = 1_000_000  # characters of a plan whose filters are looked at; that grows with the square, too
 # With a mapping table for each of six relations DuckDB took 9 s for TPC-H's ninth query, and 0.1 s behind fences.
 MAX_BESIDE_MAPPING: Final = 4
 MAX_TEXT: Final = 20_000  # characters of a text without fences
@@ -80,6 +81,7 @@ _WORDS: Final = {
     "sets", "grouping", "materialized", "is", "like", "recursive", "position", "filter", "dec", "asc", "desc", "end",
     "count_if",
 }  # fmt: skip
+_LIMITS: Final = {TokenType.LIMIT, TokenType.FETCH}
 _STOPS: Final = {
     TokenType.OVER, TokenType.QUALIFY, TokenType.PIVOT,
     TokenType.UNPIVOT, TokenType.TABLE_SAMPLE, TokenType.SUMMARIZE, TokenType.DESCRIBE, TokenType.ASOF,
@@ -150,8 +152,11 @@ def _decide(
         name = f"{label}#{counts[label]}"
         counts[label] += 1
         probes[name], names[name] = one.relation, number
+        source = f"{PROBE}.main.{quote(name)}"
         shown = replace(one, grant=replace(one.grant, kind="conditional", predicate="true"), fenced=False)
-        return one, guard_text(shown, source=f"{PROBE}.main.{quote(name)}")
+        text = guard_text(shown, source=source)
+        # A table that shows all as it is stands for itself: bound without a star, it has the columns in use only.
+        return one, source if text == f"(SELECT * FROM {source} AS {quote(one.relation.name)} WHERE true)" else text
 
     # Judged with the literals in place: what their class stands for, they stand for.
     written = query.write(form)
@@ -174,12 +179,14 @@ def _decide(
     if reason is None:
         return Barrier(fenced=False, hide_statistics=hide)
     pushed: dict[str, tuple[str, ...]] = {}
-    if plan is not None and open_ is None:
+    if open_ is None and may_be_pushed(plan):
         if query.literals:
             counts.clear()
             written = query.write(form, literal=lambda one: one.bound(f"CAST(${one.name} AS {one.type})"))
             text = _spliced(query, [*written.splices, *typed])
-        pushed = pushed_conditions(pushed_plan(text, query.catalog, probes=probes, planner=planner), probes)
+        pushed = pushed_conditions(
+            pushed_plan(text, query.catalog, probes=probes, planner=planner, most=MAX_PUSHED), probes
+        )
     # Beside a policy that may raise, a copy would say on which rows it does.
     if raises is not None and any(one.relation.kind == "view" for one in written.guards):
         pushed = {}
@@ -228,17 +235,33 @@ def _why_words(parsed: Parsed) -> str | None:
     if len(parsed.text) > MAX_TEXT:
         return "the text is long"
     tokens = parsed.tokens
-    for index, token in enumerate(tokens):
-        if token.token_type in _STOPS:
-            return f"{token.text.upper()} depends on the order of rows or on plans"
-        if token.token_type == TokenType.L_PAREN and index:
+    kinds = [token.token_type for token in tokens]
+    for index, kind in enumerate(kinds):
+        if kind in _STOPS:
+            return f"{tokens[index].text.upper()} depends on the order of rows or on plans"
+        if kind == TokenType.L_PAREN and index:
             name = tokens[index - 1].text.lower()
             if index > 1 and tokens[index - 2].token_type == TokenType.ALIAS:
                 continue  # `AS t(a, b)`, or a type's name
             # Also what else merely looks like a call; then the fence costs time, and nothing else.
             if name.isidentifier() and name not in _BOUNDED and name not in _WORDS:
                 return f"`{name[:60]}` is not among the cheap functions"
-    return None
+    return "LIMIT depends on the order of rows" if _is_limited_inside(kinds) else None
+
+
+def _is_limited_inside(kinds: Sequence[TokenType]) -> bool:
+    """Whether there is a LIMIT that is not the statement's own over groups: no other may go unfenced."""
+    if _LIMITS.isdisjoint(kinds):
+        return False
+    if TokenType.GROUP_BY not in kinds:
+        return True
+    # The whole statement may stand in parentheses.
+    depth = -next(index for index, kind in enumerate(kinds) if kind != TokenType.L_PAREN)
+    for kind in kinds:
+        depth += (kind == TokenType.L_PAREN) - (kind == TokenType.R_PAREN)
+        if kind in _LIMITS and depth > 0:
+            return True
+    return False
 
 
 def _why_observable(plan: Any) -> str | None:
@@ -251,7 +274,7 @@ def _why_observable(plan: Any) -> str | None:
             stack += [item for item in tree if isinstance(item, PARTS)]
             continue
         kind = tree.get("type")
-        if isinstance(kind, str) and kind.startswith("LOGICAL_") and kind not in _NODES:
+        if isinstance(kind, str) and kind not in _NODES and kind.startswith("LOGICAL_"):
             return f"{kind.removeprefix('LOGICAL_').replace('_', ' ').lower()} depends on the order of rows"
         if kind == "LOGICAL_DISTINCT" and tree.get("distinct_type") != "DISTINCT":
             return "DISTINCT ON depends on the order of rows"
@@ -282,7 +305,7 @@ def _why_observable(plan: Any) -> str | None:
             return "the query does much per row"
         if (children := tree.get("children")) is not None:
             stack.append(children)
-        stack += [v for key, v in tree.items() if key not in WITHOUT_EXPRESSIONS and isinstance(v, PARTS)]
+        stack += [v for key, v in tree.items() if isinstance(v, PARTS) and key not in WITHOUT_EXPRESSIONS]
     return None
 
 

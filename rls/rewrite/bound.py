@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
-from rls.catalog import Catalog, Column, Relation, fold, quote
+from rls.catalog import Catalog, Column, Relation, fold, literal, quote
 
 __all__ = ["LOCAL", "PROBE", "Planner", "PlannerBusy", "answer_columns", "bound_plan", "converts", "pushed_plan"]
 
@@ -63,9 +63,11 @@ def bound_plan(
     return _plan(text, catalog, probes or {}, planner or LOCAL, optimize=False, most=most)
 
 
-def pushed_plan(text: str, catalog: Catalog, *, probes: Mapping[str, Relation], planner: Planner | None = None) -> Any:
+def pushed_plan(
+    text: str, catalog: Catalog, *, probes: Mapping[str, Relation], planner: Planner | None = None, most: int
+) -> Any:
     """The same after DuckDB has moved filters towards the scans."""
-    return _plan(text, catalog, probes, planner or LOCAL, optimize=True)
+    return _plan(text, catalog, probes, planner or LOCAL, optimize=True, most=most)
 
 
 def answer_columns(text: str, catalog: Catalog, *, planner: Planner | None = None) -> tuple[Column, ...] | None:
@@ -118,7 +120,8 @@ class _Copies:
                 copy = self._copy_of(version, attached)
                 for source, relation in tables.items():
                     copy.have(source, relation)
-                row = copy.connection.execute(copy.optimized if optimize else copy.bound, [text]).fetchone()
+                form = "optimized" if optimize else "bound"
+                row = copy.connection.execute(f"EXECUTE {form}({literal(text)})").fetchone()
             except (duckdb.Error, RecursionError):
                 return ""
         return str(row[0]) if row else ""
@@ -189,10 +192,8 @@ class _Copy:
         self.connection.execute(f"SET disabled_optimizers = '{others}'")
         self.connection.execute("SET enable_external_access = false")
         self.connection.execute("SET lock_configuration = true")
-        self.bound, self.optimized = (
-            self.connection.extract_statements(f"SELECT json_serialize_plan($1::VARCHAR{option})")[0]
-            for option in ("", ", optimize := true")
-        )
+        self.connection.execute("PREPARE bound AS SELECT json_serialize_plan($1::VARCHAR)")
+        self.connection.execute("PREPARE optimized AS SELECT json_serialize_plan($1::VARCHAR, optimize := true)")
 
     def have(self, source: str, relation: Relation) -> None:
         """An empty table named `source` with the stored columns of `relation`."""

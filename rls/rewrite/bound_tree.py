@@ -13,16 +13,19 @@ from rls.rewrite import magnitude as numbers
 from rls.rewrite.functions import NOT_LITERAL
 
 __all__ = [
-    "INTEGERS", "PARTS", "WITHOUT_EXPRESSIONS", "Column", "Inputs", "MayRaise", "Tree", "expressions_in", "is_cast",
-    "largest", "literal", "mass", "plain", "type_of", "whole",
+    "INTEGERS", "PARTS", "TYPES", "WITHOUT_EXPRESSIONS", "Column", "Inputs", "MayRaise", "Tree", "expressions_in",
+    "is_cast", "largest", "literal", "mass", "plain", "type_of", "whole",
 ]  # fmt: skip
 
 Tree = dict[str, Any]
 
+TYPES: Final = {"return_type", "type", "arguments", "qname"}
+"""Fields of expressions that hold types and names: more than half of what a plan consists of."""
+
 # Fields of nodes that list names, places and types: most of what a scan consists of.
 WITHOUT_EXPRESSIONS: Final = {
-    "children", "returned_types", "names", "column_indexes", "projection_ids", "qname", "expr_types", "chunk_types",
-    "bound_columns",
+    "children", "returned_types", "names", "column_indexes", "projection_ids", "expr_types", "chunk_types",
+    "bound_columns", *TYPES,
 }  # fmt: skip
 
 INTEGERS: Final = {
@@ -102,8 +105,8 @@ def expressions_in(value: Any) -> Iterator[Tree]:
     elif "expression_class" in value:
         yield value
     else:
-        for item in value.values():
-            if isinstance(item, PARTS):
+        for key, item in value.items():
+            if isinstance(item, PARTS) and key not in TYPES:
                 yield from expressions_in(item)
 
 

@@ -11,6 +11,8 @@ import json
 import threading
 from typing import Any
 
+from rls.catalog import literal
+
 __all__ = ["EngineParseError", "bare", "describe_expression", "list_functions", "serialize"]
 
 _SETS = ("exclude_list", "qualified_exclude_list", "replace_list", "rename_list")
@@ -28,7 +30,8 @@ class EngineParseError(Exception):
 
 
 class _Parser:
-    """One empty instance and its two prepared texts; nothing is optimized, since nothing is run."""
+    """One empty instance and two statements that are prepared once: a parameter bound from here would have DuckDB plan
+    them again for each text. Nothing is optimized, since nothing is run."""
 
     def __init__(self) -> None:
         import duckdb
@@ -45,10 +48,8 @@ class _Parser:
         )
         self.connection.execute("PRAGMA disable_optimizer")
         self.connection.execute("SET lock_configuration = true")
-        self.to_tree, self.to_text = (
-            self.connection.extract_statements(f"SELECT {call}")[0]
-            for call in ("json_serialize_sql($1::VARCHAR)", "json_deserialize_sql(json_serialize_sql($1::VARCHAR))")
-        )
+        self.connection.execute("PREPARE to_tree AS SELECT json_serialize_sql($1::VARCHAR)")
+        self.connection.execute("PREPARE to_text AS SELECT json_deserialize_sql(json_serialize_sql($1::VARCHAR))")
 
 
 def _parser() -> _Parser:
@@ -66,8 +67,7 @@ def serialize(text: str) -> list[Tree]:
     import duckdb
 
     try:
-        parser = _parser()
-        row = parser.connection.execute(parser.to_tree, [text]).fetchone()
+        row = _parser().connection.execute(f"EXECUTE to_tree({literal(text)})").fetchone()
     except duckdb.Error as error:
         raise EngineParseError(type(error).__name__, str(error), None) from None
     try:
@@ -114,8 +114,7 @@ def describe_expression(expression: str, *, windows: str = "") -> str:
 
     text = f"SELECT {expression} FROM rls {windows}"
     try:
-        parser = _parser()
-        row = parser.connection.execute(parser.to_text, [text]).fetchone()
+        row = _parser().connection.execute(f"EXECUTE to_text({literal(text)})").fetchone()
     except duckdb.Error as error:
         raise EngineParseError(type(error).__name__, str(error), None) from None
     return str(row[0] if row else "")[len("SELECT ") : -len(" FROM rls")]

@@ -101,7 +101,8 @@ class GuardedQuery:
     whatever else does). `fence_reason`: why the guards hold a fence, in a few words for people; "" where they hold
     none, since nothing in the query could tell of a hidden row.
     `guards` lists every guard in the text. `near`: it was made for another text with the same tokens but for bound
-    literals; `original`, `splices` and all positions are that text's.
+    literals. On the engine, `original`, `splices` and all positions are that text's; where the query is handed out,
+    `original` is the caller's own and there are no `splices`.
     `dialect`: the engine whose SQL it is. For another one than DuckDB, `binds` are the names of the parameters that
     stand as `$1`, `$2`, … in `sql`, and `columns` the names and types (DuckDB's) that the answer must have.
     `bounds`: limits of the principal's roles on what an answer may hold, which an engine keeps.
@@ -164,10 +165,16 @@ class GuardedQuery:
         found = object.__new__(GuardedQuery)
         # `dataclasses.replace` sets all fields one by one: most of what a warm query would cost.
         vars(found).update(vars(self), grants=grants, guards=guards, parameters=parameters, bounds=bounds, near=near)
-        for computed in ("fingerprint", "cacheable"):
+        for computed in ("fingerprint", "cacheable", "reads_strict", "without_policies"):
             vars(found).pop(computed, None)
         return found
 
+    @cached_property
+    def reads_strict(self) -> bool:
+        """Whether a relation of it is `strict` for this principal."""
+        return any(one.grant.strict for one in self.guards)
+
+    @cached_property
     def without_policies(self) -> GuardedQuery:
         """The same query without the names and reasons of policies, for principals that may not read them."""
         grants = {label: grant.without_policies() for label, grant in self.grants.items()}

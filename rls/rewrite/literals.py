@@ -25,7 +25,16 @@ from rls.catalog import Relation, fold
 from rls.rewrite.parse import Parsed
 from rls.rewrite.resolution import Reference, Resolution
 
-__all__ = ["PREFIX", "BoundLiteral", "bound_literals", "class_of", "literal_positions", "shape_of_tokens", "value_of"]
+__all__ = [
+    "PREFIX",
+    "BoundLiteral",
+    "bound_literals",
+    "class_of",
+    "literal_positions",
+    "plain_text",
+    "shape_of_tokens",
+    "value_of",
+]
 
 # No attribute has a name that starts with a digit.
 PREFIX: Final = "rls_0_"
@@ -76,9 +85,37 @@ def shape_of_tokens(text: str, tokens: Sequence[Token], literals: Sequence[int])
     words = [token.text for token in tokens]
     for index in literals:
         words[index] = ""
+    return tuple(kinds), "\0".join(words), tuple(_joined(text, tokens)), tuple(_gaps(text, tokens, literals).values())
+
+
+def plain_text(text: str, tokens: Sequence[Token]) -> str:
+    """The text in the one spelling that it shares with all texts of its shape: one blank between tokens,
+    no comments; the literals are its own.
+
+    >>> from rls.rewrite.parse import tokenize
+    >>> text = "SELECT  count(*) -- all\\nFROM t WHERE a=7"
+    >>> plain_text(text, tokenize(text))
+    'SELECT count ( * ) FROM t WHERE a = 7'
+    """
+    joined = set(_joined(text, tokens))
+    gaps = _gaps(text, tokens, literal_positions(tokens))
+    parts = []
+    for index, token in enumerate(tokens):
+        gap = gaps.get(index, False)
+        # Between two strings that are not one, there is nothing but what keeps them apart.
+        between = gap if isinstance(gap, str) else "\n" if gap else " "
+        spelled = text[token.start : token.end + 1]
+        # `ORDER   BY` is one token.
+        word = token.text if " ".join(spelled.upper().split()) == token.text else spelled
+        parts += ["" if index - 1 in joined or not index else between, word]
+    return "".join(parts)
+
+
+def _joined(text: str, tokens: Sequence[Token]) -> list[int]:
+    """Indexes of tokens that stand close to the next one where that makes a difference."""
     starts, ends = [token.start for token in tokens], [token.end for token in tokens]
     # `x'41'`, `0x1F` and `%-` are tokens of their own to DuckDB, `x '41'` and `% -` are not.
-    joined = [
+    return [
         index
         for index, (start, end) in enumerate(zip(starts[1:], ends, strict=False))
         if start == end + 1
@@ -87,13 +124,16 @@ def shape_of_tokens(text: str, tokens: Sequence[Token], literals: Sequence[int])
             or (text[start] in _OPERATORS and text[end] in _OPERATORS)
         )
     ]
-    # Two strings are one, if a line ends between them (not in a comment); the first may be `E'…'`.
-    between = [
-        gap if (gap := text[ends[index - 1] + 1 : starts[index]]).strip(" \t\n") else "\n" in gap
+
+
+def _gaps(text: str, tokens: Sequence[Token], literals: Sequence[int]) -> dict[int, str | bool]:
+    """Index of a string that follows another one → what stands between them, or whether a line ends there if it is
+    white space: two strings are one, if a line ends between them (not in a comment); the first may be `E'…'`."""
+    return {
+        index: gap if (gap := text[tokens[index - 1].end + 1 : tokens[index].start]).strip(" \t\n") else "\n" in gap
         for index in literals
-        if index and kinds[index] is TokenType.STRING and text[ends[index - 1]] == "'"
-    ]
-    return tuple(kinds), "\0".join(words), tuple(joined), tuple(between)
+        if index and tokens[index].token_type is TokenType.STRING and text[tokens[index - 1].end] == "'"
+    }
 
 
 def literal_positions(tokens: Sequence[Token]) -> list[int]:

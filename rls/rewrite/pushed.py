@@ -16,10 +16,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from rls.catalog import Relation, quote
-from rls.rewrite.bound_tree import PARTS
+from rls.rewrite.bound_tree import PARTS, TYPES
 from rls.rewrite.literals import PREFIX
 
-__all__ = ["pushed_conditions"]
+__all__ = ["may_be_pushed", "pushed_conditions"]
 
 Tree = dict[str, Any]
 
@@ -34,9 +34,22 @@ _MIRRORED: Final = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": 
 _INTEGERS: Final = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
 }  # fmt: skip
+_WITHOUT_SCANS: Final = {"expressions", "conditions", "groups", "returned_types", "column_indexes", "names", *TYPES}
 _FROM_TEXT: Final = {"VARCHAR", "DATE", "TIMESTAMP"}
 _FIRST_DAY: Final = date(1970, 1, 1)
 _FIRST_MOMENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def may_be_pushed(plan: Any) -> bool:
+    """Whether a bound plan has a join or a filter (other than `true`): else DuckDB has nothing to hand to a scan."""
+    stack: list[Tree] = list(plan or [])
+    while stack:
+        tree = stack.pop()
+        filters = tree["expressions"] if tree["type"] == "LOGICAL_FILTER" else ()
+        if "JOIN" in tree["type"] or any(one["expression_class"] != "BOUND_CONSTANT" for one in filters):
+            return True
+        stack += tree["children"]
+    return False
 
 
 def pushed_conditions(plan: Any, tables: Mapping[str, Relation]) -> dict[str, tuple[str, ...]]:
@@ -54,7 +67,7 @@ def pushed_conditions(plan: Any, tables: Mapping[str, Relation]) -> dict[str, tu
             if name in tables:
                 own = _of_scan(tree, tables[name])
                 found[name] = own if name not in found else [text for text in found[name] if text in own]
-        stack += [value for value in tree.values() if isinstance(value, PARTS)]
+        stack += [v for key, v in tree.items() if isinstance(v, PARTS) and key not in _WITHOUT_SCANS]
     return {name: tuple(texts[:MAX_COPIES]) for name, texts in found.items()}
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlglot.tokens import Token
@@ -28,7 +28,7 @@ from rls.rewrite.capable import answer_bounds
 from rls.rewrite.finish import finish
 from rls.rewrite.guard import Draft, Policies, attribute_values, draft
 from rls.rewrite.guarded import Guard, GuardedQuery
-from rls.rewrite.literals import bound_literals, class_of, literal_positions, shape_of_tokens, value_of
+from rls.rewrite.literals import bound_literals, class_of, literal_positions, plain_text, shape_of_tokens, value_of
 from rls.rewrite.parse import tokenize
 from rls.rewrite.port.target import Target
 from rls.rewrite.texts import OVERHEAD, Key, Shape, Template, Text, Texts, Tokens
@@ -37,6 +37,7 @@ __all__ = ["Templates"]
 
 MEMORY: Final = 64 << 20  # bytes of text, roughly, over all templates
 PRINCIPALS: Final = 10_000
+VALUES: Final = 1_000_000  # of all principals' attributes, the items of lists counted
 SHAPES: Final = 100_000
 NEAR_TOKENS: Final = 5_000  # of a text that is compared by its tokens
 
@@ -44,10 +45,12 @@ NEAR_TOKENS: Final = 5_000  # of a text that is compared by its tokens
 @dataclass(slots=True)
 class _Profile:
     """A principal's grants, as far as its queries asked for them, and the number of each grant's shape; `may` is the
-    number of what its roles may write, `bounds` their limits on what an answer holds."""
+    number of what its roles may write, `bounds` their limits on what an answer holds; `weight` is the number of its
+    values."""
 
     principal: Principal
     values: Mapping[str, object]
+    weight: int
     may: int
     bounds: tuple[tuple[str, int | float], ...]
     grants: dict[tuple[str, ...], tuple[Grant, int]] = field(default_factory=dict)
@@ -62,17 +65,20 @@ class Templates:
         catalog: Catalog,
         *,
         for_engine: bool = False,
+        plain: bool = False,
         planner: Planner | None = None,
         memory: int = MEMORY,
         target: Target | None = None,
     ) -> None:
-        """`for_engine`: the texts run on this library's engine and are for no other eyes; literals of the caller's text
-        become bound values where that changes nothing, so that `guard_alike` finds more, and the engine's settings are
-        part of the barrier. `planner`: where texts are bound (default: here). `memory` bounds the templates' text, in
-        bytes. `target`: the texts are for that PostgreSQL database; default: for DuckDB."""
-        self._for_engine, self._planner, self._target = for_engine, planner, target
+        """`for_engine`: the texts run on this library's engine and are for no other eyes, and the engine's settings are
+        part of the barrier. `plain`: the texts are those of `guard_plain`, for anybody's eyes. In both, literals of a
+        caller's text become bound values where that changes nothing, so that more texts are alike. `planner`: where
+        texts are bound (default: here). `memory` bounds the templates' text, in bytes. `target`: the texts are for that
+        PostgreSQL database; default: for DuckDB."""
+        self._for_engine, self._plain, self._planner, self._target = for_engine, plain, planner, target
         self._policies, self._catalog, self._memory = policies, catalog, memory
         self._profiles: dict[int, _Profile] = {}
+        self._weight = 0
         self._texts = Texts(memory)
         self._shapes: dict[object, int] = {}
         self._numbers = itertools.count(1)
@@ -99,14 +105,30 @@ class Templates:
         principal's; its `original` and positions are that text's.
         """
         asked = _key(sql, types)
-        text = self._texts.get(asked)
-        if text is not None and (ready := text.ready_for(principal)) is not None:
-            return ready
-        profile = self._profile(principal)
-        found = self._known(asked, text, profile)
+        found = self.known(sql, principal, types)
         if found is None and not types:
-            found = self._near(sql, profile)
-        return found or self._make(asked, profile)
+            found = self.near(sql, tokenize(sql), principal)
+        return found or self._make(asked, self._profile(principal))
+
+    def guard_plain(self, sql: str, principal: Principal, tokens: Sequence[Token] | None = None) -> GuardedQuery:
+        """The same for a text without parameters, in a spelling that all texts share which are like it: so that nobody
+        gets the white space, the comments or the literals of somebody else. `original` is this text.
+
+        tokens  the text's, if they are known
+        """
+        tokens = (tokenize(sql) or []) if tokens is None else tokens
+        made = self._make(plain_text(sql, tokens), self._profile(principal))
+        found = self.known(sql, principal) or self.near(sql, tokens, principal)
+        return found or replace(made, original=sql)
+
+    def known(self, sql: str, principal: Principal, types: Mapping[str, str] | None = None) -> GuardedQuery | None:
+        """What there is for this text already, perhaps made for one like it."""
+        asked = _key(sql, types)
+        text = self._texts.get(asked)
+        if text is None:
+            return None
+        ready = text.ready_for(principal)
+        return ready if ready is not None else self._known(asked, text, self._profile(principal))
 
     def _known(self, asked: Key, text: Text | None, profile: _Profile) -> GuardedQuery | None:
         """The query of a text that is here, with a template for the principal's shape."""
@@ -121,14 +143,16 @@ class Templates:
             return None  # a literal that this shape does not bind stands in its text: another's
         text.used = True
         query = _bind(found, profile, values, near=text.values is not None)
+        if self._plain and isinstance(asked, str):
+            query = replace(query, near=True, original=asked)
         self._texts.make_ready(asked, text, profile.principal, query)
         return query
 
-    def _near(self, sql: str, profile: _Profile) -> GuardedQuery | None:
-        """The query of a text that is like one that is here."""
-        tokens = tokenize(sql)
+    def near(self, sql: str, tokens: Sequence[Token] | None, principal: Principal) -> GuardedQuery | None:
+        """The query of a text that is like one that is here; `tokens` as `tokenize` gives them."""
         if tokens is None or len(tokens) > NEAR_TOKENS:
             return None
+        profile = self._profile(principal)
         literals = literal_positions(tokens)
         shape = shape_of_tokens(sql, tokens, literals)
         for bound in self._texts.bindings(shape):
@@ -147,9 +171,12 @@ class Templates:
     def _make(self, asked: Key, profile: _Profile) -> GuardedQuery:
         sql, types = (asked, ()) if isinstance(asked, str) else asked
         query = draft(sql, profile.principal, self._policies, self._catalog, lambda one: self.grant(one, profile)[0])
-        if self._for_engine and self._target is None and len(query.parsed.tokens) <= NEAR_TOKENS:
+        bind = (self._for_engine or self._plain) and self._target is None
+        if bind and len(query.parsed.tokens) <= NEAR_TOKENS:
             query.literals = bound_literals(query.parsed, query.found, lambda relation: _masked(query, relation))
         made = finish(query, dict(types), for_engine=self._for_engine, planner=self._planner, target=self._target)
+        if self._plain:
+            made = replace(made, near=True, splices=())
         if not made.pivots and made.fence_reason != BUSY.reason:
             self._keep(asked, query, made, profile)
         return made
@@ -165,7 +192,7 @@ class Templates:
         else:
             text = Text(relations, {shape: template}, size)
             tokens = query.parsed.tokens
-            if isinstance(asked, str) and len(tokens) <= NEAR_TOKENS:
+            if isinstance(asked, str) and (self._for_engine or self._plain) and len(tokens) <= NEAR_TOKENS:
                 literals = literal_positions(tokens)
                 signature = _signature(asked, tokens, literals, template.bound)
                 text.tokens = Tokens(shape_of_tokens(asked, tokens, literals), template.bound, signature)
@@ -196,11 +223,29 @@ class Templates:
             return found
         may = self._policies.capabilities(principal)
         writes = (may.statements, may.relations, may.limits.get("nesting"))
-        found = _Profile(principal, attribute_values(principal), self._number(writes), answer_bounds(may))
+        values = attribute_values(principal)
+        weight = sum([len(value) if isinstance(value, list | tuple) else 1 for value in values.values()])
+        found = _Profile(principal, values, weight, self._number(writes), answer_bounds(may))
         with self._adding:
-            _make_room(self._profiles, PRINCIPALS)
+            gone = self._drop_oldest(weight)
             self._profiles[id(principal)] = found
+            self._weight += weight
+        if gone:
+            # What is ready for them holds their values.
+            self._texts.forget_principals(gone)
         return found
+
+    def _drop_oldest(self, weight: int) -> list[Principal]:
+        """Make room for a profile of this weight, and for some more of its kind."""
+        gone: list[Principal] = []
+        if len(self._profiles) >= PRINCIPALS or self._weight + weight > VALUES:
+            for key in list(self._profiles):
+                if len(self._profiles) < PRINCIPALS * 9 // 10 and self._weight + weight <= VALUES * 9 // 10:
+                    break
+                dropped = self._profiles.pop(key)
+                self._weight -= dropped.weight
+                gone.append(dropped.principal)
+        return gone
 
     def _number(self, shape: object) -> int:
         """The number of a shape; one that was forgotten gets another one than anybody had."""

@@ -8,7 +8,7 @@ and the tokens by which a text like it finds them go together.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -134,6 +134,15 @@ class Texts:
                 self._forget_ready()
             self._ready += id(principal) not in text.ready
             text.ready[id(principal)] = principal, query
+
+    def forget_principals(self, principals: Iterable[Principal]) -> None:
+        """Keep nothing ready for these."""
+        ids = {id(one) for one in principals}
+        with self._changing:
+            for text in self._texts.values():
+                for key in text.ready.keys() & ids:
+                    del text.ready[key]
+                    self._ready -= 1
 
     def _forget(self, size: int) -> None:
         """Make room: the oldest texts go, but for those that were used since they were last looked at."""

@@ -17,6 +17,7 @@ from rls.rewrite.bound import converts
 from rls.rewrite.bound_tree import (
     INTEGERS,
     PARTS,
+    TYPES,
     Inputs,
     MayRaise,
     Tree,
@@ -96,7 +97,7 @@ def check_comparison(a: Tree, b: Tree) -> None:
 def _judge_parts(tree: Tree, inputs: Inputs, *, besides: str = "") -> None:
     """Every expression somewhere below `tree`."""
     for key, value in tree.items():
-        if key != besides and isinstance(value, PARTS):
+        if isinstance(value, PARTS) and key != besides and key not in TYPES:
             for part in expressions_in(value):
                 judge(part, inputs)
 

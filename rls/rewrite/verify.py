@@ -12,17 +12,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rls.catalog import Catalog, Relation, fold
-from rls.errors import Position, QueryRefused
+from rls.errors import QueryRefused
 from rls.rewrite.engine_ast import EngineParseError, bare, serialize
 from rls.rewrite.expected import expected_guard, guard_path
-from rls.rewrite.functions import NOT_LITERAL, Review, allowed_collation, allowed_type, bare_function, review
+from rls.rewrite.functions import NOT_LITERAL, allowed_collation, allowed_type, bare_function, review
 from rls.rewrite.guarded import Guard, Splice
-from rls.rewrite.nodes import BARE, CLASSES, KEYS
+from rls.rewrite.nodes import CLASSES, KEYS
+from rls.rewrite.places import Places
+from rls.rewrite.unfenced import is_ever_total, last_limit, may_be_bare
 
 __all__ = ["verify"]
 
 _DIGITS: Final = 38  # of a whole number that surely fits 128 bits
-_CONTAINS: Final = {"contains", "list_contains", "array_contains", "list_has", "array_has"}
 _SHORT: Final = 12  # characters; shorter replacements are names, not guards
 
 # Names of common table expressions with their places in one WITH, how many of them are visible, and those around it.
@@ -53,7 +54,7 @@ def verify(
     Raises `QueryRefused`: `query.syntax`, `.statements`, `.statement_kind`, `.construct`, `.function`, `.type`,
     `.collation`, `.parameter`, `.number`, `.sample`, `.rowid`, `.unguarded`.
     """
-    place = _Places(text, original, splices)
+    place = Places(text, original, splices)
     try:
         trees = serialize(text)
     except EngineParseError as error:
@@ -101,7 +102,7 @@ class _Walk:
 
     def __init__(
         self,
-        place: _Places,
+        place: Places,
         expected: dict[tuple[str, ...], list[Any]],
         catalog: Catalog,
         *,
@@ -124,7 +125,7 @@ class _Walk:
 
     def run(self, root: Any) -> Counter[tuple[str, ...]]:
         stack: list[tuple[Any, Scope | None]] = [(root, None)]
-        last_limit = _last_limit(root)
+        own_limit = last_limit(root)
         while stack:
             tree, scope = stack.pop()
             if type(tree) is list:
@@ -138,7 +139,7 @@ class _Walk:
             allowed = KEYS.get(kind)
             if allowed is None or not tree.keys() <= allowed or tree.get("class") not in CLASSES:
                 raise self._construct(tree, kind)
-            if not self.fenced and not _may_be_bare(tree, kind) and tree is not last_limit:
+            if not self.fenced and not may_be_bare(tree, kind) and tree is not own_limit:
                 raise self._unguarded(tree)
             if alias := tree.get("alias"):
                 self.aliases.add(fold(alias))
@@ -293,7 +294,7 @@ class _Walk:
         name = tree["function_name"]
         path = tree["qualified_name"]["path"]
         found = review(name, kind)
-        if not self.fenced and (found is None or not _is_ever_total(found)):
+        if not self.fenced and (found is None or not is_ever_total(found)):
             raise self._unguarded(tree)
         if tree["catalog"] or len(path) > 2 or found is None or found.verdict == "forbidden":
             raise self._function(tree, name)
@@ -356,39 +357,6 @@ class _Walk:
         )
 
 
-def _last_limit(root: Any) -> Any:
-    """The statement's own LIMIT, where it takes a number of groups that are sorted; else None."""
-    modifiers = root["modifiers"] if root["type"] == "SELECT_NODE" and _has_groups(root) else []
-    if [one["type"] for one in modifiers] != ["ORDER_MODIFIER", "LIMIT_MODIFIER"]:
-        return None
-    last = modifiers[1]
-    numbers = (last["limit"], last["offset"])
-    fixed = all(one is None or one["class"] == "CONSTANT" for one in numbers)
-    return last if fixed and last["limit_type"] == "ROW_COUNT" else None
-
-
-def _has_groups(node: Any) -> bool:
-    return bool(node["group_expressions"]) or node["aggregate_handling"] == "FORCE_AGGREGATES"  # GROUP BY ALL
-
-
-def _may_be_bare(tree: Any, kind: str) -> bool:
-    """Whether a node may stand in a text without fences, as far as its kind tells; types are `barrier`'s concern."""
-    match kind:
-        case "DISTINCT_MODIFIER":
-            return not tree["distinct_on_targets"]
-        case "JOIN":
-            return tree["ref_type"] in ("REGULAR", "NATURAL", "CROSS")
-        case _:
-            return kind in BARE and not tree.get("sample")
-
-
-def _is_ever_total(found: Review) -> bool:
-    """Whether calls of a function are total for some types: to the binder `date_part('year', x)` is `year(x)`.
-    Aggregates run on rows that passed the filter."""
-    total = found.verdict == "leakproof" or bool(found.total) or "part" in found.condition.split()
-    return total or found.name in _CONTAINS or found.kinds == ("aggregate",)
-
-
 def _is_huge(text: str) -> bool:
     digits = text.replace("_", "").removeprefix("-")
     if not digits.isdigit() or len(digits) > _DIGITS + 1:
@@ -416,32 +384,7 @@ def _literal(tree: Any) -> object:
             return NOT_LITERAL
 
 
-class _Places:
-    """Byte offsets in the final text → positions in the caller's text."""
-
-    def __init__(self, text: str, original: str, splices: Sequence[Splice]) -> None:
-        self.text, self.original, self.splices = text, original, splices
-
-    def of(self, tree: Any) -> Position | None:
-        location = tree.get("query_location")
-        return self.at(location) if isinstance(location, int) else None
-
-    def at(self, byte_offset: int | None) -> Position | None:
-        if byte_offset is None or not self.original or byte_offset > 4 * len(self.text):
-            return None
-        offset = len(self.text.encode()[:byte_offset].decode(errors="ignore"))
-        shift = 0  # final minus original
-        for splice in self.splices:
-            start = splice.start + shift
-            if offset < start:
-                break
-            if offset < start + len(splice.text):
-                return Position.at(self.original, splice.start, max(1, splice.end - splice.start))
-            shift += len(splice.text) - (splice.end - splice.start)
-        return Position.at(self.original, offset - shift)
-
-
-def _refuse_parse(error: EngineParseError, place: _Places) -> QueryRefused:
+def _refuse_parse(error: EngineParseError, place: Places) -> QueryRefused:
     text = str(error)
     if "Max expression depth" in text or error.kind == "nesting":
         return QueryRefused("query.too_nested", "the query is nested too deeply", hint="use WITH to name inner parts")

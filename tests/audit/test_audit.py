@@ -108,6 +108,7 @@ def test_a_record_says_who_asked_what_and_why_it_was_answered() -> None:
         "sql": "SELECT 1",
         "sql_kept": "full",
         "sql_length": 8,
+        "dialect": "",
         "sql_sha256": "e004ebd5b5532a4b85984a62f8ad48a81aa3460c1ca07701f386135d72cdecf5",
         "final_sha256": "5e0fe25f3af5f9e582040cb2577ac7d1fe27eaeaa7e5ce4aa73075d9c367b815",
         "template_sha256": "",

@@ -9,12 +9,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from rls.audit import attempt
+from rls.audit.kept import Kept
 from rls.audit.keyed import KeyedHash
 from rls.audit.log import AuditLog
 from rls.audit.read import read_records
+from rls.audit.record import AuditRecord
 from rls.audit.replay import replay_record
 from rls.audit.select import Selection, select_records
 from rls.audit.settings import load_settings
@@ -25,6 +29,7 @@ from rls.engine import Engine
 from rls.engines.limits import Limits
 from rls.errors import AuditFailed, PolicyInvalid, QueryRefused, TokenRejected
 from rls.identity import mint_token
+from rls.identity.principal import Principal
 from tests.engine.kit import WAREHOUSE, build, write_policies
 
 HASH_KEY = b"a hash key for this test"
@@ -172,6 +177,77 @@ def test_a_decision_that_ran_in_the_words_of_an_earlier_text(
     arguments = ("audit", "replay", result.audit_id, "--audit", log, "--policies", policies, "--as", "amir")
     code, outcome = command(capsys, *arguments)
     assert (code, outcome["same"], outcome["not_compared"]) == (0, True, [])
+
+
+def test_a_text_that_was_handed_out_in_a_plain_spelling(engine: Engine, tmp_path: Path) -> None:
+    """It is made of the caller's own text, whoever sent one like it before: the record is enough."""
+    engine.guard(token(engine, "globex"), SQL)
+    for near in (SQL.replace("20", " 30"), SQL.replace("20", "40 /* mine */")):
+        assert engine.guard(token(engine), near).near
+    engine.close()
+    log = tmp_path / "log"
+    first, *others = records(log)
+    assert first["template_sha256"] == ""
+    for number, record in enumerate(others, 1):
+        assert record["template_sha256"] == record["sql_sha256"]
+        assert (replayed(log, number).differences, replayed(log, number).not_compared) == ((), ())
+        forged = {**record, "template_sha256": ""}
+        other = replay_record(
+            forged, snapshots=log / "snapshots", attributes={"tenant": "acme"}, keyed=KeyedHash(HASH_KEY)
+        )
+        assert {d.what for d in other.differences} == {"guarded text"}
+
+
+def test_what_is_asked_again_is_hashed_once(database: Path, policies: Path) -> None:
+    """The work of a warm query does not grow with the principal's lists or with the text."""
+    kept: list[AuditRecord] = []
+    hashed: list[int] = []
+
+    def counting(function: Any) -> Any:
+        def counted(*arguments: Any, **named: Any) -> Any:
+            hashed.append(1)
+            return function(*arguments, **named)
+
+        return counted
+
+    with (
+        Engine.open(database, policies=policies, audit=kept.append, isolation="thread") as engine,
+        mock.patch.object(KeyedHash, "value", counting(KeyedHash.value)),
+        mock.patch.object(KeyedHash, "text", counting(KeyedHash.text)),
+        mock.patch.object(attempt, "plain_text", counting(attempt.plain_text)),
+        mock.patch.object(attempt, "grant_hash", counting(attempt.grant_hash)),
+    ):
+        good = token(engine)
+        for each in range(3):
+            engine.guard(good, SQL)
+            assert bool(hashed) is (each == 0)
+            hashed.clear()
+        # Another text of the same principal: its attributes are known.
+        with mock.patch.object(KeyedHash, "values", side_effect=AssertionError("hashed again")):
+            engine.guard(good, SQL + " -- other")
+        # Whoever is given a record may change it: the next one is as it was.
+        whole = [kept[0].to_dict(), kept[1].to_dict()]
+        kept[2].attributes.clear()
+        for how in kept[2].relations.values():
+            how["policies"].clear()
+        kept[2].relations.clear()
+        engine.guard(good, SQL)
+        whole.append(kept[-1].to_dict())
+    for one in whole:
+        for name in ("time", "audit_id", "duration", "timings"):
+            del one[name]
+    assert whole[0] == whole[1] == whole[2]
+    assert whole[0]["attributes"] and whole[0]["relations"]["orders"]["policies"]
+
+
+def test_nothing_is_kept_of_what_is_gone() -> None:
+    made: list[str] = []
+    kept: Kept[Principal, str, str] = Kept(lambda who, more: made.append(who.subject) or who.subject + more)
+    one, other = Principal("a"), Principal("a")
+    assert [kept.of(one, "1"), kept.of(one, "1"), kept.of(other, "1"), kept.of(one, "2")] == ["a1", "a1", "a1", "a2"]
+    assert (len(made), len(kept)) == (3, 2)
+    del one, other
+    assert len(kept) == 0
 
 
 def test_a_decision_on_a_token_is_derived_again(

@@ -22,7 +22,7 @@ import pytest
 from benchmarks.cases import load_cases
 from tests.engines.tpch_site import PERSONAS, Site, open_site
 
-__all__ = ["main", "measure"]
+__all__ = ["main", "measure", "ratios"]
 
 _KEYS = (
     "lineitem (l_orderkey)", "lineitem (l_partkey, l_suppkey)", "orders (o_orderkey)", "orders (o_custkey)",
@@ -52,11 +52,12 @@ def measure(site: Site) -> dict[str, Any]:
                 texts = ((guarded.sql, values), (site.bare(case.sql), []), (by_hand, values))
                 times[case.name] = tuple(_seconds(cursor, text, bound) for text, bound in texts)
                 print(name, case.name, *(f"{one:.3f}" for one in times[case.name]), flush=True)
-            found[name] = {"bare": _ratios(times, 1), "by hand": _ratios(times, 2)}
+            found[name] = {"bare": ratios(times, 1), "by hand": ratios(times, 2)}
     return found
 
 
-def _ratios(times: dict[str, tuple[float, ...]], to: int) -> dict[str, Any]:
+def ratios(times: dict[str, tuple[float, ...]], to: int) -> dict[str, Any]:
+    """The first of each query's times by another: of the sums, the median, and the largest with its query."""
     ratios = {one: found[0] / found[to] for one, found in times.items()}
     worst = max(ratios, key=lambda one: ratios[one])
     return {

@@ -37,6 +37,12 @@ _UNREADABLE = ("UnicodeDecodeError", "ValueError", "OverflowError")
 _VALUE = re.compile(r"'(.*?)'|\"(.*?)\"", re.DOTALL)
 _SOURCE = re.compile(r"\b(?:FROM|JOIN|PIVOT|UNPIVOT|SUMMARIZE)\b", re.IGNORECASE)
 _SORTING = re.compile(r"\b(?:OVER|QUALIFY|GROUP|DISTINCT|PIVOT)\b", re.IGNORECASE)
+# Sums of floating point numbers, and approximations: they follow how rows fall into chunks and threads.
+_SUMMED = re.compile(
+    r"\bSUMMARIZE\b|\b(?:approx_\w+|reservoir_quantile|stddev\w*|var_\w+|variance|f?avg|mean|f?sum|kahan_sum|sumkahan|product"
+    r"|geo\w*mean|kurtosis\w*|skewness|entropy|sem|mad|corr|covar_\w+|regr_\w+)\b",
+    re.IGNORECASE,
+)
 _SAMPLE = re.compile(r"\bSAMPLE\b", re.IGNORECASE)
 
 
@@ -183,9 +189,9 @@ def _is_open(pair: Oracles, sql: str, by: _By, difference: Difference, *, stored
 
 
 def _one_scan(sql: str) -> bool:
-    """Whether a query reads one relation only, and neither sorts nor groups: then the order of its rows is that of
+    """Whether a query reads one relation only, and neither sorts, groups nor sums: then the order of its rows is that of
     storage, and hidden rows between them are no excuse for another one."""
-    if _SORTING.search(sql):
+    if _SORTING.search(sql) or _SUMMED.search(sql):
         return False
     return len(_SOURCE.findall(sql)) == 1 and "," not in sql.partition("FROM")[2]
 

@@ -98,6 +98,22 @@ def test_refused_tokens_are_not_remembered(identity: Identity) -> None:
     assert not verifier._entries
 
 
+def test_a_token_that_is_checked_again_has_the_same_principal(identity: Identity, read: list[object]) -> None:
+    """What others keep by the object is not made again every minute."""
+    verifier = Verifier(identity)
+    good = token(claims())
+    first = verifier.verify(good, now=NOW)
+    assert verifier.verify(good, now=NOW + cache.RECHECK + 1) is first
+    assert len(read) == 2
+
+
+def test_a_sessions_token_is_hashed_once(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier = Verifier(identity)
+    session = verifier.admit(token(claims()), now=NOW)
+    monkeypatch.setattr(cache, "sha256", None)
+    assert verifier.resume(session, now=NOW) is session.principal
+
+
 def test_revoked_at_once(identity: Identity) -> None:
     verifier, good, other = Verifier(identity), token(claims()), token(claims(jti="t-2"))
     verifier.verify(good, now=NOW)

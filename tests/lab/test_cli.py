@@ -202,3 +202,27 @@ def test_a_file_that_cannot_be_written_is_one_clear_error(
     # A file stands where a directory would have to be.
     assert run([*command, "rules.sql/report"]) == 2
     assert "error cli.usage: cannot write `rules.sql/report`: " in capsys.readouterr().err
+
+
+def test_what_nobody_listed_is_told_once_for_all_who_see_it(tmp_path: Path, rls: Rls) -> None:
+    write_shop(tmp_path / "shop", suite=DATA + SEES.replace(", products: all", "").replace(", products: 2", ""))
+    code, printed, _ = rls("test", "shop")
+    assert code == 1
+    assert printed.count("2 rows visible, none expected") == 1
+    assert "✗ eve, max · products · who sees what" in printed
+    assert "list it in `sees` below their names: `products: all`" in printed
+    assert "4 passed, 2 failed" in printed
+
+
+def test_a_query_as_a_persona_needs_no_token_and_leaves_no_record(tmp_path: Path, rls: Rls) -> None:
+    write_shop(tmp_path / "shop")
+    write_database(tmp_path / "shop.duckdb")
+    here = ("--policies", "shop", "--database", "shop.duckdb")
+    code, printed, _ = rls("query", "--as", "eve", *here, "SELECT id, email FROM orders")
+    assert code == 0
+    assert "***@post.test" in printed and "as eve, not recorded" in printed
+    code, _, told = rls("query", "--as", "eve", *here, "SELECT margin FROM orders")
+    assert (code, "audit record" in told) == (5, False)
+    assert rls("query", "--as", "nobody", *here, "SELECT 1")[0] == 2
+    assert rls("query", "--as", "eve", "--token", "x", *here, "SELECT 1")[0] == 2
+    assert "no result without a record" in rls("query", "--token", "x", *here, "SELECT 1")[2]

@@ -163,3 +163,17 @@ def test_the_command(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
         assert run([*command, "--queries", str(tmp_path / "q.sql"), "--seed", "3"]) == 1
     assert "leak amir" in capsys.readouterr().out
     assert run([*command, "--as", "nobody"]) == 2
+
+
+def test_more_rows_than_are_copied_and_parallel_scans_are_no_leak(tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
+        connection.execute("CREATE TABLE notes AS SELECT i AS id, 'acme' AS tenant_id FROM range(300000) t(i)")
+        connection.execute("INSERT INTO notes SELECT i, 'globex' FROM range(300000) t(i)")
+    text = "relation: notes\npolicies: [{name: own, using: tenant_id = user.tenant}]\n"
+    write_policies(tmp_path / "policies", {"personas.yaml": PERSONAS, "notes.yaml": text})
+    assert look(tmp_path, "SELECT * FROM notes", "SELECT min(id), max(id) FROM notes").leaks == ()
+
+
+def test_an_answer_in_another_order_is_no_leak(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Pair, "_ask", lambda _, which, query: ("rows", ("id",), ("1", "2"), 2, f"first {which}"))
+    assert look(place, "SELECT id FROM orders", rounds=1).leaks == ()

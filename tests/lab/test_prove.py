@@ -13,7 +13,7 @@ import duckdb
 import pytest
 import z3
 
-from rls.catalog import Column, fold
+from rls.catalog import Catalog, Column, Relation, fold
 from rls.cli.app import run
 from rls.errors import PolicyInvalid
 from rls.identity.principal import Principal
@@ -354,3 +354,26 @@ def test_wrong_statements_are_shown_at_their_place(
     assert run([*command, "isolated by tenant", "--unless", "boss"]) == 2
     assert run([*command, "visible implies tenat = 1", "--about", "orders"]) == 3
     assert "did you mean `tenant_id`" in capsys.readouterr().err
+
+
+def test_primary_keys_hold_in_every_database_that_is_thought_of(tmp_path: Path) -> None:
+    columns = (Column("id", "INTEGER"), Column("tenant_id", "VARCHAR"))
+    lines = (Column("order_id", "INTEGER"), Column("line", "INTEGER"))
+    catalog = Catalog.of("shop", [Relation(("main",), "orders", columns), Relation(("main",), "lines", lines)])
+    using = "order_id IN (SELECT id FROM orders WHERE tenant_id = user.tenant)"
+    policies = policies_for(tmp_path, using, relation="lines")
+
+    def ask(keys: dict[tuple[str, ...], tuple[str, ...]]) -> Result:
+        with proving(policies, catalog, now=1_700_000_000, keys=keys) as prover:
+            return prove_text("isolated by tenant", prover, about=("lines",), limits=Limits(), base=Path("/"))[0]
+
+    open_, closed = ask({}), ask({("main", "orders"): ("id",)})
+    assert (open_.verdict, open_.by_keys) == ("refuted", ())
+    assert (closed.verdict, closed.by_keys) == ("proved", ("orders",))
+    # A key of two columns, of which the condition asks for one, says nothing.
+    assert ask({("main", "orders"): ("id", "tenant_id")}).verdict == "refuted"
+    # The row that a statement is about is one of its table's.
+    policies = policies_for(tmp_path, "id IN (SELECT id FROM orders WHERE tenant_id = user.tenant)")
+    with proving(policies, catalog, now=1_700_000_000, keys={("main", "orders"): ("id",)}) as prover:
+        (result,) = prove_text("isolated by tenant", prover, about=("orders",), limits=Limits(), base=Path("/"))
+    assert result.verdict == "proved"

@@ -163,3 +163,29 @@ def test_the_written_policies_say_what_they_are_about(tmp_path: Path, rls: Rls) 
         )
         == []
     )
+
+
+CLINIC = """
+CREATE TABLE clinics (clinic_id INTEGER PRIMARY KEY, name VARCHAR);
+CREATE TABLE staff (staff_id INTEGER PRIMARY KEY, clinic_id INTEGER, job VARCHAR);
+CREATE TABLE patients (patient_id INTEGER PRIMARY KEY, clinic_id INTEGER, staff_id INTEGER);
+CREATE TABLE visits (id INTEGER, clinic_id INTEGER, patient_id INTEGER);
+CREATE TABLE shifts (staff_id INTEGER, day DATE);
+CREATE TABLE tests (visit_id INTEGER, patient_id INTEGER, result DOUBLE);
+"""
+
+
+def test_a_column_of_another_name_is_proposed_and_what_leads_to_it_is_proved(tmp_path: Path, rls: Rls) -> None:
+    build(tmp_path / "n.duckdb", CLINIC)
+    code, printed = rls("init", "a", "--database", "n.duckdb")
+    assert code == 0
+    # Patients and staff are listed as well, but their lists point to a clinic.
+    assert [line for line in printed.splitlines() if "perhaps" in line] == [
+        "  perhaps rls init a --database n.duckdb --tenant-column clinic_id  (in 4 tables)"
+    ]
+    assert rls("init", "b", "--database", "n.duckdb", "--tenant-column", "clinic_id")[0] == 0
+    # `visits.id` is no key, so that nothing is claimed of what leads there.
+    assert "about: [shifts]" in (tmp_path / "b" / "invariants.yaml").read_text()
+    code, printed = rls("prove", "b", "--database", "n.duckdb")
+    assert code == 0, printed
+    assert "as the primary keys of staff hold" in " ".join(printed.split())

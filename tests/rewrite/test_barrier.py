@@ -12,10 +12,10 @@ from rls.engines.planner import PlannerProcess
 from rls.errors import QueryRefused
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
-from rls.rewrite.barrier import BUSY, lower
+from rls.rewrite.barrier import BUSY, MAX_REFERENCES, lower
 from rls.rewrite.bound import LOCAL, PlannerBusy
 from rls.rewrite.guard import draft
-from rls.rewrite.guarded import Barrier, GuardedQuery
+from rls.rewrite.guarded import FENCED, Barrier, GuardedQuery
 from rls.rewrite.templates import Templates
 from tests.rewrite import small
 
@@ -51,7 +51,8 @@ def test_harmless_queries_have_no_fence(sql: str) -> None:
         ("SELECT tenant, count(*) FROM orders GROUP BY 1 LIMIT 1", "limit"),
         ("SELECT tenant, count(*) FROM orders GROUP BY 1 ORDER BY 2 LIMIT 10%", "limit"),
         ("SELECT tenant, count(*) FROM orders GROUP BY 1 ORDER BY 2 LIMIT (SELECT 3)", "limit"),
-        ("SELECT * FROM (SELECT tenant, count(*) FROM orders GROUP BY 1 ORDER BY 2 LIMIT 1) t", "verifier"),
+        ("SELECT * FROM (SELECT tenant, count(*) FROM orders GROUP BY 1 ORDER BY 2 LIMIT 1) t", "LIMIT"),
+        ("(SELECT tenant, count(*) FROM orders GROUP BY 1 ORDER BY 2 LIMIT 1) UNION SELECT 'a', 1", "limit"),
         ("SELECT max(id) OVER () FROM orders", "window"),
         ("SELECT regexp_replace(tenant, 'a', 'b') FROM orders", "regexp_replace"),
         ("SELECT concat(tenant, tenant, tenant, tenant, tenant) FROM orders", "much per row"),
@@ -158,6 +159,39 @@ class Watching:
     def plan(self, text: str, *given: Any, **options: Any) -> str:
         self.asked.append(text)
         return LOCAL.plan(text, *given, **options)
+
+
+@pytest.mark.parametrize(
+    ("sql", "plans"),
+    [
+        ("SELECT name FROM people WHERE id = 3", 1),
+        ("SELECT name FROM people WHERE id = 3 LIMIT 1", 2),
+        ("SELECT name FROM people p JOIN products USING (id, name) LIMIT 1", 2),
+        ("SELECT name FROM people UNION SELECT name FROM products ORDER BY 1 LIMIT 1", 1),
+    ],
+)
+def test_filters_are_looked_for_where_there_are_some(sql: str, plans: int) -> None:
+    planner = Watching()
+    lowered(sql, planner=planner)
+    assert len(planner.asked) == plans
+
+
+def test_a_relation_that_shows_all_is_bound_without_a_star() -> None:
+    planner = Watching()
+    lowered("SELECT p.name, o.tenant FROM products p, archive.orders o, orders", planner=planner)
+    text = planner.asked[0]
+    assert 'FROM rls_probe.main."main.products#0" p, rls_probe.main."archive.orders#0" o, (SELECT * REPLACE' in text
+
+
+def test_a_text_with_very_many_references_is_not_bound() -> None:
+    def joined(count: int) -> str:
+        return "SELECT count(*) FROM " + ", ".join(f"people p{n}" for n in range(count))
+
+    planner = Watching()
+    assert lowered(joined(MAX_REFERENCES), planner=planner).fence_reason != FENCED.reason
+    before = len(planner.asked)
+    assert lowered(joined(MAX_REFERENCES + 1), planner=planner).fence_reason == FENCED.reason
+    assert len(planner.asked) == before > 0
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,25 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
     assert templates.guard(SQL, small.PRINCIPAL) == often
 
 
+def test_what_is_kept_of_principals_is_bounded_by_their_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "VALUES", 1_000)
+    templates = Templates(small.Policies(), small.CATALOG)
+    people = [Principal(f"u-{n}", attributes={"tenant": "a", "list": tuple(range(99))}) for n in range(50)]
+    for who in people:
+        assert templates.guard(SQL, who).parameters == {"rls_tenant": "a"}
+        ready = [key for text in templates._texts._texts.values() for key in text.ready]
+        assert templates._texts._ready == len(ready)
+        assert sum(one.weight for one in templates._profiles.values()) == templates._weight <= 1_000
+        assert set(ready) <= set(templates._profiles)
+    assert id(people[-1]) in templates._profiles
+    # Many with nothing but a name are bounded by their number.
+    monkeypatch.setattr(module, "PRINCIPALS", 5)
+    others = [Principal(f"v-{n}", attributes={"tenant": "b"}) for n in range(20)]
+    for who in others:
+        assert templates.guard(SQL, who).parameters == {"rls_tenant": "b"}
+        assert len(templates._profiles) <= 5
+
+
 def test_many_threads_get_the_same_answers() -> None:
     templates = Templates(Shapes(), small.CATALOG, for_engine=True, memory=30 * OVERHEAD)
     people = [Principal(f"conditional {p} {m} - -", attributes={"tenant": t}) for p in "ab" for m in "-x" for t in "ab"]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
+import duckdb
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rls.catalog import Catalog, Relation
 from rls.errors import QueryRefused
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
+from rls.rewrite.engine_ast import EngineParseError, serialize
 from rls.rewrite.guard import guard
 from rls.rewrite.guarded import Guard
 from rls.rewrite.verify import verify
@@ -116,3 +121,19 @@ def test_objects_to_a_view_without_its_own_policy() -> None:
 def test_refuses_what_is_not_on_the_lists(sql: str) -> None:
     with pytest.raises(QueryRefused):
         verify(sql, catalog=small.CATALOG, guards=[], bound=Counter())
+
+
+PIECES = ["'", "''", '"', "$$", "$a$", "--", "/*", "*/", "\n", "\u00a0", "\\", "E'", "x", ";", "\0"]
+
+
+@given(st.lists(st.sampled_from(PIECES)))
+def test_a_text_reaches_the_second_parser_as_it_is(parts: list[str]) -> None:
+    text = "SELECT " + "".join(parts)
+    (row,) = duckdb.execute("SELECT json_serialize_sql($1::VARCHAR)", [text]).fetchall()
+    direct = json.loads(row[0])
+    try:
+        found = serialize(text)
+    except EngineParseError as error:
+        assert str(error) == direct["error_message"]
+    else:
+        assert found == [statement["node"] for statement in direct["statements"]]

@@ -192,7 +192,9 @@ def _client() -> Callable[[str], Session]:
     logging.getLogger("pyspark.sql.connect.client.logging").disabled = True
 
     def create(remote: str) -> Session:
-        session = SparkSession.builder.remote(remote).create()
+        # Not by the builder: that asks the server before retries are few (at the end of the process as well, minutes
+        # long where it is gone), and makes the session everybody's in this process.
+        session = SparkSession(connection=remote)
         session.client.set_retry_policies([DefaultPolicy(max_retries=_RETRIES, max_backoff=1_000)])
         return session
 

@@ -179,7 +179,8 @@ class _Pair:
         first, second = self._ask(0, query), self._ask(1, query)
         if any(a[0] == "error" and a[1].startswith(_BOUNDS) for a in (first, second)):
             return "bounded"
-        if first == second:
+        # What is shown of them are the rows that happened to come first.
+        if first[:4] == second[:4]:
             return "refused" if first[0] == "error" and first[1].startswith("query.") else "same"
         return "open" if self._is_open(query) else "leak"
 

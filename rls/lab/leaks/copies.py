@@ -130,8 +130,10 @@ def _fill(
     there = where.replace(f"{quote(_COPY)}.", f"{quote(_SOURCE)}.")
     used = {k: v for k, v in parameters.items() if f"${k}" in there} or None
     numbered = f'(SELECT *, rowid AS "row number" FROM {source}) AS {name}'
-    visible = f"SELECT * FROM {numbered} WHERE ({there}) LIMIT {plan.rows}"
-    hidden = f"SELECT * FROM {numbered} WHERE ({there}) IS NOT TRUE LIMIT {plan.rows}"
+    # The first rows, since any that DuckDB meets first would be others in the other copy.
+    first = f'ORDER BY "row number" LIMIT {plan.rows}'
+    visible = f"SELECT * FROM {numbered} WHERE ({there}) {first}"
+    hidden = f"SELECT * FROM {numbered} WHERE ({there}) IS NOT TRUE {first}"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE seen AS {visible}", used)
     connection.execute(f"CREATE OR REPLACE TEMP TABLE unseen AS {hidden}", used)
     count = (connection.execute("SELECT count(*) FROM unseen").fetchone() or (0,))[0]

@@ -11,7 +11,7 @@ Takes a policy directory's file; returns a `Result` per statement and relation. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -43,8 +43,10 @@ def run_invariants(
     now: float | None = None,
     file: Path | None = None,
     seconds: float = 10.0,
+    keys: Mapping[tuple[str, ...], tuple[str, ...]] | None = None,
 ) -> list[Result]:
-    """The invariants of the policies' directory, in the file's order; none without a file.
+    """The invariants of the policies' directory, in the file's order; none without a file. `keys` are primary keys by
+    the table's key: what the database itself keeps to, whatever rows come.
 
     Raises PolicyInvalid for what is wrong in it, `policy.statement` among others, and EngineInvalid
     `engine.missing_extra` without z3.
@@ -63,7 +65,7 @@ def run_invariants(
         raise more[0].invalid("policy.value", "invariants are one document")
     entries = validate(document, InvariantFile).invariants
     found = []
-    with proving(policies, catalog, now=now, seconds=seconds) as prover:
+    with proving(policies, catalog, now=now, seconds=seconds, keys=keys) as prover:
         for index, entry in enumerate(entries):
             found += _run(entry, index, document, prover)
     return found

@@ -77,7 +77,9 @@ def read_model(
         )
     except _Unreadable:
         return None
-    return Found(principals, seen, others)
+    # Two sub-queries may need the same row.
+    once = tuple(row for number, row in enumerate(others) if row not in others[:number])
+    return Found(principals, seen, once)
 
 
 class _Reader:

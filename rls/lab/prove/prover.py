@@ -7,9 +7,9 @@ the solver alone, `refuted` from the engine alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from rls.catalog import Catalog, Relation
@@ -32,13 +32,15 @@ SECONDS: Final = 10.0
 
 @dataclass(frozen=True)
 class Prover:
-    """Proves statements about one policy set and catalog. `now` is what policies that ask for the time are tried at."""
+    """Proves statements about one policy set and catalog. `now` is what policies that ask for the time are tried at;
+    `keys` are primary keys by the table's key."""
 
     policies: PolicySet
     catalog: Catalog
     oracle: TypeOracle
     now: float
     seconds: float = SECONDS
+    keys: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
 
     def prove(
         self,
@@ -67,12 +69,12 @@ class Prover:
 
     def _settle(self, claim: Claim, blank: Result) -> Result:
         try:
-            answer = solve(claim, self.catalog, self.oracle, seconds=self.seconds)
+            answer = solve(claim, self.catalog, self.oracle, seconds=self.seconds, keys=self.keys)
         except PolicyInvalid as error:
             return replace(blank, reason=f"a policy does not fit the relation: {error.message}")
         blank = replace(blank, left_open=answer.open_parts)
         if answer.status == "proved":
-            return replace(blank, verdict="proved", vacuous=answer.vacuous)
+            return replace(blank, verdict="proved", vacuous=answer.vacuous, by_keys=answer.by_keys)
         reason = "the solver cannot say" if answer.status == "unknown" else ""
         if answer.found is not None:
             confirmed = confirm(claim, answer.found, self.catalog, now=self.now)
@@ -95,12 +97,17 @@ class Prover:
 
 @contextmanager
 def proving(
-    policies: PolicySet, catalog: Catalog, *, now: float | None = None, seconds: float = SECONDS
+    policies: PolicySet,
+    catalog: Catalog,
+    *,
+    now: float | None = None,
+    seconds: float = SECONDS,
+    keys: Mapping[tuple[str, ...], tuple[str, ...]] | None = None,
 ) -> Iterator[Prover]:
     """A prover, for a `with` block."""
     oracle = TypeOracle(catalog)
     try:
-        yield Prover(policies, catalog, oracle, time.time() if now is None else now, seconds)
+        yield Prover(policies, catalog, oracle, time.time() if now is None else now, seconds, keys or {})
     finally:
         oracle.close()
 

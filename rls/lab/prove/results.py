@@ -48,8 +48,9 @@ class Result:
 
     `reading` says in words what was claimed. `proved` holds for every row and principal, whatever the functions in
     `left_open` give. `undecided` says in `reason` why, and what was tried instead. `defect`: the prover claims a
-    counterexample that the engine does not confirm; it says nothing about the policies. `file` and `line` are the
-    invariant's, if it stands in one; `name` is its name, else the statement.
+    counterexample that the engine does not confirm; it says nothing about the policies. `by_keys` are tables whose
+    primary keys were taken for granted. `file` and `line` are the invariant's, if it stands in one; `name` is its name,
+    else the statement.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Result:
     left_open: tuple[str, ...] = ()
     reason: str = ""
     vacuous: bool = False
+    by_keys: tuple[str, ...] = ()
     seconds: float = 0.0
     file: str = ""
     line: int = 0
@@ -82,6 +84,7 @@ class Result:
             "left_open": list(self.left_open),
             "reason": self.reason,
             "vacuous": self.vacuous,
+            "by_keys": list(self.by_keys),
             "seconds": round(self.seconds, 3),
             "file": self.file,
             "line": self.line,

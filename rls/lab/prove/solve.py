@@ -10,21 +10,23 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import combinations
 from typing import Any, Final, Literal
 
 import z3
 
-from rls.catalog import Catalog
+from rls.catalog import Catalog, Relation, fold
 from rls.lab.prove.claims import Claim
 from rls.lab.prove.encode import Scene
 from rls.lab.prove.functions import like_matches
 from rls.lab.prove.models import Found, constants_in, is_used, read_model
 from rls.lab.prove.symbols import Asker, Row, any_asker, any_row, visible
-from rls.lab.prove.terms import DAY, Term, literal_texts, order_of_texts, text_value
+from rls.lab.prove.terms import DAY, TRUE, Term, literal_texts, order_of_texts, text_value
 from rls.lab.prove.types import TypeOracle
 
 __all__ = ["Answer", "refutation", "solve"]
 
+Key = tuple[str, ...]
 _EPOCH: Final = date(1970, 1, 1)
 _WISHING: Final = 3.0  # seconds
 
@@ -32,18 +34,30 @@ _WISHING: Final = 3.0  # seconds
 @dataclass(frozen=True)
 class Answer:
     """`proved`, `found` (see there), or `unknown` to the solver. `open_parts` is SQL that was left open; `vacuous`: it
-    holds since these principals see no row at all."""
+    holds since these principals see no row at all. `by_keys`: it was taken for granted that these tables' keys hold."""
 
     status: Literal["proved", "found", "unknown"]
     found: Found | None = None
     open_parts: tuple[str, ...] = ()
     vacuous: bool = False
+    by_keys: tuple[str, ...] = ()
 
 
-def solve(claim: Claim, catalog: Catalog, oracle: TypeOracle, *, seconds: float) -> Answer:
-    """Whether anything refutes a claim. Raises PolicyInvalid where a policy does not fit the relation."""
+def solve(
+    claim: Claim,
+    catalog: Catalog,
+    oracle: TypeOracle,
+    *,
+    seconds: float,
+    keys: Mapping[tuple[str, ...], Key] | None = None,
+) -> Answer:
+    """Whether anything refutes a claim. `keys` are primary keys by the table's key, which hold in every database that
+    is thought of. Raises PolicyInvalid where a policy does not fit the relation."""
     scene = Scene(oracle.catalog, oracle)
     askers, rows, refuted = refutation(claim, catalog, scene)
+    keyed = _facts_of_keys(rows, scene, keys or {})
+    scene.rules += [fact for _, fact in keyed]
+    by_keys = tuple(dict.fromkeys(label for label, _ in keyed))
     solver = z3.Solver()
     solver.set("timeout", int(seconds * 1000))
     solver.add(*scene.known, *scene.rules, *_facts_of_texts([refuted, *scene.known, *scene.rules], scene))
@@ -53,7 +67,8 @@ def solve(claim: Claim, catalog: Catalog, oracle: TypeOracle, *, seconds: float)
     match solver.check():
         case z3.unsat:
             solver.pop()
-            return Answer("proved", open_parts=open_parts, vacuous=_is_vacuous(claim, catalog, scene, solver))
+            vacuous = _is_vacuous(claim, catalog, scene, solver)
+            return Answer("proved", open_parts=open_parts, vacuous=vacuous, by_keys=by_keys)
         case z3.sat:
             used = constants_in([refuted, *scene.rules])
             model = _wished(solver, _wishes(askers, _used_terms(askers, rows, scene, used), literal_texts(used)))
@@ -82,6 +97,27 @@ def refutation(claim: Claim, catalog: Catalog, scene: Scene) -> tuple[dict[str, 
     if claim.apart is not None:
         parts.append(_apart(claim.apart, list(askers.values()), list(rows.values())))
     return askers, rows, z3.And(*parts)
+
+
+def _facts_of_keys(rows: Mapping[str, Row], scene: Scene, keys: Mapping[tuple[str, ...], Key]) -> list[tuple[str, Any]]:
+    """Rows of a table with one primary key are one row, by the table's label: the rows that a claim is about, and those
+    that sub-queries need."""
+    there: dict[tuple[str, ...], list[tuple[Any, Relation, Mapping[str, Term]]]] = {}
+    own = [(TRUE, row.relation, {fold(n): term for n, term in row.columns.items()}) for row in rows.values()]
+    for needed, relation, columns in (*own, *scene.witnesses):
+        if relation.key in keys:
+            there.setdefault(relation.key, []).append((needed, relation, columns))
+    facts = []
+    for key, listed in there.items():
+        named = [fold(name) for name in keys[key]]
+        for (one, relation, left), (other, _, right) in combinations(listed, 2):
+            same_key = [left[name].value == right[name].value for name in named]
+            same = [
+                z3.And(left[n].null == right[n].null, z3.Or(left[n].null, left[n].value == right[n].value))
+                for n in left
+            ]
+            facts.append((relation.label, z3.Implies(z3.And(one, other, *same_key), z3.And(*same))))
+    return facts
 
 
 def _facts_of_texts(formulas: Iterable[Any], scene: Scene) -> list[Any]:

@@ -14,7 +14,7 @@ from rls.identity.principal import Principal
 from rls.lab.seed.board import Board
 from rls.lab.seed.meet import Eye, Met, Point, look
 from rls.policy.policy_set import PolicySet
-from rls.policy.rules import Bound
+from rls.policy.rules import Bound, BoundPolicy
 
 __all__ = ["Choice", "choose", "shorten"]
 
@@ -98,8 +98,10 @@ def shorten(
         if key not in keys:
             board.take(bound.relation, set(range(counts.get(key, 0))) - choice.rows.get(key, set()))
     for relation in sorted(read, key=lambda r: r.label):
-        asking = [b for b in bounds.values() if _reads(b, relation, board)]
-        wanted = _points(board, policies, choice, people, asking)
+        stale = {id(p.policy) for b in bounds.values() for p in b.policies if _reads(p, relation, board)}
+        asking = [b for b in bounds.values() if any(id(p.policy) in stale for p in b.policies)]
+        eyes = {b.relation.key: _eye(board, policies, choice, b) for b in asking}
+        wanted = _points(eyes, choice, people, asking)
         spare = sorted(set(range(counts.get(relation.key, 0))) - choice.rows.get(relation.key, set()))
         size = len(spare)
         while spare and size:
@@ -108,7 +110,9 @@ def shorten(
                 some = spare[start : start + size]
                 with board.trying() as keep:
                     board.take(relation, some)
-                    if not wanted - _points(board, policies, choice, people, asking):
+                    for eye in eyes.values():
+                        eye.forget(stale)
+                    if not wanted - _points(eyes, choice, people, asking):
                         keep.append(True)
                 if not keep:
                     kept += some
@@ -117,23 +121,22 @@ def shorten(
         choice.rows.setdefault(relation.key, set()).update(spare)
 
 
-def _reads(bound: Bound, relation: Relation, board: Board) -> bool:
-    """Whether a policy of a relation reads another one."""
-    paths = [path for each in bound.policies for path in each.policy.using.relations]
-    found = (board.catalog.find(path) for path in paths)
+def _reads(bound: BoundPolicy, relation: Relation, board: Board) -> bool:
+    """Whether a policy reads a relation in a sub-query."""
+    found = (board.catalog.find(path) for path in bound.policy.using.relations)
     return any(other is not None and other.key == relation.key for other in found)
 
 
+def _eye(board: Board, policies: PolicySet, choice: Choice, bound: Bound) -> Eye:
+    return Eye(board, policies, frozenset(choice.rows.get(bound.relation.key, ())))
+
+
 def _points(
-    board: Board,
-    policies: PolicySet,
-    choice: Choice,
-    people: Mapping[str, Principal],
-    asking: Iterable[Bound],
+    eyes: Mapping[tuple[str, ...], Eye], choice: Choice, people: Mapping[str, Principal], asking: Iterable[Bound]
 ) -> set[Point]:
     found: set[Point] = set()
     for bound in asking:
-        eye = Eye(board, policies, frozenset(choice.rows.get(bound.relation.key, ())))
+        eye = eyes[bound.relation.key]
         for name in choice.people:
             for points in set(look(eye, bound, people[name]).rows.values()):
                 found |= points

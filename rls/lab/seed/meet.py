@@ -6,7 +6,7 @@ of what a seeded suite is to meet beyond coverage: the rows on both sides of a b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,11 +41,21 @@ class Met:
 
 @dataclass(frozen=True)
 class Eye:
-    """What a look needs besides who looks; `among` are the numbers of the rows, None for all."""
+    """What a look needs besides who looks; `among` are the numbers of the rows, None for all.
+
+    `answers` remembers what a policy says for some attributes, since most people share those that it reads. They hold
+    while the board stays as it is: `forget` those of policies that read what was changed.
+    """
 
     board: Board
     policies: PolicySet
     among: frozenset[int] | None = None
+    answers: dict[tuple[object, ...], list[tuple[_Answer, list[int]]]] = field(default_factory=dict)
+
+    def forget(self, policies: Set[int]) -> None:
+        """Ask these policies (by `id`) anew."""
+        for key in [key for key in self.answers if key[0] in policies]:
+            del self.answers[key]
 
 
 def look(eye: Eye, bound: Bound, persona: Principal) -> Met:
@@ -58,7 +68,7 @@ def look(eye: Eye, bound: Bound, persona: Principal) -> Met:
         policy = each.policy
         if not policy.applies_to(persona.roles):
             # What it would say counts, too: it is what happens when a role is added.
-            for answer, numbers in _answers(eye, each, bound.relation, known):
+            for answer, numbers in _remembered(eye, each, bound.relation, known):
                 for number in numbers:
                     signatures.setdefault(number, []).append(answer)
             continue
@@ -69,7 +79,7 @@ def look(eye: Eye, bound: Bound, persona: Principal) -> Met:
         if evaluate(policy.using.root, each.holes, known).kind == "missing":
             met.asking.add(("branch", id(policy.using.root), False))
             met.asking.add(("missing", id(policy), tuple(sorted(policy.using.attributes - known.keys()))))
-        for answer, numbers in _answers(eye, each, bound.relation, known):
+        for answer, numbers in _remembered(eye, each, bound.relation, known):
             for number in numbers:
                 signatures.setdefault(number, []).append(answer)
     for column in bound.columns:
@@ -115,6 +125,17 @@ def _together(answers: list[_Answer], bound: Bound, who: tuple[str, ...]) -> fro
         if matters:
             points.add(("alone", id(policy), who, answer.truth))
     return frozenset().union(points, *(a.points for a in mine))
+
+
+def _remembered(
+    eye: Eye, each: BoundPolicy, relation: Relation, known: Mapping[str, object]
+) -> list[tuple[_Answer, list[int]]]:
+    """The answers of a policy, asked once for all who have the same attributes as far as it reads them."""
+    read = sorted(each.policy.using.attributes & known.keys())
+    key = (id(each.policy), relation.key, *((name, repr(known[name])) for name in read))
+    if key not in eye.answers:
+        eye.answers[key] = list(_answers(eye, each, relation, known))
+    return eye.answers[key]
 
 
 def _answers(

@@ -13,7 +13,7 @@ from typing import Literal
 
 from rls.catalog import Catalog, Column, Relation, fold
 
-__all__ = ["ColumnPlan", "Plan", "TablePlan", "plan_start"]
+__all__ = ["ColumnPlan", "Plan", "TablePlan", "plan_start", "tenant_candidates"]
 
 # Most telling first.
 _TENANT_NAMES = (
@@ -105,6 +105,31 @@ def _tenant_column(tables: list[Relation]) -> str:
     best = [n for n in _TENANT_NAMES if found[n] >= least]
     telling = [n for n in best if n.startswith(("tenant", "org", "company", "workspace"))]
     return max(telling or best, key=lambda n: (found[n], -_TENANT_NAMES.index(n)), default="")
+
+
+def tenant_candidates(catalog: Catalog, *, most: int = 3) -> tuple[tuple[str, int], ...]:
+    """Columns that may keep tenants apart although they are called otherwise, with how many tables have them: they
+    point to a table that points to none, as `clinic_id` does to a list of clinics."""
+    tables = [r for r in catalog.relations.values() if r.kind == "table"]
+    named = Counter(fold(c.name) for r in tables for c in r.columns if _usable(c) and fold(c.name).endswith("_id"))
+    lists = {name: [r for r in tables if _lists(r, name)] for name in named}
+    found = [
+        (name, count)
+        for name, count in named.most_common()
+        if count > 2 and any(not _points(r, [n for n in named if n != name and lists[n]]) for r in lists[name])
+    ]
+    return tuple(found[:most])
+
+
+def _lists(relation: Relation, name: str) -> bool:
+    """Whether the rows of a table are what `clinic_id` names."""
+    stem = name.removesuffix("_id")
+    called = fold(relation.name) in (stem, f"{stem}s", f"{stem}es", re.sub("y$", "ies", stem))
+    return called and (relation.column("id") is not None or relation.column(name) is not None)
+
+
+def _points(relation: Relation, names: list[str]) -> bool:
+    return any(fold(c.name) in names for c in relation.columns)
 
 
 def _usable(column: Column) -> bool:

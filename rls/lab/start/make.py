@@ -13,9 +13,9 @@ from pathlib import Path
 from rls.catalog import Catalog, quote
 from rls.errors import EngineInvalid
 from rls.lab.schemas import write_schemas
-from rls.lab.start.look import Plan, plan_start
+from rls.lab.start.look import Plan, plan_start, tenant_candidates
 from rls.lab.start.write import start_files
-from rls.lab.world.raw import Raw
+from rls.lab.world.raw import Raw, primary_keys_of
 
 __all__ = ["Start", "make_start"]
 
@@ -24,12 +24,14 @@ _PLACEHOLDERS: Sequence[object] = ("tenant-a", "tenant-b")
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What was written: the plan, the files by name, and the tenants of the personas."""
+    """What was written: the plan, the files by name, and the tenants of the personas. `candidates` are columns (with
+    how many tables have them) that may be the tenant column, where none was found."""
 
     directory: Path
     plan: Plan
     files: tuple[str, ...]
     tenants: tuple[object, ...]
+    candidates: tuple[tuple[str, int], ...] = ()
 
 
 def make_start(directory: Path, catalog: Catalog, *, tenant: str | None = None, rows_of: Path | None) -> Start:
@@ -46,12 +48,13 @@ def make_start(directory: Path, catalog: Catalog, *, tenant: str | None = None, 
         raise EngineInvalid("engine.tenant", f"no table has a column `{tenant}`", hint="see `rls init --help`")
     tenants = _tenants(plan, rows_of, catalog) if rows_of is not None and plan.tenant else []
     tenants = [*tenants, *_placeholders(plan)][:2]
-    files = start_files(plan, tenants, database=catalog.name)
+    keys = {} if rows_of is None else primary_keys_of(rows_of, catalog)
+    files = start_files(plan, tenants, database=catalog.name, keys=keys)
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (directory / name).write_text(text, encoding="utf-8")
     write_schemas(directory / ".schemas")
-    return Start(directory, plan, tuple(files), tuple(tenants))
+    return Start(directory, plan, tuple(files), tuple(tenants), () if plan.tenant else tenant_candidates(catalog))
 
 
 def _placeholders(plan: Plan) -> Sequence[object]:

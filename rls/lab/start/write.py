@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 from rls.catalog import Relation, fold, quote
 from rls.lab.start.look import ColumnPlan, Plan, TablePlan
@@ -27,8 +28,11 @@ _SQL_WORDS = re.compile(
 )
 
 
-def start_files(plan: Plan, tenants: list[object], *, database: str) -> dict[str, str]:
-    """File name → text. `tenants` are one or two values of the tenant column, `database` the file's name for people."""
+def start_files(
+    plan: Plan, tenants: list[object], *, database: str, keys: Mapping[tuple[str, ...], tuple[str, ...]]
+) -> dict[str, str]:
+    """File name → text. `tenants` are one or two values of the tenant column, `database` the file's name for people,
+    `keys` primary keys by the table's key."""
     files = {"identity.yaml": _identity(plan, database), "personas.yaml": _personas(plan, tenants)}
     if plan.tenant and any(t.decision == "wall" for t in plan.tables):
         files["tenancy.yaml"] = _tenancy(plan)
@@ -36,11 +40,21 @@ def start_files(plan: Plan, tenants: list[object], *, database: str) -> dict[str
         files[_file_name(table.relation.label, set(files))] = _table(table, plan)
     files["start.test.yaml"] = _suite(plan, tenants)
     if "tenancy.yaml" in files:
-        files["invariants.yaml"] = _invariants(plan)
+        files["invariants.yaml"] = _invariants(plan, keys)
     return files
 
 
-def _invariants(plan: Plan) -> str:
+def _invariants(plan: Plan, keys: Mapping[tuple[str, ...], tuple[str, ...]]) -> str:
+    # Where the column that leads there is no primary key, two tenants may have a row of one number: not to be proved.
+    others = [
+        _text(_path(t.relation))
+        for t in plan.tables
+        if t.decision == "own_row" or (t.parent is not None and keys.get(t.parent.key) == (t.key,))
+    ]
+    more = f"""  - name: nor in tables that lead to theirs
+    about: [{", ".join(others)}]
+    prove: isolated by tenant
+"""
     return (
         _header("invariants", "What must hold of every row and every user: `rls prove`, and `rls test --database`.")
         + f"""
@@ -49,7 +63,7 @@ invariants:
     about: {{with_columns: [{_text(plan.tenant)}]}}
     # unless: [admin]                    # a role that is meant to see all tenants
     prove: isolated by tenant
-"""
+{more if others else ""}"""
     )
 
 

@@ -7,7 +7,7 @@ the reason: refuted, undecided, or without a solver to ask.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,18 @@ def count_invariants(policies: PolicySet) -> int:
     return len(validate(read_documents(path)[0], InvariantFile).invariants) if path.is_file() else 0
 
 
-def prove_invariants(policies: PolicySet, catalog: Catalog) -> list[Outcome]:
-    """Every statement of the directory; none without a file. Raises PolicyInvalid for what is wrong in it."""
+def prove_invariants(
+    policies: PolicySet, catalog: Catalog, *, keys: Mapping[tuple[str, ...], tuple[str, ...]] | None = None
+) -> list[Outcome]:
+    """Every statement of the directory; none without a file. `keys` as in `run_invariants`. Raises PolicyInvalid for
+    what is wrong in it."""
     path = Path(policies.directory) / FILE
     if not path.is_file():
         return []
     document = read_documents(path)[0]
     started = time.perf_counter()
     try:
-        results = run_invariants(policies, catalog)
+        results = run_invariants(policies, catalog, keys=keys)
     except EngineInvalid as error:
         failure = Failure("invariant", f"not proved: {error}")
         case = _case(document, 0, SUITE, None)

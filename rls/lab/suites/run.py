@@ -129,7 +129,7 @@ def _with_invariants(run: Run, policies: PolicySet, database: Path | None, filte
         return replace(run, unproved=count)
     started = time.perf_counter()
     with open_live(database, policies, {}) as world:
-        found = prove_invariants(policies, world.catalog)
+        found = prove_invariants(policies, world.catalog, keys=world.raw.primary_keys())
     kept = [outcome for outcome in found if filters is None or filters.keep(outcome.case)]
     left_out = run.left_out + len(found) - len(kept)
     seconds = run.seconds + time.perf_counter() - started

@@ -18,7 +18,7 @@ import duckdb
 from rls.catalog import Catalog, Relation, quote
 from rls.lab.world.clock import clock_macros
 
-__all__ = ["NAME", "Raw", "RawFailed", "open_bare"]
+__all__ = ["NAME", "Raw", "RawFailed", "open_bare", "primary_keys_of"]
 
 NAME = "lab"
 
@@ -67,17 +67,30 @@ class Raw:
 
     def primary_key(self, relation: Relation) -> tuple[str, ...]:
         """The columns of a table's primary key; empty without one."""
+        return self.primary_keys().get(relation.key, ())
+
+    def primary_keys(self) -> Mapping[tuple[str, ...], tuple[str, ...]]:
+        """The columns of all primary keys, by the table's key."""
         if self._keys is None:
             found = self.rows(
                 "SELECT schema_name, table_name, constraint_column_names FROM duckdb_constraints()"
                 f" WHERE database_name = '{NAME}' AND constraint_type = 'PRIMARY KEY'"
             )
             self._keys = {(schema.lower(), table.lower()): tuple(columns) for schema, table, columns in found}
-        return self._keys.get(relation.key, ())
+        return self._keys
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+
+def primary_keys_of(path: Path, catalog: Catalog) -> Mapping[tuple[str, ...], tuple[str, ...]]:
+    """The columns of a file's primary keys, by the table's key. No row is read."""
+    raw = Raw(path.resolve(), catalog)
+    try:
+        return raw.primary_keys()
+    finally:
+        raw.close()
 
 
 @contextmanager

@@ -28,6 +28,7 @@ class Dialect(ABC):
     functions  all that a finished text may call
     called     sqlglot's name of a function, where it is another
     total      operations that raise for no operands; of all others a fence keeps hidden rows away
+    directives of strftime that the engine writes the same, for the years 1 to 9999
     lacks      constructs that the engine has not, or does in another way
     late       whether what an aggregate is of, and what is made of aggregates, is evaluated above all filters of its
                query, so that it sees no hidden row
@@ -38,6 +39,7 @@ class Dialect(ABC):
     functions: ClassVar[frozenset[str]]
     called: ClassVar[Mapping[str, str]]
     total: ClassVar[frozenset[str]] = frozenset()
+    directives: ClassVar[Mapping[str, str]] = {}
     lacks: ClassVar[frozenset[str]] = frozenset()
     late: ClassVar[bool] = False
 
@@ -110,6 +112,10 @@ class Dialect(ABC):
     def folded(self, pattern: Lowered) -> Lowered:
         """A pattern for ILIKE."""
         return pattern
+
+    def between(self, text: str) -> str | None:
+        """What stands between directives; None where the engine could take it for one."""
+        return f'"{text}"' if not any(one in text for one in '"\\%') else None
 
     @abstractmethod
     def name_of(self, name: str) -> str:

@@ -391,7 +391,7 @@ def _arithmetic(sign: str, left: Lowered, right: Lowered, sql: Dialect) -> Lower
         case "DATE", "-", "DATE":
             return Lowered(sql.write("-", "DATE", left.text, right.text), "BIGINT")
     kind = common((left.kind, right.kind))
-    if kind is None or kind not in NUMBERS or {left.kind, right.kind} == {"HUGEINT", "DECIMAL"}:
+    if kind is None or kind not in NUMBERS:
         raise not_portable(f"{sign} between these types", hint="cast one to the type of the other")
     # By a literal that is not zero it cannot fail.
     plain = f"{sign} plain" if right.text.isdigit() and int(right.text) else sign

@@ -19,7 +19,19 @@ from rls.rewrite.port.scopes import Context, Scope
 
 __all__ = ["aggregate", "function", "listed"]
 
-_PART_FUNCTIONS: Final = {exp.Year: "year", exp.Month: "month", exp.Day: "day", exp.Quarter: "quarter"}
+_PART_FUNCTIONS: Final = {
+    exp.Year: "year", exp.Month: "month", exp.Day: "day", exp.Quarter: "quarter", exp.Hour: "hour",
+    exp.Minute: "minute",
+    exp.DayOfMonth: "day", exp.DayOfWeek: "dow", exp.DayOfWeekIso: "isodow", exp.DayOfYear: "doy",
+    exp.WeekOfYear: "week", exp.Week: "week",
+}  # fmt: skip
+_PART_NAMES: Final = {
+    "dayofweek": "dow",
+    "weekday": "dow",
+    "dayofyear": "doy",
+    "weekofyear": "week",
+    "dayofmonth": "day",
+}
 _TEXTS: Final = {exp.MD5: "md5"}
 _NUMBERING: Final[dict[type[Any], tuple[str, str]]] = {
     exp.RowNumber: ("row_number", "BIGINT"), exp.Rank: ("rank", "BIGINT"), exp.DenseRank: ("dense_rank", "BIGINT"),
@@ -29,8 +41,6 @@ _SPREADS: Final = {
     exp.Stddev: "stddev_samp", exp.StddevSamp: "stddev_samp", exp.StddevPop: "stddev_pop", exp.Variance: "var_samp",
     exp.VariancePop: "var_pop",
 }  # fmt: skip
-# Directives of strftime that both engines write the same, for the years 1 to 9999.
-_DIRECTIVES: Final = {"Y": "YYYY", "m": "MM", "d": "DD", "H": "HH24", "M": "MI", "S": "SS", "j": "DDD", "y": "YY"}
 _SHIFTS: Final = {exp.Lag: "lag", exp.Lead: "lead"}
 _ENDS: Final = {exp.FirstValue: "first_value", exp.LastValue: "last_value"}
 _ORDERED: Final = (*_NUMBERING, *_SHIFTS, exp.Ntile)
@@ -172,7 +182,9 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
         case exp.TimeToStr():
             only(node, "this", "format")
             moment = sql.convert(_moment(down(node.this), "strftime"), "TIMESTAMP")
-            return Lowered(sql.write("strftime", "", moment.text, sql.literal(_format(node.args["format"]))), "VARCHAR")
+            return Lowered(
+                sql.write("strftime", "", moment.text, sql.literal(_format(node.args["format"], sql))), "VARCHAR"
+            )
         case exp.Anonymous() if str(node.this).lower() == "strlen" and len(node.expressions) == 1:
             return Lowered(sql.write("strlen", "", text(node.expressions[0])), "BIGINT")
         case exp.Anonymous() if str(node.this).lower() in ("date_part", "hour", "minute"):
@@ -200,10 +212,10 @@ def _call(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
         over = True
         tail = f" OVER ({_window(call, scope, context)})"
         call = call.this
-    if isinstance(call, exp.Filter):
+    if isinstance(call, exp.Filter) and over and "FILTER in a window function" in sql.lacks:
+        call = _kept_by_case(call)
+    elif isinstance(call, exp.Filter):
         only(call, "this", "expression")
-        if over:
-            sql.demand("FILTER in a window function")
         tail = f" FILTER (WHERE {condition(call.expression.this, scope, context)}){tail}"
         call = call.this
     kind = type(call)
@@ -230,6 +242,18 @@ def _call(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
         value = expression(call.this, scope, context)
         return Lowered(sql.write(_ENDS[kind], value.kind, value.text, tail), value.kind)
     return _aggregated(call, scope, context, tail)
+
+
+def _kept_by_case(node: exp.Filter) -> exp.Expr:
+    """`sum(x) FILTER (WHERE c)` as `sum(CASE WHEN c THEN x END)`."""
+    only(node, "this", "expression")
+    call = node.this.copy()
+    if not isinstance(call, exp.Count | exp.Sum | exp.Avg | exp.Min | exp.Max):
+        raise not_portable("FILTER in a window function")
+    counted = call.this is None or isinstance(call.this, exp.Star)
+    shown = exp.Literal.number(1) if counted else call.this.copy()
+    call.set("this", exp.Case(ifs=[exp.If(this=node.expression.this.copy(), true=shown)]))
+    return call
 
 
 def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lowered:
@@ -278,8 +302,10 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
             return Lowered(sql.write("median", "", "", sql.convert(value, "DOUBLE").text, tail), "DOUBLE")
         case exp.Grouping() if not tail:
             only(call, "expressions")
-            keys = ", ".join(expression(one, scope, context).text for one in call.expressions)
-            return Lowered(sql.write("grouping", "", keys), "BIGINT")
+            first, *rest = (sql.write("grouping", "", expression(one, scope, context).text) for one in call.expressions)
+            for one in rest:
+                first = f"({first} * 2 + {one})"
+            return Lowered(first, "BIGINT")
         case exp.GroupConcat() if not distinct:
             only(call, "this", "separator")
             order = ""
@@ -325,15 +351,16 @@ def _text(value: Lowered, sql: Dialect) -> Lowered:
     raise not_portable(f"{value.kind} as text", hint="cast it to VARCHAR")
 
 
-def _format(node: Any) -> str:
-    """The format of `strftime` in the words of `to_char`: text between directives is quoted."""
+def _format(node: Any, sql: Dialect) -> str:
+    """The format of `strftime` in the engine's words."""
     if not isinstance(node, exp.Literal) or not node.is_string:
         raise not_portable("strftime with a format that is no literal", hint="give the format as a literal")
     found = ""
     for directive, text in re.findall(r"%(.)|([^%]+|%$)", str(node.this), re.DOTALL):
-        if (directive not in _DIRECTIVES and not text) or any(one in text for one in '"\\%'):
+        written = sql.between(text) if text else sql.directives.get(directive)
+        if written is None:
             raise not_portable(f"strftime with `{directive or text}`"[:40])
-        found += f'"{text}"' if text else _DIRECTIVES[directive]
+        found += written
     return found
 
 
@@ -373,6 +400,7 @@ def _moment(value: Lowered, construct: str) -> Lowered:
 
 
 def _part(part: str, value: Lowered, sql: Dialect) -> Lowered:
+    part = _PART_NAMES.get(part, part)
     return Lowered(sql.write(f"part {part}", "", _moment(value, part).text), "BIGINT")
 
 

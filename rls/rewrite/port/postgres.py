@@ -90,6 +90,9 @@ class Postgres(Dialect):
     """For one database."""
 
     name = "postgres"
+    directives: ClassVar[Mapping[str, str]] = {
+        "Y": "YYYY", "m": "MM", "d": "DD", "H": "HH24", "M": "MI", "S": "SS", "j": "DDD", "y": "YY",
+    }  # fmt: skip
     late = True  # an aggregate's own step comes after the joins, and with them the filters, of its query
     types: ClassVar[Mapping[str, str]] = {
         "BOOLEAN": "boolean", "SMALLINT": "smallint", "INTEGER": "integer", "BIGINT": "bigint", "HUGEINT": "numeric",

@@ -79,7 +79,7 @@ _TEXTS: Final[dict[str, str]] = {
     "substr to": "substr({0}, {1}, {2})", "left": "left({0}, {1})", "right": "right({0}, {1})",
     "replace": "replace({0}, {1}, {2})", "split_part": "split_part({0}, {1}, {2})", "md5": "md5({0})",
     "starts_with": "startswith({0}, {1})", "contains": "contains({0}, {1})",
-    "ltrim": "trim(LEADING {1} FROM {0})", "rtrim": "trim(TRAILING {1} FROM {0})",
+    "trim": "trim(BOTH {1} FROM {0})", "ltrim": "trim(LEADING {1} FROM {0})", "rtrim": "trim(TRAILING {1} FROM {0})",
     "strpos": "CAST(instr({0}, {1}) AS BIGINT)", "||": "({0} || {1})", "concat": "concat_ws('', {0})",
     "coalesce": "coalesce({0})", "greatest": "greatest({0})", "least": "least({0})", "nullif": "nullif({0}, {1})",
     **{f"part {one}": f"CAST({text} AS BIGINT)" for one, text in _PARTS.items()},
@@ -100,6 +100,9 @@ _TEXTS: Final[dict[str, str]] = {
     "ntile": "CAST(ntile({0}){1} AS BIGINT)", "lag": "lag({0}){1}", "lead": "lead({0}){1}",
     "first_value": "first_value({0}){1}", "last_value": "last_value({0}){1}",
     **{one: f"{one}({{0}}{{1}}){{2}}" for one in _SPREADS}, "strlen": "CAST(octet_length({0}) AS BIGINT)",
+    "median": "median({1}){2}", "grouping": "CAST(grouping({0}) AS BIGINT)",
+    "strftime": "date_format(CAST({0} AS TIMESTAMP), {1})",
+    "epoch": "(CAST(unix_micros(CAST({0} AS TIMESTAMP)) AS DOUBLE) / CAST(1e6 AS DOUBLE))",
 }  # fmt: skip
 _TOTAL: Final = frozenset((
     "/", "/ plain", "= null safe", "<> null safe", "LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "list_contains", "shift",
@@ -112,7 +115,7 @@ _TOTAL: Final = frozenset((
     *(f"part {one}" for one in _PARTS),
     # What an aggregate or a window function raises, it raises on rows that have passed the filter.
     "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "string_agg ordered", *_RANKS,
-    *_SPREADS, "strlen",
+    *_SPREADS, "strlen", "median", "grouping",
     "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
 ))  # fmt: skip
 
@@ -122,7 +125,13 @@ class Spark(Dialect):
 
     name = "spark"
     total = _TOTAL
-    lacks = frozenset(("WITH RECURSIVE by UNION", "FILTER in a window function", "numbering rows without ORDER BY"))
+    directives: ClassVar[Mapping[str, str]] = {
+        "Y": "yyyy", "m": "MM", "d": "dd", "H": "HH", "M": "mm", "S": "ss",
+    }  # fmt: skip
+    lacks = frozenset((
+        "WITH RECURSIVE by UNION", "FILTER in a window function", "numbering rows without ORDER BY",
+        "a total of all rows beside groups",  # of no rows, Spark shows none
+    ))  # fmt: skip
     types: ClassVar[Mapping[str, str]] = {
         "BOOLEAN": "BOOLEAN", "SMALLINT": "SMALLINT", "INTEGER": "INT", "BIGINT": "BIGINT", "HUGEINT": _WIDEST,
         "DECIMAL": "DECIMAL(1,0)",  # of a bare NULL; whatever it meets is wider
@@ -137,7 +146,7 @@ class Spark(Dialect):
         "quarter", "month", "weekofyear", "day", "hour", "minute", "dayofweek", "weekday", "dayofyear",
         "array_contains", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "listagg", "row_number", "rank",
         "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value", "octet_length",
-        *_SPREADS,
+        "median", "grouping", "date_format", "unix_micros", *_SPREADS,
     ))  # fmt: skip
     called: ClassVar[Mapping[str, str]] = {
         "TIMESTAMP_TRUNC": "date_trunc", "GROUP_CONCAT": "listagg", "LOGICAL_AND": "bool_and",
@@ -203,6 +212,10 @@ class Spark(Dialect):
             raise not_portable("a pattern like this")
         return f"{pattern.text} ESCAPE {self.literal(unused)}"
 
+    def between(self, text: str) -> str | None:
+        """See `Dialect.between`. Letters, quotes and brackets are words of a format."""
+        return text if set(text) <= set(" -/:.,_") else None
+
     def folded(self, pattern: Lowered) -> Lowered:
         """See `Dialect.folded`."""
         return replace(pattern, text=LOWER.format(pattern.text))
@@ -241,7 +254,14 @@ _WIDE: Final = {  # Sail's whole numbers wrap around, silently; its casts do not
 class Sail(Spark):
     """Sail 0.7, which speaks Spark's dialect and has DataFusion's optimizer and arithmetic."""
 
-    lacks = frozenset((*Spark.lacks, "WITH RECURSIVE by UNION ALL", "INTERSECT ALL", "a sub-query in VALUES"))
+    lacks = frozenset(
+        (
+            *Spark.lacks - {"a total of all rows beside groups"},
+            "WITH RECURSIVE by UNION ALL",
+            "INTERSECT ALL",
+            "a sub-query in VALUES",
+        )
+    )
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)

@@ -26,6 +26,7 @@ _SELECT = (
 _SET_OPERATION = ("with_", "this", "expression", "distinct", "by_name", "order", "limit", "offset")
 # A join in parentheses hangs on its first relation; `_source` writes it.
 _INSIDE = ("joins",)
+_TOTAL = "a total of all rows beside groups"
 _SIDES = {"": "", "LEFT": "LEFT ", "RIGHT": "RIGHT ", "FULL": "FULL "}
 
 
@@ -352,6 +353,8 @@ def _group_key(node: exp.Expr, scope: Scope, context: Context) -> str:
             raise not_portable("GROUP BY a constant")
         case exp.Rollup() | exp.Cube() | exp.GroupingSets():
             only(node, "expressions")
+            if _has_total(node):
+                context.sql.demand(_TOTAL)
             word = {exp.Rollup: "ROLLUP", exp.Cube: "CUBE", exp.GroupingSets: "GROUPING SETS"}[type(node)]
             keys = [_group_key(one, scope, context) for one in node.expressions]
             if word == "GROUPING SETS":
@@ -365,6 +368,15 @@ def _group_key(node: exp.Expr, scope: Scope, context: Context) -> str:
             return f"({', '.join(_group_key(one, scope, context) for one in node.expressions)})"
         case _:
             return expression(node, scope, context).text
+
+
+def _has_total(node: exp.Expr) -> bool:
+    """Whether one of the groups is all rows: DuckDB shows it also where there are none."""
+    if isinstance(node, exp.GroupingSets):
+        return any(isinstance(one, exp.Tuple) and not one.expressions for one in node.expressions) or any(
+            _has_total(one) for one in node.expressions if isinstance(one, exp.GroupingSets | exp.Cube | exp.Rollup)
+        )
+    return isinstance(node, exp.Cube | exp.Rollup)
 
 
 def _limit(node: exp.Expr, scope: Scope, context: Context) -> str:

@@ -82,9 +82,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         server: Server = start_cluster()
     else:
         server = start()
+    site = None
     try:
-        yield Site(server, tmp_path_factory.mktemp("fences") / "data")
+        site = Site(server, tmp_path_factory.mktemp("fences") / "data")
+        yield site
     finally:
+        if site is not None:
+            # Left open, it asks a server that is gone when the process ends, for minutes.
+            site.session.stop()
         server.stop()
 
 

@@ -17,7 +17,7 @@ from rls.audit.snapshots import read_catalog_snapshot
 from rls.catalog import Catalog
 from rls.errors import AuditFailed, QueryRefused
 from rls.identity.principal import AttributeValue, Principal
-from rls.rewrite.guarded import NO_TIME, GuardedQuery
+from rls.rewrite.guarded import NO_TIME, TOO_SLOW, GuardedQuery
 from rls.rewrite.port.target import Target
 
 __all__ = ["Difference", "Replay", "replay_record"]
@@ -156,7 +156,7 @@ def replay_record(
     if record["sql_kept"] != "full" and keyed is None:
         not_compared.append("the guarded text: its hash is under a key that is not there")
     found = list(_differences(record, guarded, code, final))
-    if guarded is not None and NO_TIME in (record["fence_reason"], guarded.fence_reason):
+    if guarded is not None and not {NO_TIME, TOO_SLOW}.isdisjoint((record["fence_reason"], guarded.fence_reason)):
         # How much of a barrier there is, which decides on no row, was left to what time there was.
         found = [one for one in found if not one.what.endswith((": barrier", "statistics_hidden", "guarded text"))]
         not_compared.append("the barrier and the guarded text: there was no time to judge what may stand below")

@@ -21,7 +21,7 @@ from typing import Final
 from rls.catalog import Relation
 from rls.engines.children import Child, end_with
 from rls.engines.wire import WorkerGone, receive_frame, send_frame
-from rls.rewrite.bound import LOCAL, PlannerBusy
+from rls.rewrite.bound import LOCAL, PlannerBusy, PlannerSlow
 
 __all__ = ["PlannerProcess", "main"]
 
@@ -74,6 +74,9 @@ class PlannerProcess:
             if self._process is None:
                 self._process = _Process()
             return self._process.ask(request)
+        except TimeoutError:
+            self._end()
+            raise PlannerSlow from None
         except (WorkerGone, OSError):
             self._end()
             return ""

@@ -21,12 +21,12 @@ from sqlglot.tokens import TokenType
 
 from rls.catalog import Catalog, Relation, fold, quote
 from rls.errors import QueryRefused
-from rls.rewrite.bound import PROBE, Planner, PlannerBusy, bound_plan, pushed_plan
+from rls.rewrite.bound import PROBE, Planner, PlannerBusy, PlannerSlow, bound_plan, pushed_plan
 from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS
 from rls.rewrite.cheap import BOUNDED, GROWING, MAX_CONSTANT, why_not_cheap
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
-from rls.rewrite.guarded import FENCED, NO_TIME, Barrier, Guard, GuardedQuery, Splice
+from rls.rewrite.guarded import FENCED, NO_TIME, TOO_SLOW, Barrier, Guard, GuardedQuery, Splice
 from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise, why_plan_may_raise_early
 from rls.rewrite.parse import Parsed
 from rls.rewrite.prunable import why_statistics_may_tell
@@ -36,6 +36,7 @@ from rls.rewrite.splice import apply_splices
 __all__ = ["BUSY", "lower", "lower_fenced", "typed_parameters"]
 
 BUSY: Final = replace(FENCED, reason=NO_TIME)
+_SLOW: Final = replace(FENCED, reason=TOO_SLOW)
 
 MAX_REFERENCES: Final = 100  # guards in one text; DuckDB's time to bind joins grows with their square
 MAX_PUSHED: Final = 1_000_000  # characters of a plan whose filters are looked at; that grows with the square, too
@@ -90,8 +91,8 @@ def lower(
         found = query.finish(FENCED)
     try:
         barrier = _decide(query, parameter_types or {}, words, for_engine=for_engine, planner=planner)
-    except PlannerBusy:
-        barrier = BUSY
+    except PlannerBusy as error:
+        barrier = _unjudged(error)
     if barrier.fenced != bool(found.fence_reason) or barrier.conjuncts:
         return query.finish(barrier)
     # As the verifier has seen it, but for the statistics.
@@ -105,9 +106,14 @@ def lower_fenced(query: Draft, parameter_types: Mapping[str, str], *, planner: P
     found = query.finish(FENCED, for_duckdb=False)
     try:
         barrier = _decide(query, parameter_types, "another engine runs it", for_engine=False, planner=planner)
-    except PlannerBusy:
-        return replace(found, fence_reason=BUSY.reason if found.fence_reason else "")
+    except PlannerBusy as error:
+        return replace(found, fence_reason=_unjudged(error).reason if found.fence_reason else "")
     return query.finish(barrier, for_duckdb=False) if barrier.fenced else found
+
+
+def _unjudged(why: PlannerBusy) -> Barrier:
+    # A text that takes too long is not tried again each time that it comes.
+    return _SLOW if isinstance(why, PlannerSlow) else BUSY
 
 
 def _decide(

@@ -15,7 +15,17 @@ from typing import Any, Final, Protocol
 
 from rls.catalog import Catalog, Column, Relation, fold, literal, quote
 
-__all__ = ["LOCAL", "PROBE", "Planner", "PlannerBusy", "answer_columns", "bound_plan", "converts", "pushed_plan"]
+__all__ = [
+    "LOCAL",
+    "PROBE",
+    "Planner",
+    "PlannerBusy",
+    "PlannerSlow",
+    "answer_columns",
+    "bound_plan",
+    "converts",
+    "pushed_plan",
+]
 
 PROBE: Final = "rls_probe"
 """The catalog, on such an instance, of tables that stand for one reference of a query each: `rls_probe.main."#0"`."""
@@ -45,6 +55,10 @@ class Planner(Protocol):
 
 class PlannerBusy(Exception):
     """Nothing can be said now; the next time something may."""
+
+
+class PlannerSlow(PlannerBusy):
+    """This text took too long, by itself or for want of a processor."""
 
 
 def bound_plan(

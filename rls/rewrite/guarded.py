@@ -12,7 +12,7 @@ from typing import Final
 from rls.catalog import Column, Relation
 from rls.policy.grant import Grant
 
-__all__ = ["FENCED", "NO_TIME", "Barrier", "Copy", "Guard", "GuardedQuery", "PivotValues", "Splice"]
+__all__ = ["FENCED", "NO_TIME", "TOO_SLOW", "Barrier", "Copy", "Guard", "GuardedQuery", "PivotValues", "Splice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class Barrier:
 
 
 NO_TIME: Final = "nobody had time to look whether the fence may go"
+TOO_SLOW: Final = "looking whether the fence may go took too long"
 FENCED: Final = Barrier(fenced=True, hide_statistics=True, reason="nothing showed that the fence may go")
 
 

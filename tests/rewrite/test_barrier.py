@@ -15,7 +15,7 @@ from rls.policy.grant import Grant
 from rls.rewrite.barrier import BUSY, MAX_REFERENCES, lower
 from rls.rewrite.bound import LOCAL, PlannerBusy
 from rls.rewrite.guard import draft
-from rls.rewrite.guarded import FENCED, Barrier, GuardedQuery
+from rls.rewrite.guarded import FENCED, TOO_SLOW, Barrier, GuardedQuery
 from rls.rewrite.templates import Templates
 from tests.rewrite import small
 
@@ -221,6 +221,20 @@ def test_a_planner_that_is_busy_costs_a_fence_for_now() -> None:
     templates = Templates(small.Policies(), small.CATALOG, planner=Busy())
     assert templates.guard("SELECT id FROM orders", small.PRINCIPAL).fence_reason == BUSY.reason
     assert templates.guard("SELECT id FROM orders", small.PRINCIPAL).fence_reason == ""
+
+
+def test_a_text_that_takes_too_long_keeps_its_fence_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rls.engines.planner.SECONDS", 1e-6)
+    planner = PlannerProcess()
+    try:
+        templates = Templates(small.Policies(), small.CATALOG, planner=planner)
+        first = templates.guard("SELECT id FROM orders", small.PRINCIPAL)
+        assert first.fence_reason == TOO_SLOW and "OFFSET 0" in first.sql
+        # It is not asked for again and again.
+        planner.close()
+        assert templates.guard("SELECT id FROM orders", small.PRINCIPAL).fence_reason == TOO_SLOW
+    finally:
+        planner.close()
 
 
 def test_a_text_that_exhausts_the_binder_costs_its_process() -> None:

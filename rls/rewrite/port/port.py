@@ -17,11 +17,11 @@ from sqlglot import exp
 from rls.catalog import Catalog, Column, fold
 from rls.errors import QueryFailed
 from rls.rewrite.barrier import lower_fenced, typed_parameters
-from rls.rewrite.bound import Planner, PlannerBusy, answer_columns
+from rls.rewrite.bound import Planner, PlannerBusy, PlannerSlow, answer_columns
 from rls.rewrite.copies import refuse_strict
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
-from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.guarded import NO_TIME, TOO_SLOW, GuardedQuery
 from rls.rewrite.parse import parse
 from rls.rewrite.port.check import check
 from rls.rewrite.port.dialect import Dialect
@@ -57,6 +57,8 @@ def port(
     while True:
         try:
             return _port(query, parameter_types, target, planner)
+        except PlannerSlow:
+            break
         except PlannerBusy:
             # It starts, or is at another text.
             if time.monotonic() > until:
@@ -85,7 +87,8 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
     if not found.context.sql.may_raise:
         # Nothing in it can tell of a row that it does not show.
         found = _lowered(tree, guards, _context(tree, catalog, target, fences=False))
-        made = replace(made, fence_reason="")
+        # What may stand below a fence stands in the guards all the same: they say where that was not judged.
+        made = replace(made, fence_reason=made.fence_reason if made.fence_reason in (NO_TIME, TOO_SLOW) else "")
     _check_columns(found.columns, columns, found.context.sql)
     check(found.text, found.guards, found.context.sql)
     return replace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,9 @@ from rls.errors import QueryRefused
 from rls.identity.capabilities import Capabilities
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
+from rls.rewrite.bound import LOCAL, PlannerSlow
 from rls.rewrite.guard import draft
-from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.guarded import TOO_SLOW, GuardedQuery
 from rls.rewrite.port.check import check
 from rls.rewrite.port.normalise import normalise, same_plan
 from rls.rewrite.port.port import port
@@ -69,6 +71,30 @@ def test_a_guard_is_written_with_its_fence_and_bytewise_texts() -> None:
     made = ported("SELECT id FROM orders")
     assert made.sql == f'SELECT "orders"."id" AS "id" FROM ({GUARD}) AS "orders"'
     assert (made.dialect, made.binds, made.columns) == ("postgres", ("rls_tenant",), (Column("id", "INTEGER"),))
+
+
+def test_what_nobody_had_time_to_judge_says_so_without_a_fence_too() -> None:
+    class Slow:
+        asked = 0
+
+        def plan(self, *given: Any, **options: Any) -> str:
+            self.asked += 1
+            if self.asked == 1:
+                raise PlannerSlow
+            return LOCAL.plan(*given, **options)
+
+        columns = staticmethod(LOCAL.columns)
+        converts = staticmethod(LOCAL.converts)
+
+    class Named(Policies):
+        def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant:
+            return Grant("places", "conditional", '("places"."name" = \'acme\')')
+
+    query = draft("SELECT id FROM places WHERE id < 10", Principal(subject="eve"), Named(), CATALOG)
+    judged, hurried = port(query, {}, TARGET), port(query, {}, TARGET, planner=Slow())
+    assert "OFFSET 0" not in hurried.sql and hurried.fence_reason == TOO_SLOW
+    # What may stand below a fence is copied into guards without one as well, if there is time to find it.
+    assert judged.sql != hurried.sql and judged.fence_reason == ""
 
 
 def test_names_are_the_callers_whatever_they_become() -> None:

@@ -114,6 +114,16 @@ def test_the_catalog_has_what_duckdb_has_a_type_for(shop: Shop) -> None:
     assert shop.engine.catalog.find(("finance", "ledger")) is not None
 
 
+def test_a_session_is_nobody_elses_in_the_process(shop: Shop) -> None:
+    from pyspark.sql.connect.session import SparkSession
+
+    assert shop.rows("SELECT 1") == [(1,)]
+    assert SparkSession.getActiveSession() is None
+    # Nor does the end of the process wait for a server that is gone.
+    with shop.engine._executor._sessions.take() as session:  # type: ignore[attr-defined]
+        assert [policy.max_retries for policy in session.client.get_retry_policies()] == [2]
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from rls.audit.chain import Link, read_link
+from rls.sqlite_file import open_shared
 
 __all__ = ["Durability", "OwnFiles", "Place", "SharedFile", "SqliteFile", "open_place", "place_kind"]
 
@@ -26,6 +27,8 @@ _TAIL = 1 << 18
 _MOST_HEADS = 64
 # Seconds after which the operating system has surely written what nobody asked it to.
 _SETTLED = 300
+# Seconds that a writer waits for another one's transaction.
+_WAIT = 30
 _SQLITE = (".sqlite", ".sqlite3", ".db")
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
@@ -171,10 +174,7 @@ class SqliteFile:
     def __init__(self, path: Path, *, durability: Durability) -> None:
         with _as_os_error():
             os.close(_open(path))
-            self._connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'disk' else 'NORMAL'}")
-            self._connection.executescript(SCHEMA)
+            self._connection = open_shared(path, wait=_WAIT, durable=durability == "disk", schema=SCHEMA)
 
     def append(self, lines: bytes) -> None:
         rows = []

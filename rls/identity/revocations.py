@@ -21,6 +21,8 @@ from operator import getitem
 from pathlib import Path
 from typing import cast
 
+from rls.sqlite_file import open_shared
+
 __all__ = ["Revocations", "RevocationsDown", "shared_revocations"]
 
 # No issuer may declare a longer lifetime, so no older token can come.
@@ -155,12 +157,11 @@ class Revocations:
         """The connection of this process; SQLite's must not be used on both sides of a fork."""
         if self._connection is not None and (self._file is None or self._process == os.getpid()):
             return self._connection
-        where = ":memory:" if self._file is None else str(self._file)
-        connection = sqlite3.connect(where, timeout=BUSY, isolation_level=None, check_same_thread=False)
-        if self._file is not None:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(_TABLES)
+        if self._file is None:
+            connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            connection.executescript(_TABLES)
+        else:
+            connection = open_shared(self._file, wait=BUSY, durable=True, schema=_TABLES)
         self._connection, self._process = connection, os.getpid()
         return connection
 

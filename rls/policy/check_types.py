@@ -54,13 +54,18 @@ def find_mismatches(
 ) -> Iterator[ExpressionInvalid]:
     """Every comparison of an attribute with something of another type (`policy.type_mismatch`), and every `x IN y`
     where `y` is text (`policy.in_text`)."""
-    yield from _text_memberships(expression, relation, scratch, attributes)
+    as_it_is = expression.root.text(bind(expression, relation, scratch.catalog, attributes))
+    broken = isinstance(_bind_error(as_it_is, relation, scratch, attributes), Exception)
+    if not broken:
+        yield from _text_memberships(expression, relation, scratch, attributes)
     for attribute, operand, variant in _variants(expression.root.tree, attributes):
         strict = read_tree(variant, expression.text, attributes)
         holes = bind(strict, relation, scratch.catalog, attributes)
         problem = _bind_error(strict.root.text(holes), relation, scratch, attributes)
         if isinstance(problem, Exception):
             found = _OTHER_TYPE.search(str(problem))
+            if broken and not found:
+                continue  # it fails for another reason, which the caller says
             start = operand["query_location"]
             end = start + operand["query_location_length"]
             offset = character_offset(expression.text, start)

@@ -89,8 +89,8 @@ def verify(
             hint="simplify it; this is worth a bug report",
             detail=f"guards found {dict(found)}, expected {dict(wanted)}",
         )
-    hides_rows = any(guard.grant.kind != "always" for guard in guards)
-    return hides_rows and (walk.reads_statistics or any(_is_unchecked(guard.relation) for guard in guards))
+    hides = any(guard.grant.hides for guard in guards)
+    return hides and (walk.reads_statistics or any(_is_unchecked(guard.relation) for guard in guards))
 
 
 def _is_unchecked(relation: Relation) -> bool:

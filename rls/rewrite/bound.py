@@ -111,9 +111,11 @@ def _plan(
     found = planner.plan(text, catalog.version, catalog.attached, tables, optimize=optimize)
     if most is not None and len(found) > most:
         return None
+    import orjson
+
     try:
-        result = json.loads(found)
-    except (ValueError, RecursionError):  # some constants make DuckDB write what is no JSON
+        result = orjson.loads(found)
+    except ValueError:  # some constants make DuckDB write what is no JSON
         return None
     return None if result["error"] else result["plans"]
 

@@ -7,7 +7,6 @@ of the UTF-8 text and are dropped by `bare`.
 from __future__ import annotations
 
 import atexit
-import json
 import threading
 from typing import Any
 
@@ -16,7 +15,7 @@ from rls.forks import before_fork, never_closed_in_child
 
 __all__ = ["EngineParseError", "bare", "describe_expression", "list_functions", "serialize"]
 
-_SETS = ("exclude_list", "qualified_exclude_list", "replace_list", "rename_list")
+_SETS = frozenset(("exclude_list", "qualified_exclude_list", "replace_list", "rename_list"))
 _POSITIONS = ("query_location", "query_location_length")
 _local = threading.local()
 Tree = dict[str, Any]
@@ -64,14 +63,15 @@ def serialize(text: str) -> list[Tree]:
     Raises `EngineParseError` for a text that does not parse or is not made of SELECT statements.
     """
     import duckdb
+    import orjson
 
     try:
         row = _parser().connection.execute(f"EXECUTE to_tree({literal(text)})").fetchone()
     except duckdb.Error as error:
         raise EngineParseError(type(error).__name__, str(error), None) from None
     try:
-        result = json.loads(row[0] if row else "")
-    except RecursionError:
+        result = orjson.loads(row[0] if row else "")
+    except ValueError:
         raise EngineParseError("nesting", "the statement is nested too deeply", None) from None
     if result["error"]:
         position = result.get("position")
@@ -84,21 +84,24 @@ def serialize(text: str) -> list[Tree]:
 
 
 def bare(tree: Any) -> Any:
-    """A copy of a tree without source positions, for comparing two trees.
+    """The tree itself, from which all source positions are taken, for comparing two trees.
 
     What a star leaves out and replaces is a set to DuckDB, whose order changes where it copies the tree.
     """
-    if type(tree) is list:
-        return [bare(item) if type(item) is dict or type(item) is list else item for item in tree]
-    found = {}
-    for key, value in tree.items():
-        if type(value) is dict:
-            found[key] = bare(value)
-        elif type(value) is list:
-            found[key] = sorted(bare(value), key=repr) if key in _SETS else bare(value)
-        elif key not in _POSITIONS:
-            found[key] = value
-    return found
+    stack = [tree]
+    while stack:
+        part = stack.pop()
+        if type(part) is dict:
+            for position in _POSITIONS:
+                part.pop(position, None)
+            if not _SETS.isdisjoint(part):
+                for key in _SETS.intersection(part):
+                    part[key] = sorted((bare(one) for one in part[key]), key=repr)
+            part = part.values()
+        elif type(part) is not list:
+            continue
+        stack += [value for value in part if value and (type(value) is dict or type(value) is list)]
+    return tree
 
 
 def describe_expression(expression: str, *, windows: str = "") -> str:

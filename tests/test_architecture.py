@@ -63,7 +63,14 @@ LIBRARIES = {
 }
 # Package → the packages it may import. Data moves one way: token → principal → grants → guarded query → result → record.
 LAYERS = {
-    "rls.identity": ("rls.identity", "rls.errors", "rls.yaml_model", "rls.yaml_source", "rls.catalog"),
+    "rls.identity": (
+        "rls.identity",
+        "rls.errors",
+        "rls.yaml_model",
+        "rls.yaml_source",
+        "rls.catalog",
+        "rls.sqlite_file",
+    ),
     "rls.rewrite": (
         "rls.rewrite",
         "rls.errors",
@@ -86,6 +93,7 @@ LAYERS = {
         "rls.audit",
         "rls.errors",
         "rls.catalog",
+        "rls.sqlite_file",
         "rls.yaml_model",
         "rls.yaml_source",
         "rls.engines.failures",

@@ -8,9 +8,11 @@ hidden note began like that. Owns that what is not named here is not cheap; a gu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
-from sqlglot.tokens import TokenType
+from sqlglot.tokens import Token, TokenType
 
 from rls.rewrite.functions import review
 from rls.rewrite.parse import Parsed
@@ -61,6 +63,15 @@ _NO_FUNCTIONS: Final = {
     "pivot", "nulls", "bucket", "sample", "within",
 }  # fmt: skip
 
+# What gives a text about as long as the one that went in, if its other arguments are literals of these kinds; how much
+# longer `replace` makes it, the verifier says.
+_ARGUMENTS: Final = {
+    "replace": ((TokenType.STRING, TokenType.STRING),),
+    "regexp_extract": ((TokenType.STRING,), (TokenType.STRING, TokenType.NUMBER)),
+}
+_OPENING: Final = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
+_CLOSING: Final = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
+
 _JSON: Final = {TokenType.ARROW, TokenType.DARROW}
 _CALLS: Final = {
     TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.DCOLON, TokenType.DPIPE, TokenType.PLUS,
@@ -73,7 +84,7 @@ def why_not_cheap(parsed: Parsed) -> str | None:
     """What in a text may take more than a small fixed effort per row, in a few words; None if nothing."""
     if len(parsed.text) > MAX_TEXT:
         return "the text is long"
-    name = next(iter(_unlisted_calls(parsed)), None)
+    name = next((name for name, _ in _unlisted_calls(parsed)), None)
     return None if name is None else f"`{name[:60]}` is not among the cheap functions"
 
 
@@ -91,14 +102,19 @@ def grows(parsed: Parsed) -> bool:
     if TokenType.DPIPE in kinds and (sum(texts) > MAX_CONSTANT or TokenType.PARAMETER in kinds):
         return True
     return any(
-        not (name in _SHORT_RESULTS or name in _NO_FUNCTIONS or _runs_on_rows_of_the_answer(name))
-        for name in _unlisted_calls(parsed)
+        not (
+            name in _SHORT_RESULTS
+            or name in _NO_FUNCTIONS
+            or _runs_on_rows_of_the_answer(name)
+            or (name in _ARGUMENTS and _keeps_length(parsed.tokens, name, index))
+        )
+        for name, index in _unlisted_calls(parsed)
     )
 
 
-def _unlisted_calls(parsed: Parsed) -> list[str]:
-    """Names before a parenthesis that are not among the cheap ones; also what else merely looks like a call, which
-    costs time, and nothing else."""
+def _unlisted_calls(parsed: Parsed) -> list[tuple[str, int]]:
+    """Names before a parenthesis that are not among the cheap ones, and where it stands; also what else merely looks
+    like a call, which costs time, and nothing else."""
     tokens = parsed.tokens
     found = []
     for index, token in enumerate(tokens):
@@ -113,8 +129,24 @@ def _unlisted_calls(parsed: Parsed) -> list[str]:
         else:
             known = not name.isidentifier() or name in BOUNDED or name in _WORDS
         if not known:
-            found.append(name)
+            found.append((name, index))
     return found
+
+
+def _keeps_length(tokens: Sequence[Token], name: str, opening: int) -> bool:
+    """Whether a call has no argument after the first but such literals; `* REPLACE (…)` is no call."""
+    if opening > 1 and tokens[opening - 2].token_type in (TokenType.STAR, TokenType.R_PAREN):
+        return True
+    depth, close, commas = 0, opening, []
+    for close in range(opening, len(tokens)):
+        kind = tokens[close].token_type
+        depth += (kind in _OPENING) - (kind in _CLOSING)
+        if depth == 0:
+            break
+        if depth == 1 and kind == TokenType.COMMA:
+            commas.append(close)
+    alone = all(end - comma == 2 for comma, end in pairwise([*commas, close]))
+    return alone and tuple(tokens[comma + 1].token_type for comma in commas) in _ARGUMENTS[name]
 
 
 def _runs_on_rows_of_the_answer(name: str) -> bool:

@@ -15,6 +15,7 @@ from rls.rewrite.functions import Review
 __all__ = ["Growth"]
 
 MAX_CALLS: Final = 60  # each one keeps what it made of a dictionary, for as long as the query runs
+MAX_LONGER: Final = 16  # times that all calls of `replace` together make a text longer
 MAX_ADDED: Final = 1_000  # characters of literals, where something adds them to texts
 _NOWHERE: Final = 2**64 - 1
 
@@ -62,6 +63,7 @@ class Growth:
         self.unknown = False
         self.nests = self.adds = self.takes_values = False
         self.added = self.to_text = self.to_others = 0
+        self.longer = 1
         self.places: set[object] = set()
         self.sorted_by: set[int] = set()
 
@@ -96,14 +98,18 @@ class Growth:
                 pass
 
     def _call(self, tree: Any, name: str, found: Review | None) -> None:
-        if name not in _KNOWN:
+        literals = [_literal(argument) for argument in tree["arguments"]]
+        if name == "replace" and len(literals) == 3 and literals[1] is not None and literals[2] is not None:
+            self.longer *= max(1, -(-len(literals[2].encode()) // max(1, len(literals[1].encode()))))
+        elif name == "regexp_extract" and len(literals) in (2, 3) and None not in literals[1:]:
+            pass  # with a list of names it gives a field for each
+        elif name not in _KNOWN:
             # Aggregates run on rows that passed the filter.
             self.unknown |= found is None or not {"aggregate", "window"}.issuperset(found.kinds)
         if name in _ADDING:
             self.adds = True
-            separator = tree["arguments"][0] if tree["arguments"] else {}
             # As many times as there are literals between which it stands.
-            self.unknown |= name == "concat_ws" and separator.get("expression", separator).get("class") != "CONSTANT"
+            self.unknown |= name == "concat_ws" and not (literals and literals[0] is not None)
         self.nests |= name in _NESTING
         self._count(tree)
 
@@ -122,7 +128,14 @@ class Growth:
         return (
             self.of_one
             or len(self.places) > MAX_CALLS
+            or self.longer > MAX_LONGER
             or (self.adds and self.added > MAX_ADDED)
             or (self.nests and self.to_text + self.to_others > 0)
             or self.to_others > 1
         )
+
+
+def _literal(argument: Any) -> str | None:
+    tree = argument.get("expression", argument)
+    literal = tree.get("literal") if tree["class"] == "CONSTANT" else None
+    return str(literal.get("text") or "") if isinstance(literal, dict) else None

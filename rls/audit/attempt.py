@@ -205,9 +205,10 @@ class Attempt:
             known = how.about_query(guarded, (who, self.sql, self._text, self._names, self._versions))
         else:
             known = how.about_nothing(who, self.sql, self._versions)
+        if failure:
+            known = known | self._about_failure(failure)
         return AuditRecord.made_of(
             known,
-            self._about_failure(failure) if failure else {},
             # Who is given a record may change what it holds.
             attributes=known["attributes"].copy(),
             relations={label: one.copy() for label, one in known["relations"].items()},

@@ -13,7 +13,7 @@ from sqlglot import exp
 from rls.rewrite.port.arithmetic import numeric
 from rls.rewrite.port.expressions import condition, expression
 from rls.rewrite.port.functions import as_text
-from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, not_portable
+from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, digits_after, not_portable
 from rls.rewrite.port.nodes import only, whole_number
 from rls.rewrite.port.ordering import frame, ordering
 from rls.rewrite.port.scopes import Context, Scope
@@ -107,19 +107,23 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
         case exp.Sum():
             only(call, "this")
             value = numeric(expression(inner, scope, context), "sum")
-            result = "HUGEINT" if value.kind in INTEGERS else value.kind
-            return Lowered(sql.write("sum", value.kind, distinct, value.text, tail), result)
+            result, digits = "HUGEINT" if value.kind in INTEGERS else value.kind, digits_after("sum", value)
+            text = sql.write("sum", value.kind, distinct, value.text, tail, digits=digits)
+            return Lowered(text, result, digits=digits)
         case exp.Avg():
             only(call, "this")
             value = numeric(expression(inner, scope, context), "avg")
-            return Lowered(sql.write("avg", value.kind, distinct, value.text, tail), "DOUBLE")
+            digits = digits_after("avg", value)
+            text = sql.write("avg", value.kind, distinct, value.text, tail, digits=digits)
+            return Lowered(text, "DOUBLE", digits=digits)
         case exp.Min() | exp.Max():
             only(call, "this")
             name = "min" if isinstance(call, exp.Min) else "max"
             value = expression(inner, scope, context)
             if value.kind not in (*NUMBERS, "FLOAT", "VARCHAR", "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
                 raise not_portable(f"{name} of {value.kind}", hint="cast it to VARCHAR or a number")
-            return Lowered(sql.write(name, value.kind, distinct, value.text, tail), value.kind)
+            text = sql.write(name, value.kind, distinct, value.text, tail)
+            return Lowered(text, value.kind, digits=value.digits)
         case exp.LogicalAnd() | exp.LogicalOr():
             only(call, "this")
             name = "bool_and" if isinstance(call, exp.LogicalAnd) else "bool_or"

@@ -45,9 +45,10 @@ def negate(value: Lowered, sql: Dialect) -> Lowered:
 
 def divide(left: Lowered, right: Lowered, sql: Dialect) -> Lowered:
     """`/`, which is of floating-point numbers. Raises `QueryRefused`."""
-    above, below = (sql.convert(_number(one, "/"), "DOUBLE").text for one in (left, right))
-    by_zero = not (right.text.isdigit() and int(right.text))
-    return Lowered(sql.write("/", "" if by_zero else "plain", above, below), "DOUBLE")
+    both = [sql.convert(_number(one, "/"), "DOUBLE") for one in (left, right)]
+    operation = "/ plain" if right.text.isdigit() and int(right.text) else "/"
+    digits = digits_after("/", *both)
+    return Lowered(sql.write(operation, "DOUBLE", *(one.text for one in both), digits=digits), "DOUBLE", digits=digits)
 
 
 def divide_whole(node: exp.Expr, left: Lowered, right: Lowered, sql: Dialect) -> Lowered:

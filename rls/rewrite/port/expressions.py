@@ -19,7 +19,7 @@ from rls.rewrite.port.kinds import Lowered, common, not_portable
 from rls.rewrite.port.nodes import only
 from rls.rewrite.port.scopes import Context, Scope
 
-__all__ = ["condition", "expression", "is_aggregated"]
+__all__ = ["condition", "expression", "has_aggregates"]
 
 MAX_TEXT: Final = 100_000  # characters; some lowerings repeat their operands
 
@@ -148,24 +148,20 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
     return found
 
 
-def is_aggregated(node: exp.Select) -> bool:
-    """Whether a query's rows are groups of rows."""
-    if node.args.get("group") is not None:
-        return True
-    return any(_own_aggregates(one) for one in node.expressions)
-
-
-def _own_aggregates(node: exp.Expr) -> bool:
+def has_aggregates(node: exp.Expr) -> bool:
+    """Whether an item of a query is made of aggregates of its own, not of a sub-query's."""
     if isinstance(node, exp.Query | exp.Window):
         return False
     if isinstance(node, exp.AggFunc):
         return True
-    return any(_own_aggregates(one) for one in node.iter_expressions())
+    return any(has_aggregates(one) for one in node.iter_expressions())
 
 
 def _is_one_row(node: exp.Expr) -> bool:
     """Whether a query gives at most one row: aggregates of all rows."""
-    return isinstance(node, exp.Select) and node.args.get("group") is None and is_aggregated(node)
+    if not isinstance(node, exp.Select) or node.args.get("group") is not None:
+        return False
+    return any(has_aggregates(one) for one in node.expressions)
 
 
 def condition(node: exp.Expr, scope: Scope, context: Context) -> str:

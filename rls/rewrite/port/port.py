@@ -23,6 +23,7 @@ from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import NO_TIME, TOO_SLOW, GuardedQuery
 from rls.rewrite.parse import parse
+from rls.rewrite.port.answering import answering
 from rls.rewrite.port.casts import type_of
 from rls.rewrite.port.check import check
 from rls.rewrite.port.dialect import Dialect
@@ -127,7 +128,7 @@ def _context(tree: exp.Expr, catalog: Catalog, target: Target, *, fences: bool) 
         return lower_query(node, scope, context, want)
 
     sql = _ENGINES[target.engine](target)
-    context = Context(catalog, sql, _types(tree, sql), query, fences)
+    context = Context(catalog, sql, _types(tree, sql), query, answering(tree), fences)
     return context
 
 

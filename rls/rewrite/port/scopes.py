@@ -85,6 +85,7 @@ class Context:
 
     sql      how the engine writes
     types    parameter → its kind, where the text says so anywhere
+    answers  the queries whose groups are the answer's, by `id`
     fences   whether the guards that have a fence in DuckDB's SQL get one
     binds    parameter → its number
     query    lowers a sub-query inside a scope: its text and its columns, of the kinds that are wanted
@@ -94,6 +95,7 @@ class Context:
     sql: Dialect
     types: Mapping[str, str]
     query: Query
+    answers: frozenset[int]
     fences: bool = True
     binds: dict[str, int] = field(default_factory=dict)
 

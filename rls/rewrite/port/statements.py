@@ -11,7 +11,7 @@ from dataclasses import replace
 from sqlglot import exp
 
 from rls.catalog import fold
-from rls.rewrite.port.expressions import condition, expression, is_aggregated
+from rls.rewrite.port.expressions import condition, expression, has_aggregates
 from rls.rewrite.port.group_by import group_by
 from rls.rewrite.port.kinds import Lowered, not_portable
 from rls.rewrite.port.limits import fenced, limit
@@ -34,7 +34,7 @@ def lower_query(
     node: exp.Expr, scope: Scope | None, context: Context, want: list[str] | None = None
 ) -> tuple[str, Columns]:
     """A query inside `scope`; `want` are the kinds that its columns must have. Raises `QueryRefused`."""
-    with context.sql.evaluated(late=False):
+    with context.sql.query(answers=id(node) in context.answers):
         return _lower(node, Scope(scope), context, want)
 
 
@@ -106,8 +106,7 @@ def _select(node: exp.Select, scope: Scope, context: Context, want: list[str] | 
     tail += group_by(node, scope, context)
     if node.args.get("having") is not None:
         tail += f" HAVING {condition(node.args['having'].this, scope, context)}"
-    with context.sql.evaluated(late=is_aggregated(node)):
-        items, columns = _items(node, scope, context, want)
+    items, columns = _items(node, scope, context, want)
     distinct = node.args.get("distinct")
     on = None if distinct is None else distinct.args.get("on")
     order = order_by(
@@ -153,7 +152,9 @@ def _items(node: exp.Select, scope: Scope, context: Context, want: list[str] | N
             # Also of a type that no expression may use.
             value = scope.column(inner.args["table"].name, inner.name, sql)
         else:
-            value = expression(item, scope, context)
+            # A group's key is as early as the filters outside that are moved to it.
+            with sql.evaluated(late=has_aggregates(item)):
+                value = expression(item, scope, context)
         if want is not None:
             if len(want) != len(node.expressions):
                 raise not_portable("a set operation of different widths")

@@ -79,7 +79,8 @@ def order_by(
     if free:
         found.keys_first = [found.key(one.this) for one in clause.expressions]
     distinct = node.args.get("distinct")
-    if node.args.get("qualify") is not None or (distinct is not None and distinct.args.get("on") is not None):
+    by_group = isinstance(distinct, exp.Distinct) and distinct.args.get("on") is not None
+    if by_group or node.args.get("qualify") is not None:
         found.outside = " " + ordering(clause, outside, context.sql)
     return found
 

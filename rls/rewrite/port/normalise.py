@@ -24,7 +24,7 @@ from rls.rewrite.port.write_out import write_out
 __all__ = ["normalise", "same_plan"]
 
 # Of a plan: what names things for people, or says where they stood in the text.
-_SPELLING: Final = frozenset(("alias", "query_location", "query_location_length"))
+_SPELLING: Final = frozenset(("alias", "ctename", "query_location", "query_location_length"))
 # Of a plan: the numbers of what columns come from.
 _SOURCES: Final = frozenset(("table_index", "group_index", "aggregate_index", "groupings_index", "window_index"))
 # DuckDB has several names for one function, and sqlglot may write another than it read.

@@ -143,8 +143,8 @@ def _decide(
     hiding = [number for number, one in enumerate(written.guards) if one.grant.hides]
     if not hiding or len(probes) > MAX_REFERENCES:
         return FENCED if hiding else Barrier(fenced=False, hide_statistics=False)
-    typed = sorted((*written.splices, *typed_parameters(query.parsed, parameter_types)), key=lambda s: (s.start, s.end))
-    text = apply_splices(query.parsed.text, typed)
+    typed = typed_parameters(query.parsed, parameter_types)
+    text = _spliced(query, [*written.splices, *typed])
     plan = bound_plan(text, query.catalog, probes=probes, planner=planner)
     raising = {n: why for n in hiding if (why := _why_policy_may_raise(written.guards[n], query.catalog)) is not None}
     open_ = _untyped_parameter(query.parsed, parameter_types)

@@ -152,7 +152,11 @@ class Draft:
             one = replace(one, conjuncts=barrier.conjuncts.get(number, ()), fenced=barrier.fenced, flat=flat)
             return one, guard_text(one, source=source)
 
-        written = self.write(form, literal=lambda one: one.bound(f"${one.name}"))
+        def literal(one: BoundLiteral) -> str:
+            # Another engine is told of which type each value is.
+            return one.bound(f"${one.name}") if for_duckdb or one.cast else f"CAST(${one.name} AS {one.type})"
+
+        written = self.write(form, literal=literal)
         guards, splices = written.guards, written.splices
         listed = list_pivots(self.parsed, self.found, splices)
         if listed:

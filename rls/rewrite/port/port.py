@@ -75,14 +75,13 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
     if made.pivots:
         raise not_portable("PIVOT without a list of values", hint="list them with IN (…)")
     catalog = query.catalog
-    parsed = parse(made.sql)
-    typed = apply_splices(made.sql, typed_parameters(parsed, parameter_types))
+    typed = _typed(made.sql, parameter_types)
     columns = answer_columns(typed, catalog, planner=planner)
     if columns is None:
         # Nothing to run; the executor finds DuckDB's own words for what is wrong.
         return made
     tree = normalise(typed, catalog, planner=planner)
-    alone = [guard_text(one, source=catalog.source(one.relation))[1:-1] for one in made.guards]
+    alone = [_typed(guard_text(one, source=catalog.source(one.relation))[1:-1], parameter_types) for one in made.guards]
     guards = [_guard_tree(one, catalog, planner) for one in alone]
     found = _lowered(tree, guards, _context(tree, catalog, target, fences=True))
     if not found.context.sql.may_raise:
@@ -102,6 +101,11 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
         binds=tuple(found.context.binds),
         check=None,
     )
+
+
+def _typed(text: str, types: Mapping[str, str]) -> str:
+    """A text in which every parameter says what type it has."""
+    return apply_splices(text, typed_parameters(parse(text), types))
 
 
 def _guard_tree(text: str, catalog: Catalog, planner: Planner | None) -> exp.Expr:

@@ -66,6 +66,7 @@ LAYERS = {
     "rls.identity": (
         "rls.identity",
         "rls.errors",
+        "rls.forks",
         "rls.yaml_model",
         "rls.yaml_source",
         "rls.catalog",
@@ -74,6 +75,7 @@ LAYERS = {
     "rls.rewrite": (
         "rls.rewrite",
         "rls.errors",
+        "rls.forks",
         "rls.catalog",
         "rls.identity.capabilities",
         "rls.identity.principal",
@@ -82,6 +84,7 @@ LAYERS = {
     "rls.engines": (
         "rls.engines",
         "rls.errors",
+        "rls.forks",
         "rls.catalog",
         "rls.rewrite.guarded",
         "rls.rewrite.splice",
@@ -92,6 +95,7 @@ LAYERS = {
     "rls.audit": (
         "rls.audit",
         "rls.errors",
+        "rls.forks",
         "rls.catalog",
         "rls.sqlite_file",
         "rls.yaml_model",

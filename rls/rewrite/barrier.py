@@ -140,7 +140,7 @@ def _decide(
 
     # Judged with the literals in place: what their class stands for, they stand for.
     written = query.write(form)
-    hiding = [number for number, one in enumerate(written.guards) if one.grant.kind != "always"]
+    hiding = [number for number, one in enumerate(written.guards) if one.grant.hides]
     if not hiding or len(probes) > MAX_REFERENCES:
         return FENCED if hiding else Barrier(fenced=False, hide_statistics=False)
     typed = sorted((*written.splices, *typed_parameters(query.parsed, parameter_types)), key=lambda s: (s.start, s.end))
@@ -204,7 +204,7 @@ def typed_parameters(parsed: Parsed, types: Mapping[str, str]) -> list[Splice]:
 
 def _why_policy_may_raise(one: Guard, catalog: Catalog) -> str | None:
     grant, relation = one.grant, one.relation
-    if grant.kind == "never" or relation.kind == "view":
+    if grant.kind != "conditional" or relation.kind == "view":
         return None  # nothing to evaluate; a view's own policy stands in the query's plan
     source = f"{catalog.source(relation)} AS {quote(relation.name)}"
     return why_it_may_raise(f"SELECT 1 FROM {source} WHERE {grant.predicate}", catalog)

@@ -188,7 +188,7 @@ class Draft:
             attributes = Counter(f"rls_{fold(use.name)}" for use in self.found.attributes if pivot.contains(use.start))
             verification.verify(pivot.sql, catalog=catalog, guards=inside, bound=attributes, runs_on=runs_on)
             pivot.parameters = sorted({name for one in inside for name in one.grant.parameters} | attributes.keys())
-        hides_rows = any(one.grant.kind != "always" for one in guards)
+        hides = any(one.grant.hides for one in guards)
         return GuardedQuery(
             sql=text,
             parameters=parameters,
@@ -198,9 +198,9 @@ class Draft:
             policy_version=policies.version,
             catalog_version=catalog.version,
             attributes_read=tuple(sorted(written.attributes)),
-            hide_statistics=hides_rows and (barrier.hide_statistics or reads_statistics),
-            reads_statistics=hides_rows and reads_statistics,
-            fence_reason=barrier.reason if hides_rows else "",
+            hide_statistics=hides and (barrier.hide_statistics or reads_statistics),
+            reads_statistics=hides and reads_statistics,
+            fence_reason=barrier.reason if hides else "",
             pivots=tuple(pivot.places(splices) for pivot in listed),
             guards=tuple(guards),
             check=check if listed else None,

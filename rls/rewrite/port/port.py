@@ -23,13 +23,14 @@ from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import NO_TIME, TOO_SLOW, GuardedQuery
 from rls.rewrite.parse import parse
+from rls.rewrite.port.answering import answering
+from rls.rewrite.port.casts import type_of
 from rls.rewrite.port.check import check
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.expressions import type_of
 from rls.rewrite.port.kinds import INTEGERS, kind_of, not_portable
 from rls.rewrite.port.normalise import normalise
 from rls.rewrite.port.postgres import Postgres
-from rls.rewrite.port.scopes import Columns, Context
+from rls.rewrite.port.scopes import Columns, Context, Scope
 from rls.rewrite.port.spark import Sail, Spark
 from rls.rewrite.port.statements import lower_query
 from rls.rewrite.port.target import Target
@@ -123,8 +124,11 @@ class _Lowered:
 
 
 def _context(tree: exp.Expr, catalog: Catalog, target: Target, *, fences: bool) -> Context:
+    def query(node: exp.Expr, scope: Scope, want: list[str] | None = None) -> tuple[str, Columns]:
+        return lower_query(node, scope, context, want)
+
     sql = _ENGINES[target.engine](target)
-    context = Context(catalog, sql, _types(tree, sql), lambda node, scope: lower_query(node, scope, context), fences)
+    context = Context(catalog, sql, _types(tree, sql), query, answering(tree), fences)
     return context
 
 

@@ -64,10 +64,19 @@ LIBRARIES = {
 }
 # Package → the packages it may import. Data moves one way: token → principal → grants → guarded query → result → record.
 LAYERS = {
-    "rls.identity": ("rls.identity", "rls.errors", "rls.yaml_model", "rls.yaml_source", "rls.catalog"),
+    "rls.identity": (
+        "rls.identity",
+        "rls.errors",
+        "rls.forks",
+        "rls.yaml_model",
+        "rls.yaml_source",
+        "rls.catalog",
+        "rls.sqlite_file",
+    ),
     "rls.rewrite": (
         "rls.rewrite",
         "rls.errors",
+        "rls.forks",
         "rls.catalog",
         "rls.identity.capabilities",
         "rls.identity.principal",
@@ -76,6 +85,7 @@ LAYERS = {
     "rls.engines": (
         "rls.engines",
         "rls.errors",
+        "rls.forks",
         "rls.catalog",
         "rls.rewrite.guarded",
         "rls.rewrite.splice",
@@ -86,7 +96,9 @@ LAYERS = {
     "rls.audit": (
         "rls.audit",
         "rls.errors",
+        "rls.forks",
         "rls.catalog",
+        "rls.sqlite_file",
         "rls.yaml_model",
         "rls.yaml_source",
         "rls.engines.failures",

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rls.catalog import Catalog, Column, Relation, quote
+from rls.forks import never_closed_in_child
 
 __all__ = ["Scratch"]
 
@@ -25,7 +26,8 @@ class Scratch:
         self.unknown_types: set[tuple[str, ...]] = set()  # relations with a column whose type this DuckDB lacks
         self._types: dict[str, bool] = {}
         self._expected: dict[tuple[tuple[str, ...], str], str] = {}
-        self._connection = duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": "false"})
+        config: dict[str, Any] = {"threads": 1, "enable_external_access": "false"}
+        self._connection = never_closed_in_child(duckdb.connect(":memory:", config=config))
         self._connection.execute(f"ATTACH ':memory:' AS {quote(catalog.attached)}")
         schemas = {relation.schema[:n] for relation in catalog.relations.values() for n in range(1, 9)}
         for schema in sorted(schemas, key=lambda parts: (len(parts), parts)):

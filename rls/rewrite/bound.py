@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from rls.catalog import Catalog, Column, Relation, fold, literal, quote
+from rls.forks import after_fork, before_fork, never_closed_in_child
 
 __all__ = [
     "LOCAL",
@@ -184,6 +185,10 @@ class _Copies:
         self._open[version] = found  # the last used is the last to go
         return found
 
+    def forget(self) -> None:
+        """Leave all of it to the parent, in a fork's child."""
+        self._lock, self._open = threading.Lock(), {}
+
     def close(self) -> None:
         with self._lock:
             for copy in self._open.values():
@@ -199,7 +204,8 @@ class _Copy:
 
         self._attached = attached
         self.known: dict[str, tuple[str, ...]] = {}
-        self.connection = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": "false"})
+        config: dict[str, Any] = {"threads": 1, "python_enable_replacements": "false"}
+        self.connection = never_closed_in_child(duckdb.connect(":memory:", config=config))
         if fold(attached) != "memory":
             self.connection.execute(f"ATTACH ':memory:' AS {quote(attached)}")
         self.connection.execute(f"ATTACH ':memory:' AS {PROBE}")
@@ -235,3 +241,5 @@ LOCAL: Final = _Copies()
 """The planner in this process."""
 # An open connection at the interpreter's end makes DuckDB's bindings print what they think is leaked.
 atexit.register(LOCAL.close)
+before_fork(LOCAL.close)
+after_fork(LOCAL.forget)

@@ -11,6 +11,7 @@ import threading
 from typing import Any
 
 from rls.catalog import literal
+from rls.forks import before_fork, never_closed_in_child
 
 __all__ = ["EngineParseError", "bare", "describe_expression", "list_functions", "serialize"]
 
@@ -35,16 +36,14 @@ class _Parser:
     def __init__(self) -> None:
         import duckdb
 
-        self.connection = duckdb.connect(
-            ":memory:",
-            config={
-                "threads": 1,
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "python_enable_replacements": "false",
-                "enable_external_access": "false",
-            },
-        )
+        config: dict[str, Any] = {
+            "threads": 1,
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",
+            "enable_external_access": "false",
+        }
+        self.connection = never_closed_in_child(duckdb.connect(":memory:", config=config))
         self.connection.execute("PRAGMA disable_optimizer")
         self.connection.execute("SET lock_configuration = true")
         self.connection.execute("PREPARE to_tree AS SELECT json_serialize_sql($1::VARCHAR)")
@@ -129,6 +128,7 @@ def list_functions() -> list[tuple[str, str | None, str | None]]:
     return list(found.fetchall())
 
 
+@before_fork
 @atexit.register
 def _close() -> None:
     # An open connection at the interpreter's end makes DuckDB's bindings print what they think is leaked.

@@ -23,13 +23,14 @@ from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import NO_TIME, TOO_SLOW, GuardedQuery
 from rls.rewrite.parse import parse
+from rls.rewrite.port.answering import answering
+from rls.rewrite.port.casts import type_of
 from rls.rewrite.port.check import check
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.expressions import type_of
 from rls.rewrite.port.kinds import INTEGERS, kind_of, not_portable
 from rls.rewrite.port.normalise import normalise
 from rls.rewrite.port.postgres import Postgres
-from rls.rewrite.port.scopes import Columns, Context
+from rls.rewrite.port.scopes import Columns, Context, Scope
 from rls.rewrite.port.spark import Sail, Spark
 from rls.rewrite.port.statements import lower_query
 from rls.rewrite.port.target import Target
@@ -74,14 +75,13 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
     if made.pivots:
         raise not_portable("PIVOT without a list of values", hint="list them with IN (…)")
     catalog = query.catalog
-    parsed = parse(made.sql)
-    typed = apply_splices(made.sql, typed_parameters(parsed, parameter_types))
+    typed = _typed(made.sql, parameter_types)
     columns = answer_columns(typed, catalog, planner=planner)
     if columns is None:
         # Nothing to run; the executor finds DuckDB's own words for what is wrong.
         return made
     tree = normalise(typed, catalog, planner=planner)
-    alone = [guard_text(one, source=catalog.source(one.relation))[1:-1] for one in made.guards]
+    alone = [_typed(guard_text(one, source=catalog.source(one.relation))[1:-1], parameter_types) for one in made.guards]
     guards = [_guard_tree(one, catalog, planner) for one in alone]
     found = _lowered(tree, guards, _context(tree, catalog, target, fences=True))
     if not found.context.sql.may_raise:
@@ -101,6 +101,11 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
         binds=tuple(found.context.binds),
         check=None,
     )
+
+
+def _typed(text: str, types: Mapping[str, str]) -> str:
+    """A text in which every parameter says what type it has."""
+    return apply_splices(text, typed_parameters(parse(text), types))
 
 
 def _guard_tree(text: str, catalog: Catalog, planner: Planner | None) -> exp.Expr:
@@ -123,8 +128,11 @@ class _Lowered:
 
 
 def _context(tree: exp.Expr, catalog: Catalog, target: Target, *, fences: bool) -> Context:
+    def query(node: exp.Expr, scope: Scope, want: list[str] | None = None) -> tuple[str, Columns]:
+        return lower_query(node, scope, context, want)
+
     sql = _ENGINES[target.engine](target)
-    context = Context(catalog, sql, _types(tree, sql), lambda node, scope: lower_query(node, scope, context), fences)
+    context = Context(catalog, sql, _types(tree, sql), query, answering(tree), fences)
     return context
 
 

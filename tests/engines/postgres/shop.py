@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import rls
 from rls.engines.limits import Limits
-from tests.engine.kit import write_policies
+from tests.engines import shop
 from tests.engines.postgres.kit import READER, Cluster, start
 
 __all__ = ["POLICIES", "Shop", "start_shop"]
@@ -37,27 +35,7 @@ GRANT USAGE ON SCHEMA public, finance TO {READER};
 GRANT SELECT ON ALL TABLES IN SCHEMA public, finance TO {READER};
 REVOKE SELECT ON secret FROM {READER};
 """
-POLICIES = """
-relation: orders
-policies:
-  - {name: own_tenant, as: restrictive, using: tenant_id = user.tenant}
-  - {name: all_rows, using: "true"}
-columns:
-  extra: {deny: true}
----
-relation: products
-public: true
----
-relation: finance."odd ""name"" 100%"
-public: true
----
-relation: finance.ledger
-policies:
-  - {name: nobody, using: "false"}
----
-relation: changing
-public: true
-"""
+POLICIES = shop.shop_policies('odd "name" 100%')
 
 
 def start_shop() -> Cluster:
@@ -80,16 +58,8 @@ def start_shop() -> Cluster:
     return made
 
 
-class Shop:
-    """An engine, somebody's token, and the records it left."""
+class Shop(shop.Shop):
+    """The shop on a server; nobody may read more of it than its reader."""
 
     def __init__(self, cluster: Cluster, directory: Path, limits: Limits | None = None) -> None:
-        policies = write_policies(directory / "policies", POLICIES)
-        self.records: list[dict[str, Any]] = []
-        url = cluster.url("shop", user=READER)
-        self.engine = rls.Engine.open(url, policies=policies, audit=self.records.append, limits=limits)
-        identity = rls.load_identity(policies)
-        self.token = rls.mint_token(identity, subject="eve", roles=["maker"], attributes={"tenant": "acme"})
-
-    def rows(self, sql: str, parameters: dict[str, object] | None = None) -> list[tuple[Any, ...]]:
-        return list(self.engine.query(self.token, sql, parameters).rows)
+        super().__init__(cluster.url("shop", user=READER), POLICIES, directory, limits=limits)

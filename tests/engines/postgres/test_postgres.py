@@ -72,8 +72,16 @@ def test_a_role_that_may_write_is_refused(cluster: Cluster) -> None:
     with psycopg.connect(cluster.url("shop"), autocommit=True) as connection:
         connection.execute("CREATE ROLE writer LOGIN")
         connection.execute("GRANT INSERT ON products TO writer")
-    with pytest.raises(EngineInvalid, match="may do more than read"):
-        PostgresExecutor.open(cluster.url("shop", user="writer"))
+        connection.execute("CREATE ROLE of_a_column LOGIN")
+        connection.execute("GRANT UPDATE (name) ON products TO of_a_column")
+        # Not inherited; but whoever is a member may become the other.
+        connection.execute("CREATE ROLE member LOGIN NOINHERIT")
+        connection.execute("GRANT writer TO member")
+        connection.execute("CREATE ROLE signaller LOGIN NOINHERIT")
+        connection.execute("GRANT pg_signal_backend TO signaller")
+    for role in ("writer", "of_a_column", "member", "signaller"):
+        with pytest.raises(EngineInvalid, match="may do more than read"):
+            PostgresExecutor.open(cluster.url("shop", user=role))
 
 
 # Each raises on the hidden rows, and on no visible one.

@@ -36,6 +36,7 @@ LIBRARIES = {
         "rls.lab.world.raw",
     ),
     "sqlglot": ("rls.rewrite", "rls.lab.leaks", "rls.lab.importing", "rls.lab.exporting"),
+    "orjson": ("rls.rewrite.engine_ast", "rls.rewrite.bound"),
     "jwt": ("rls.identity",),
     "joserfc": ("rls.identity.decrypt",),
     "cryptography": ("rls.identity", "rls.audit.signing"),

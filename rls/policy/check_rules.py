@@ -16,21 +16,23 @@ from rls.policy.policy_set import PolicySet, bind_column, bind_policy, public_la
 from rls.policy.reader import attribute_name
 from rls.policy.rules import BoundPolicy, ColumnRule, Place, Policy, Rules
 from rls.policy.scratch import Scratch
+from rls.policy.strict_forms import StrictForms
 
 __all__ = ["check_column", "check_policy"]
 
 
 def check_policy(
-    policies: PolicySet, policy: Policy, relation: Relation, scratch: Scratch, *, truth: bool
+    policies: PolicySet, policy: Policy, relation: Relation, scratch: Scratch, forms: StrictForms, *, truth: bool
 ) -> Iterator[Finding]:
-    """What is wrong with a policy for a relation; `truth` looks for parts that are always or never true, too."""
+    """What is wrong with a policy for a relation; `truth` looks for parts that are always or never true, too; `forms`
+    are the policies' strict ones."""
     label = relation.label
     try:
         bound = bind_policy(policies, policy, relation, scratch.catalog)
     except PolicyInvalid as error:
         yield Finding.of(error, relation=label)
         return
-    mismatches = _mismatches(policies, policy.using, policy.place, relation, scratch)
+    mismatches = _mismatches(policies, policy.using, policy.place, relation, scratch, forms=forms)
     yield from mismatches
     if mismatches:
         return
@@ -52,7 +54,13 @@ def check_policy(
 
 
 def check_column(
-    policies: PolicySet, rule: ColumnRule, relation: Relation, scratch: Scratch, *, rules: list[Rules]
+    policies: PolicySet,
+    rule: ColumnRule,
+    relation: Relation,
+    scratch: Scratch,
+    forms: StrictForms,
+    *,
+    rules: list[Rules],
 ) -> Iterator[Finding]:
     """What is wrong with a column rule for a relation, whose other rules are `rules`."""
     labels = public_labels(rules, relation)
@@ -69,7 +77,7 @@ def check_column(
         yield Finding.of(problem, "warning", relation=relation.label)
     if rule.mask is None or bound.mask is None or column is None:
         return
-    mismatches = _mismatches(policies, rule.mask, rule.place, relation, scratch)
+    mismatches = _mismatches(policies, rule.mask, rule.place, relation, scratch, forms=forms)
     yield from mismatches
     if mismatches:
         return
@@ -89,9 +97,15 @@ def check_column(
 
 
 def _mismatches(
-    policies: PolicySet, expression: Expression, place: Place, relation: Relation, scratch: Scratch
+    policies: PolicySet,
+    expression: Expression,
+    place: Place,
+    relation: Relation,
+    scratch: Scratch,
+    *,
+    forms: StrictForms,
 ) -> list[Finding]:
-    found = find_mismatches(expression, relation, scratch, policies.attributes)
+    found = find_mismatches(expression, forms.of(expression), relation, scratch, policies.attributes)
     return [Finding.of(place.invalid_expression(m), relation=relation.label) for m in found]
 
 

@@ -36,6 +36,9 @@ class Scratch:
             self._connection.execute(f"CREATE TABLE {catalog.source(relation)} ({columns})")
             # A row of NULLs: conversions of literals (`id = 'x'`) happen, those of values cannot fail.
             self._connection.execute(f"INSERT INTO {catalog.source(relation)} DEFAULT VALUES")
+        self._literals = self._connection.cursor()
+        # To optimize a query of a few literals takes longer than to run it.
+        self._literals.execute("PRAGMA disable_optimizer")
 
     def _type(self, relation: Relation, column: Column) -> str:
         import duckdb
@@ -65,7 +68,8 @@ class Scratch:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of a query that reads nothing but literals. Raises `duckdb.Error`."""
-        return list(self._connection.execute(query).fetchall())
+        return list(self._literals.execute(query).fetchall())
 
     def close(self) -> None:
+        self._literals.close()
         self._connection.close()

@@ -240,6 +240,7 @@ def _is_limited_inside(kinds: Sequence[TokenType]) -> bool:
 def _why_observable(plan: Any) -> str | None:
     """What in a plan that cannot raise depends on the order of rows, or may take unbounded effort; None if nothing."""
     growing = expressions = 0
+    adds = takes_values = False
     stack: list[Any] = [_without_last_limit(tree) for tree in plan or ()]
     while stack:
         tree = stack.pop()
@@ -265,9 +266,14 @@ def _why_observable(plan: Any) -> str | None:
                 if tree["type"] == "BOUND_FUNCTION":
                     if name not in BOUNDED:
                         return f"`{name}` is not among the cheap functions"
+                    if name == "concat_ws" and tree["children"][0]["expression_class"] != "BOUND_CONSTANT":
+                        return "`concat_ws` repeats what is no constant"
                     if name in GROWING:
+                        adds = True
                         varying = sum(child["expression_class"] != "BOUND_CONSTANT" for child in tree["children"])
                         growing += max(0, varying - 1)
+            case "BOUND_PARAMETER":
+                takes_values |= not str(tree.get("identifier", "")).startswith("rls_")
             case "BOUND_CONSTANT":
                 value = tree["value"].get("value")
                 if isinstance(value, str) and len(value) > MAX_CONSTANT:
@@ -276,6 +282,8 @@ def _why_observable(plan: Any) -> str | None:
                 expressions += 1
         if growing > MAX_GROWING or expressions > MAX_EXPRESSIONS:
             return "the query does much per row"
+        if adds and takes_values:
+            return "a parameter may be long"
         if (children := tree.get("children")) is not None:
             stack.append(children)
         stack += [v for key, v in tree.items() if isinstance(v, PARTS) and key not in WITHOUT_EXPRESSIONS]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rls.catalog import Catalog, Relation, fold
 from rls.errors import QueryRefused
@@ -21,6 +21,7 @@ from rls.rewrite.guarded import Guard, Splice
 from rls.rewrite.nodes import CLASSES, KEYS
 from rls.rewrite.places import Places
 from rls.rewrite.unfenced import is_ever_total, last_limit, may_be_bare
+from rls.rewrite.unflat import Growth
 
 __all__ = ["verify"]
 
@@ -44,12 +45,14 @@ def verify(
     bound: Mapping[str, int],
     original: str = "",
     splices: Sequence[Splice] = (),
+    runs_on: Literal["duckdb", "another"] = "duckdb",
 ) -> bool:
     """Check the final text: one query, every base relation inside its expected guard, nothing that is not allowed.
 
     `guards` lists every guard that the text must hold, once for each time; `bound` how often the
     text binds each `rls_` parameter outside the guards (`user.<attribute>`); other parameters are the caller's own.
-    `original` and `splices` only serve to point into the caller's text.
+    `original` and `splices` only serve to point into the caller's text. An engine that is not DuckDB runs another text,
+    made of this one, and has no dictionaries.
     Returns whether the text must run with statistics hidden: DuckDB would run a function of it on the stored extremes
     of a column, or choose unchecked arithmetic by them.
     Raises `QueryRefused`: `query.syntax`, `.statements`, `.statement_kind`, `.construct`, `.function`, `.type`,
@@ -90,8 +93,28 @@ def verify(
             hint="simplify it; this is worth a bug report",
             detail=f"guards found {dict(found)}, expected {dict(wanted)}",
         )
+    match runs_on:
+        case "duckdb":
+            _check_growth(walk.growth, guards)
+        case "another":
+            pass
+        case _:
+            raise ValueError(runs_on)
     hides = any(guard.grant.hides for guard in guards)
     return hides and (walk.reads_statistics or any(_is_unchecked(guard.relation) for guard in guards))
+
+
+def _check_growth(growth: Growth, guards: Sequence[Guard]) -> None:
+    """What makes much of stored texts runs on rows that passed a filter: above a fence, and without a dictionary."""
+    for guard in guards:
+        if guard.grant.kind == "never" or not guard.grant.hides:
+            continue
+        if growth.of_many if guard.fenced and not guard.flat else growth.of_one and not guard.fenced:
+            raise QueryRefused(
+                "query.unguarded",
+                "the query could make much of texts in rows that it may not see",
+                hint="simplify it; this is worth a bug report",
+            )
 
 
 def _is_unchecked(relation: Relation) -> bool:
@@ -119,6 +142,7 @@ class _Walk:
         self.found: Counter[tuple[str, ...]] = Counter()
         self.bound: Counter[str] = Counter()
         self.reads_statistics = False
+        self.growth = Growth()
         self.odd_names: dict[str, Any] = {}
         self.aliases: set[str] = set()  # of select items and alias column lists
         self.guard_texts = {s.text for s in place.splices if len(s.text) > _SHORT}
@@ -155,6 +179,8 @@ class _Walk:
                     continue
             if sample := tree.get("sample"):
                 self._check_sample(tree, sample)
+            if kind != "FUNCTION":
+                self.growth.see(tree, kind)
             parts: Collection[Any] = tree.values()
             if kind in _JUDGED or kind.startswith("WINDOW_"):
                 parts = self._check(tree, kind, scope)
@@ -303,6 +329,8 @@ class _Walk:
             raise self._unguarded(tree)
         if tree["catalog"] or len(path) > 2 or found is None or found.verdict == "forbidden":
             raise self._function(tree, name)
+        if tree.get("type") == "FUNCTION" and kind == "expression":
+            self.growth.see(tree, "FUNCTION", found)
         if tree.get("export_state"):
             raise self._construct(tree, "EXPORT_STATE")
         if found.condition:

@@ -88,8 +88,11 @@ def among(value: Lowered, query: exp.Expr, scope: Scope, context: Context) -> Lo
 
 def compared(sign: str, value: Lowered, many: exp.Expr, scope: Scope, context: Context) -> Lowered:
     """A value against any or all rows of a sub-query."""
-    query, word = many.this, "any" if isinstance(many, exp.Any) else "all"
-    text, columns = context.query(query.this if isinstance(query, exp.Subquery) else query, scope)
+    word = "any" if isinstance(many, exp.Any) else "all"
+    query = many.this.this if isinstance(many.this, exp.Subquery) else many.this
+    by_ends = word not in context.sql.texts
+    # Read several times, a sub-query must not depend on the row.
+    text, columns = context.query(query, scope.alone() if by_ends else scope)
     if len(columns) != 1 or value.literal is not None:
         raise not_portable(f"{word.upper()} with a sub-query like this", hint="compare with min or max")
     kind = common((value.kind, columns[0].kind))
@@ -99,7 +102,21 @@ def compared(sign: str, value: Lowered, many: exp.Expr, scope: Scope, context: C
         raise not_portable(f"{word.upper()} between these types", hint="cast one to the type of the other")
     sql = context.sql
     left = sql.convert(value, kind or "").text
+    if by_ends and kind not in ("FLOAT", "DOUBLE"):
+        return Lowered(_by_ends(word, left, sign, f"({text}) AS q", f"q.{sql.name_of(columns[0].name)}"), "BOOLEAN")
     return Lowered(sql.write(word, "", sql.ordered(left) if kind == "VARCHAR" else left, sign, text), "BOOLEAN")
+
+
+def _by_ends(word: str, left: str, sign: str, source: str, column: str) -> str:
+    """ANY or ALL where the engine has neither: against the least or the greatest of all, and NULL where one is NULL."""
+    if sign not in ("<", "<=", ">", ">="):
+        raise not_portable(f"{sign} {word.upper()}", hint="use IN")
+    end = "min" if (word == "any") == (sign in (">", ">=")) else "max"
+    held = f"({left} {sign} (SELECT nullif({end}({column}), NULL) FROM {source}))"
+    decided = f"{held} THEN true" if word == "any" else f"(NOT {held}) THEN false"
+    empty = "false" if word == "any" else "true"
+    count, known = (f"(SELECT count({of}) FROM {source})" for of in ("*", column))
+    return f"(CASE WHEN ({count} = 0) THEN {empty} WHEN {decided} WHEN ({known} < {count}) THEN NULL ELSE {held} END)"
 
 
 def like(node: exp.Expr, value: Lowered, pattern: Lowered, sql: Dialect) -> Lowered:

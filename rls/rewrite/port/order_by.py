@@ -20,13 +20,14 @@ __all__ = ["Order", "order_by"]
 
 
 class Order:
-    """An ORDER BY clause: `text` beside the items; `keys` and `outside` where the items stand in a sub-query `q`.
-    `key` gives an expression as it would be one of `keys_first`, the keys of `text`."""
+    """An ORDER BY clause: `text` beside the items, with `keys_first`; `outside`, with `keys_outside`, where the items
+    stand in a sub-query `q`, which also shows `keys`. `key` gives an expression as one of `keys_first`."""
 
     def __init__(self) -> None:
         self.text = self.outside = ""
         self.keys: list[str] = []
         self.keys_first: list[str] = []
+        self.keys_outside: list[str] = []
         self.key: Callable[[exp.Expr], str] = str
 
 
@@ -64,17 +65,22 @@ def order_by(
     def outside(one: exp.Expr) -> Lowered:
         number, lowered = key(one)
         if number is not None:
-            return Lowered(f"q.c{number}", _settled(columns[number].kind))
-        if not free:
+            shown = Lowered(f"q.c{number}", _settled(columns[number].kind))
+        elif free:
+            found.keys.append(lowered.text)
+            shown = Lowered(f"q.o{len(found.keys) - 1}", lowered.kind)
+        else:
             raise not_portable("ORDER BY what is not shown")
-        found.keys.append(lowered.text)
-        return Lowered(f"q.o{len(found.keys) - 1}", lowered.kind)
+        found.keys_outside.append(sort_key(shown, context.sql))
+        return shown
 
     found.key = lambda one: sort_key(inside(one), context.sql)
     found.text = " " + ordering(clause, inside, context.sql)
     if free:
         found.keys_first = [found.key(one.this) for one in clause.expressions]
-    if node.args.get("qualify") is not None:
+    distinct = node.args.get("distinct")
+    by_group = isinstance(distinct, exp.Distinct) and distinct.args.get("on") is not None
+    if by_group or node.args.get("qualify") is not None:
         found.outside = " " + ordering(clause, outside, context.sql)
     return found
 

@@ -71,6 +71,15 @@ class Scope:
         """The scope without its own sources."""
         return Scope(self.outer, {}, self.tables)
 
+    def alone(self) -> Scope:
+        """A scope without any sources, in which the same common table expressions are in sight."""
+        tables = dict(self.tables)
+        scope = self.outer
+        while scope is not None:
+            tables = {**scope.tables, **tables}
+            scope = scope.outer
+        return Scope(None, {}, tables)
+
 
 class Query(Protocol):
     """See `Context`."""

@@ -115,16 +115,20 @@ def _select(node: exp.Select, scope: Scope, context: Context, want: list[str] | 
     word = "SELECT"
     if distinct is not None:
         only(distinct, "on")
-        word = "SELECT DISTINCT" if on is None else _distinct_on(node, on, order, context)
+        word = "SELECT DISTINCT"
     names = [context.sql.name_of(one.name) for one in columns]
+    if on is not None:
+        first = _first_keys(node, on, order)
+        if "distinct on" not in context.sql.texts:
+            source = f"SELECT {', '.join([*_numbered(items, order)])}{tail}"
+            return f"{with_}{_first_rows(source, names, first, order)}{limit(node, scope, context)}", columns
+        word = context.sql.write("distinct on", "", ", ".join(order.keys_first[:first]))
     listed = ", ".join(f"{one.text} AS {name}" for one, name in zip(items, names, strict=True))
     if node.args.get("qualify") is None:
         return fenced(node, f"{with_}{word} {listed}{tail}{order.text}{limit(node, scope, context)}", context), columns
     # The window's condition becomes a column of a sub-query, and is none of the result.
     keep = condition(node.args["qualify"].this, scope, context)
-    shown = [f"{one.text} AS c{i}" for i, one in enumerate(items)]
-    keys = [f"{key} AS o{i}" for i, key in enumerate(order.keys)]
-    source = f"SELECT {', '.join([*shown, *keys, f'{keep} AS kept'])}{tail}"
+    source = f"SELECT {', '.join([*_numbered(items, order), f'{keep} AS kept'])}{tail}"
     outer = ", ".join(f"q.c{i} AS {name}" for i, name in enumerate(names))
     return (
         f"{with_}{word} {outer} FROM ({source}) AS q WHERE q.kept{order.outside}{limit(node, scope, context)}",
@@ -132,12 +136,29 @@ def _select(node: exp.Select, scope: Scope, context: Context, want: list[str] | 
     )
 
 
-def _distinct_on(node: exp.Select, on: exp.Expr, order: Order, context: Context) -> str:
-    """The first row of each group, as the query's own order has it: without one, any row would be right."""
+def _numbered(items: list[Lowered], order: Order) -> list[str]:
+    """What a sub-query `q` shows for a query around it: the columns, and what else they are sorted by."""
+    shown = [f"{one.text} AS c{i}" for i, one in enumerate(items)]
+    return [*shown, *(f"{key} AS o{i}" for i, key in enumerate(order.keys))]
+
+
+def _first_keys(node: exp.Select, on: exp.Expr, order: Order) -> int:
+    """By how many keys DISTINCT ON makes groups: the first ones of the query's own order. Without one, any row of a
+    group would be right."""
     keys = [order.key(one) for one in on.expressions]
     if not keys or set(order.keys_first[: len(keys)]) != set(keys) or node.args.get("qualify") is not None:
         raise not_portable("DISTINCT ON without ORDER BY the same", hint="order by these expressions first")
-    return context.sql.write("distinct on", "", ", ".join(keys))
+    return len(keys)
+
+
+def _first_rows(source: str, names: list[str], first: int, order: Order) -> str:
+    """DISTINCT ON where the engine has none: the rows that are number one of their group."""
+    shown = [f"c{i}" for i, _ in enumerate(names)] + [f"o{i}" for i, _ in enumerate(order.keys)]
+    groups = ", ".join(order.keys_outside[:first])
+    number = f"row_number() OVER (PARTITION BY {groups}{order.outside}) AS r"
+    ranked = f"SELECT {', '.join(f'q.{one}' for one in shown)}, {number} FROM ({source}) AS q"
+    outer = ", ".join(f"q.c{i} AS {name}" for i, name in enumerate(names))
+    return f"SELECT {outer} FROM ({ranked}) AS q WHERE (q.r = 1){order.outside}"
 
 
 def _items(node: exp.Select, scope: Scope, context: Context, want: list[str] | None) -> tuple[list[Lowered], Columns]:

@@ -154,7 +154,7 @@ class Draft:
 
         def literal(one: BoundLiteral) -> str:
             # Another engine is told of which type each value is.
-            return one.bound(f"${one.name}") if for_duckdb or one.cast else f"CAST(${one.name} AS {one.type})"
+            return one.bound(f"${one.name}") if runs_on == "duckdb" or one.cast else f"CAST(${one.name} AS {one.type})"
 
         written = self.write(form, literal=literal)
         guards, splices = written.guards, written.splices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
@@ -158,9 +159,10 @@ class Postgres(Dialect):
         return f'({text} COLLATE "C")'
 
     def name_of(self, name: str) -> str:
-        """See `Dialect.name_of`."""
+        """See `Dialect.name_of`. No stored name is longer than the server keeps; what a caller made up, or DuckDB made
+        of an expression, is called something else here: the answer has its own names."""
         if len(name.encode()) > _LONGEST:
-            raise not_portable(f"a name of more than {_LONGEST} bytes", hint="give a shorter one")
+            name = f"rls_name_{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:40]}"
         return '"' + name.replace('"', '""') + '"'
 
     def literal(self, text: str) -> str:

@@ -16,7 +16,7 @@ import fixtures
 from rls.catalog import Catalog, Column, Relation
 from rls.identity.principal import Principal
 
-__all__ = ["COLUMNS", "make_catalog", "make_policies", "make_principal", "many_database", "roles"]
+__all__ = ["COLUMNS", "SECRET", "make_catalog", "make_policies", "make_principal", "many_database", "roles"]
 
 COLUMNS = (
     Column("id", "BIGINT"),
@@ -28,6 +28,7 @@ COLUMNS = (
     Column("email", "VARCHAR"),
 )
 DOCUMENTS_PER_FILE = 20
+KEY_ID, SECRET = "bench-1", fixtures.KEYS / "hs256.secret"
 # In turn; the number keeps every policy's text its own.
 CONDITIONS = (
     "region IN user.regions AND amount >= {number}",
@@ -46,17 +47,16 @@ def roles(count: int) -> list[str]:
 def make_policies(directory: Path, *, relations: int, per_relation: int, role_count: int) -> Path:
     """A directory with `per_relation` policies for each of `relations`; what is there already is used again."""
     target = directory / f"many-{relations}-{per_relation}-{role_count}"
-    if target.is_dir():
-        return target
-    target.mkdir()
-    secret = fixtures.KEYS / "hs256.secret"
+    known = target.is_dir()
+    target.mkdir(exist_ok=True)
+    # Written each time: the key stands where the fixtures are now.
     names = ", ".join(roles(role_count))
     (target / "identity.yaml").write_text(
         f"""issuers:
   - name: https://bench.example
     audiences: [bench]
     algorithms: [HS256]
-    keys: [{{kid: bench-1, secret: {{file: {secret}}}}}]
+    keys: [{{kid: {KEY_ID}, secret: {{file: {SECRET}}}}}]
     max_lifetime: 86400
     max_bytes: 262144
     claims: {{subject: /user/distinctId, roles: /user/role, attributes: /user/attributes}}
@@ -68,6 +68,8 @@ attributes:
 """,
         encoding="utf-8",
     )
+    if known:
+        return target
     documents = [_document(number, per_relation, role_count) for number in range(relations)]
     for start in range(0, relations, DOCUMENTS_PER_FILE):
         text = "---\n".join(documents[start : start + DOCUMENTS_PER_FILE])

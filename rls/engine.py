@@ -63,7 +63,6 @@ class Engine(WayIn):
         """
         super().__init__(executor, policies, audit if isinstance(audit, Trail) else Trail(audit), clock=clock)
         self._turns = Turns(executor)
-        self._closing = contextlib.ExitStack()
 
     @classmethod
     def open(

@@ -121,7 +121,8 @@ def explain_guarded(guarded: GuardedQuery) -> Explanation:
 def describe_barrier(explanation: Explanation) -> list[str]:
     """How hidden rows are kept from being observed, in words; the first line says what the others are about."""
     if all(grant.kind == "always" for grant in explanation.grants.values()):
-        return ["none: no row is hidden"]
+        hidden = ["DuckDB does not look at stored extremes"] if explanation.hide_statistics else []
+        return ["none: no row is hidden", *hidden]
     if not explanation.fence_reason and explanation.hide_statistics:
         return ["none: what may raise is evaluated on rows of the answer only"]
     if not explanation.fence_reason:

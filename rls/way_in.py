@@ -11,6 +11,7 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +20,8 @@ from rls.audit.attempt import Attempt
 from rls.audit.trail import Trail
 from rls.catalog import Catalog
 from rls.engines.base import Executor
-from rls.errors import AuditFailed, PolicyInvalid, QueryFailed, QueryRefused, RlsError
+from rls.errors import AuditFailed, EngineInvalid, PolicyInvalid, QueryFailed, QueryRefused, RlsError
+from rls.forks import after_fork
 from rls.identity.principal import Principal
 
 if TYPE_CHECKING:
@@ -58,6 +60,9 @@ class WayIn:
     ) -> None:
         self._executor, self._trail, self._clock = executor, trail, clock
         self._swap = threading.Lock()
+        self._closing = contextlib.ExitStack()
+        self._forked = False
+        _OPEN.add(self)
         self._state = self._decide(policies)
 
     def reload(self, policies: str | os.PathLike[str] | None = None) -> None:
@@ -81,6 +86,10 @@ class WayIn:
 
     def _refreshed(self) -> State:
         """What decides now: guards are made for the database as it is, never for the file that was there before."""
+        if self._forked:
+            raise EngineInvalid(
+                "engine.forked", "the engine was opened before this process was forked", hint="open one in each process"
+            )
         self._executor.refresh()
         if self._state.inner is not self._executor.catalog:
             with self._swap:
@@ -178,3 +187,18 @@ class WayIn:
 
     def _verify(self, token: object, state: State) -> Principal:
         return state.verifier.verify(token, now=self._clock())
+
+    def _leave_to_parent(self) -> None:
+        """In a fork's child: two processes on one socket or connection would read each other's answers, and what was
+        opened is the parent's to close."""
+        self._forked = True
+        self._closing.pop_all()
+
+
+@after_fork
+def _after_fork() -> None:
+    for engine in list(_OPEN):
+        engine._leave_to_parent()
+
+
+_OPEN: weakref.WeakSet[WayIn] = weakref.WeakSet()

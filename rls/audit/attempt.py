@@ -9,7 +9,6 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -41,7 +40,8 @@ LIMITS = frozenset(
 )
 
 
-# What is said of a principal where there is none, and of a guarded query.
+# What is said of a failure, a principal and a guarded query where there is none.
+_NO_FAILURE: Final[dict[str, Any]] = {"code": "", "detail": "", "token_hash": ""}
 _NOBODY: Final[dict[str, Any]] = {
     "subject": "", "roles": (), "agent": "", "actors": (), "issuer": "", "token_id": None, "assurance": "",
     "attributes": {}, "warnings": (),
@@ -52,32 +52,9 @@ _NOTHING: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
-# What a query was made of, beside what it is: the caller's text, the guarded one, the database's names (the engine's
-# first).
-_Sent = tuple[str, str, tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Relation:
-    """What a record says of a relation that was read."""
-
-    kind: str
-    policies: tuple[str, ...]
-    grant: str
-    barrier: str
-    masked: tuple[str, ...]
-    denied: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {
-            "kind": self.kind,
-            "policies": [*self.policies],
-            "grant": self.grant,
-            "barrier": self.barrier,
-            "masked": [*self.masked],
-            "denied": [*self.denied],
-        }
+# What a query was made of, beside what it is: for whom, the caller's text, the guarded one, the database's names (the
+# engine's first), the versions of what decided (policies, catalog, engine).
+_Sent = tuple[Principal | None, str, str, tuple[str, str], tuple[str, str, str]]
 
 
 class Recording:
@@ -97,10 +74,26 @@ class Recording:
         """A record's fields that are a principal's; kept, so not to be changed."""
         return self._principals.of(who, None)
 
-    def about_query(self, guarded: GuardedQuery, sql: str, text: str, names: tuple[str, str]) -> dict[str, Any]:
-        """A record's fields that are a guarded query's: of the caller's `sql` and the guarded `text`; `names` are the
-        database's, the engine's first. Kept, so not to be changed."""
-        return self._queries.of(guarded, (sql, text, names))
+    def about_query(self, guarded: GuardedQuery, sent: _Sent) -> dict[str, Any]:
+        """All fields of a record that are the same each time that a principal asks for a query. Kept, so not to be
+        changed."""
+        return self._queries.of(guarded, sent)
+
+    def about_nothing(self, who: Principal | None, sql: str, versions: tuple[str, str, str]) -> dict[str, Any]:
+        """The same where no query was guarded."""
+        return {**_NOTHING, **(self.about_principal(who) if who else _NOBODY), **self._about_all(sql, versions)}
+
+    def _about_all(self, sql: str, versions: tuple[str, str, str]) -> dict[str, Any]:
+        policy, catalog, engine = versions
+        return {
+            **_NO_FAILURE,
+            "sql_sha256": self.text_hash(sql),
+            "sql_kept": self.sql,
+            "hash_key": self.keyed.name,
+            "policy_version": policy,
+            "catalog_version": catalog,
+            "engine_version": engine,
+        }
 
     def _read_principal(self, who: Principal, _: None) -> dict[str, Any]:
         return {
@@ -116,11 +109,12 @@ class Recording:
         }
 
     def _read_query(self, guarded: GuardedQuery, sent: _Sent) -> dict[str, Any]:
-        sql, text, names = sent
+        who, sql, text, names, versions = sent
         grants = guarded.grants.values()
         return {
+            **(self.about_principal(who) if who else _NOBODY),
+            **self._about_all(sql, versions),
             "outcome": "denied" if grants and all(one.kind == "never" for one in grants) else "allowed",
-            "sql_sha256": self.text_hash(sql),
             "final_sha256": self.text_hash(public_text(text, *names)),
             "template_sha256": self.text_hash(guarded.original) if guarded.near else "",
             "relations": _relations_of(guarded),
@@ -140,21 +134,23 @@ class Attempt:
         self.audit_id = os.urandom(16).hex()
         self.action: Action = action
         self.sql = sql if isinstance(sql, str) else ""
-        self.dialect = ""
-        self.token: object = None
-        self.row_count: int | None = None
-        self.byte_count: int | None = None
         self._recording = recording
-        self._principal: Principal | None = None
-        self._guarded: GuardedQuery | None = None
-        self._text = ""
-        self._parameters: dict[str, str] = {}
-        self._parameter_types: dict[str, str] = {}
         self._now, self._text_limit = now, text_limit
         self._started = self._phase_began = time.perf_counter()
         self._timings: dict[str, float] = {}
-        self._versions = ("", "", "")
-        self._names = ("", "")
+        self._parameters: dict[str, str] = {}
+        self._parameter_types: dict[str, str] = {}
+
+    # Until more is known.
+    dialect = ""
+    token: object = None
+    row_count: int | None = None
+    byte_count: int | None = None
+    _principal: Principal | None = None
+    _guarded: GuardedQuery | None = None
+    _text = ""
+    _versions = ("", "", "")
+    _names = ("", "")
 
     def versions(self, policy: str, catalog: Catalog, engine: str, *, attached: str) -> None:
         """What decides in this attempt; `catalog` as its callers name it, `attached` the engine's name for it."""
@@ -196,51 +192,49 @@ class Attempt:
         """Write the record. Raises `AuditFailed`."""
         keep(self._recording.sink, self._record(failure))
 
-    def _end_phase(self, name: str) -> None:
+    def _end_phase(self, name: str) -> float:
         now = time.perf_counter()
         self._timings[name] = _microseconds(self._timings.get(name, 0.0) + now - self._phase_began)
         self._phase_began = now
+        return now
 
     def _record(self, failure: RlsError | None) -> AuditRecord:
         who, guarded, how = self._principal, self._guarded, self._recording
-        limit = self._text_limit if who else min(_TEXT_OF_STRANGERS, self._text_limit)
-        policy, catalog, engine = self._versions
-        self._end_phase("rest")
-        about_query = (
-            how.about_query(guarded, self.sql, self._text, self._names)
-            if guarded
-            else _NOTHING | {"sql_sha256": how.text_hash(self.sql)}
-        )
-        about_principal = how.about_principal(who) if who else _NOBODY
+        now = self._end_phase("rest")
+        if guarded:
+            known = how.about_query(guarded, (who, self.sql, self._text, self._names, self._versions))
+        else:
+            known = how.about_nothing(who, self.sql, self._versions)
+        if failure:
+            known = known | self._about_failure(failure)
         return AuditRecord.made_of(
-            about_principal,
-            about_query,
+            known,
             # Who is given a record may change what it holds.
-            attributes=about_principal["attributes"].copy(),
-            relations={label: one.to_dict() for label, one in about_query["relations"].items()},
+            attributes=known["attributes"].copy(),
+            relations={label: one.copy() for label, one in known["relations"].items()},
             time=_iso_time(self._now),
             audit_id=self.audit_id,
             action=self.action,
-            outcome=about_query["outcome"] if failure is None else _outcome_of(failure),
-            code=failure.reason if isinstance(failure, TokenRejected) else failure.code if failure else "",
-            detail=redact(failure.detail or "") if failure else "",
-            hash_key=how.keyed.name,
-            token_hash=self._token_hash() if isinstance(failure, TokenRejected) else "",
-            sql=self._kept_sql(limit),
-            sql_kept=how.sql,
+            sql=self._kept_sql(self._text_limit if who else min(_TEXT_OF_STRANGERS, self._text_limit)),
             sql_length=len(self.sql),
             dialect=self.dialect,
             parameters=self._parameters,
             parameter_types=self._parameter_types,
             row_count=self.row_count if failure is None else None,
             byte_count=self.byte_count if failure is None else None,
-            duration=_microseconds(time.perf_counter() - self._started),
+            duration=_microseconds(now - self._started),
             timings=self._timings,
-            policy_version=policy,
-            catalog_version=catalog,
-            engine_version=engine,
             trace_id=current_trace_id(),
         )
+
+    def _about_failure(self, failure: RlsError) -> dict[str, Any]:
+        rejected = isinstance(failure, TokenRejected)
+        return {
+            "outcome": _outcome_of(failure),
+            "code": failure.reason if isinstance(failure, TokenRejected) else failure.code,
+            "detail": redact(failure.detail or ""),
+            "token_hash": self._token_hash() if rejected else "",
+        }
 
     def _kept_sql(self, limit: int) -> str:
         match self._recording.sql:
@@ -278,21 +272,24 @@ def grant_hash(grant: Grant) -> str:
 
 
 def relations_of(guarded: GuardedQuery) -> dict[str, dict[str, Any]]:
-    """What a record says of each relation that a query reads."""
-    return {label: one.to_dict() for label, one in _relations_of(guarded).items()}
+    """What a record says of each relation that a query reads, as it is read back from JSON."""
+    return {
+        label: {name: list(value) if isinstance(value, tuple) else value for name, value in one.items()}
+        for label, one in _relations_of(guarded).items()
+    }
 
 
-def _relations_of(guarded: GuardedQuery) -> dict[str, _Relation]:
+def _relations_of(guarded: GuardedQuery) -> dict[str, dict[str, str | tuple[str, ...]]]:
     fenced = {one.relation.label for one in guarded.guards if one.fenced}
     return {
-        label: _Relation(
-            kind=grant.kind,
-            policies=grant.policies,
-            grant=grant_hash(grant),
-            barrier="none" if grant.kind == "always" else "fence" if label in fenced else "inline",
-            masked=tuple(sorted(grant.masks)),
-            denied=tuple(sorted(grant.denied)),
-        )
+        label: {
+            "kind": grant.kind,
+            "policies": grant.policies,
+            "grant": grant_hash(grant),
+            "barrier": "none" if grant.kind == "always" else "fence" if label in fenced else "inline",
+            "masked": tuple(sorted(grant.masks)),
+            "denied": tuple(sorted(grant.denied)),
+        }
         for label, grant in guarded.grants.items()
     }
 

@@ -23,6 +23,7 @@ from rls.audit.chain import Chain, Link, Signer
 from rls.audit.places import Durability, Place, open_place
 from rls.audit.record import AuditRecord
 from rls.errors import AuditFailed
+from rls.forks import after_fork
 
 __all__ = ["FORMAT", "ROTATE_BYTES", "AuditLog"]
 
@@ -211,9 +212,7 @@ def _references(heads: dict[str, Link]) -> dict[str, list[Any]]:
 _OPEN: weakref.WeakSet[AuditLog] = weakref.WeakSet()
 
 
+@after_fork
 def _after_fork() -> None:
     for log in list(_OPEN):
         log._begin_in_child()
-
-
-os.register_at_fork(after_in_child=_after_fork)

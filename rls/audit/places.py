@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from rls.audit.chain import Link, read_link
-from rls.sqlite_file import open_shared
+from rls.sqlite_file import SharedDatabase
 
 __all__ = ["Durability", "OwnFiles", "Place", "SharedFile", "SqliteFile", "open_place", "place_kind"]
 
@@ -173,8 +173,7 @@ class SqliteFile:
 
     def __init__(self, path: Path, *, durability: Durability) -> None:
         with _as_os_error():
-            os.close(_open(path))
-            self._connection = open_shared(path, wait=_WAIT, durable=durability == "disk", schema=SCHEMA)
+            self._database = SharedDatabase(path, wait=_WAIT, durable=durability == "disk", schema=SCHEMA)
 
     def append(self, lines: bytes) -> None:
         rows = []
@@ -182,23 +181,21 @@ class SqliteFile:
             link = read_link(line)
             assert link is not None  # noqa: S101 - made by the chain
             rows.append((link.writer, link.sequence, line.decode("ascii")))
-        with _as_os_error():
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT INTO lines (writer, sequence, line) VALUES (?, ?, ?)", rows)
-            self._connection.execute("COMMIT")
+        with _as_os_error(), self._database.transaction() as connection:
+            connection.executemany("INSERT INTO lines (writer, sequence, line) VALUES (?, ?, ?)", rows)
 
     def heads(self) -> dict[str, Link]:
         with _as_os_error():
-            found = self._connection.execute(
+            found = self._database.fetch(
                 "SELECT line FROM lines WHERE id IN (SELECT max(id) FROM lines GROUP BY writer) "
                 f"ORDER BY id DESC LIMIT {_MOST_HEADS}"
-            ).fetchall()
+            )
         links = (read_link(line.encode()) for (line,) in found)
         return {link.writer: link for link in links if link is not None}
 
     def close(self) -> None:
         with _as_os_error():
-            self._connection.close()
+            self._database.close()
 
 
 @contextlib.contextmanager

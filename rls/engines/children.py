@@ -8,6 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
+
+from rls.forks import after_fork
 
 __all__ = ["Child", "end_with"]
 
@@ -32,15 +35,23 @@ class Child:
             theirs.close()
             os.close(lifeline)
         self.pid = self._process.pid
+        _RUNNING.add(self)
 
     def kill(self) -> None:
         """End the process, whatever it does."""
+        if self not in _RUNNING:
+            return
         with contextlib.suppress(OSError):
             self._process.kill()
+        self._let_go()
+        self._process.wait()
+
+    def _let_go(self) -> None:
+        """Close this process's ends; in a fork's child, the process behind them stays its parent's."""
+        _RUNNING.discard(self)
         self.connection.close()
         with contextlib.suppress(OSError):
             os.close(self._lifeline)
-        self._process.wait()
 
 
 def _environment() -> dict[str, str]:
@@ -58,3 +69,12 @@ def end_with(lifeline: int) -> None:
         os._exit(0)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+@after_fork
+def _after_fork() -> None:
+    for child in list(_RUNNING):
+        child._let_go()
+
+
+_RUNNING: weakref.WeakSet[Child] = weakref.WeakSet()

@@ -13,6 +13,7 @@ from typing import Any, Final
 from rls.catalog import quote
 from rls.engines.base import Fetch, Fetched
 from rls.errors import EngineInvalid
+from rls.forks import before_fork, never_closed_in_child
 
 __all__ = ["arrow_of", "fetched_as", "rows_of"]
 
@@ -90,4 +91,7 @@ def _converter() -> Any:
     """An empty DuckDB instance for conversions; only text written in this module runs on it."""
     import duckdb
 
-    return duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
+    return never_closed_in_child(duckdb.connect(":memory:", config={"python_enable_replacements": "false"}))
+
+
+before_fork(_converter.cache_clear)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rls.catalog import Catalog
-from rls.engines.database_file import FileState, file_state
+from rls.engines.database_file import DatabaseFile, FileState
 from rls.engines.failures import closed, database_changed
 from rls.engines.instance import Instance
 from rls.engines.limits import Limits
@@ -56,6 +56,7 @@ class Database:
         """Raises `EngineInvalid`: `engine.database_missing`, `.database_invalid`, `.database_locked`, `.temporary`."""
         # Not resolved: a link that is pointed at another file is a change of the database, too.
         self._path = Path(os.path.abspath(path))  # noqa: PTH100
+        self._file = DatabaseFile(self._path)
         self._name, self._limits, self._prepare = name, limits, prepare
         self._lock = threading.Lock()
         self._refreshing = threading.Lock()
@@ -88,7 +89,7 @@ class Database:
                 raise database_changed()
             instance = opened.instances.get(hide_statistics)
             if instance is None or instance.lost:
-                if file_state(self._path) != opened.file:
+                if self._file.state() != opened.file:
                     raise database_changed()
                 instance = self._connect(opened.attached, hide_statistics=hide_statistics)
                 opened.instances[hide_statistics] = instance
@@ -96,10 +97,10 @@ class Database:
 
     def refresh(self, *, force: bool = False) -> bool:
         """Open the file anew if it has changed, or with `force`; whether it was. Raises `EngineInvalid`."""
-        if not force and file_state(self._path) == self._opened.file:
+        if not force and self._file.state() == self._opened.file:
             return False
         with self._refreshing:
-            if not force and file_state(self._path) == self._opened.file:
+            if not force and self._file.state() == self._opened.file:
                 return False
             opened = self._open(None)
             with self._lock:
@@ -117,7 +118,7 @@ class Database:
 
     def _open(self, attached: str | None) -> _Opened:
         # Before it is read: a change meanwhile is seen by the next query.
-        state = file_state(self._path)
+        state = self._file.state()
         if state[0] is None:
             raise EngineInvalid(
                 "engine.database_missing", f"there is no database file `{self._path}`", hint="check the path"

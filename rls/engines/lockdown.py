@@ -12,6 +12,7 @@ from typing import Final
 import duckdb
 
 from rls.catalog import quote
+from rls.forks import never_closed_in_child
 
 __all__ = ["open_locked"]
 
@@ -50,7 +51,7 @@ def open_locked(
     database, for copies of permitted rows; `spill` is a directory for temporary files, and the bytes they may take.
     Raises DuckDB's own exceptions.
     """
-    connection = duckdb.connect(":memory:", config=_settings(threads, memory, spill))
+    connection = never_closed_in_child(duckdb.connect(":memory:", config=_settings(threads, memory, spill)))
     try:
         if copies is not None:
             connection.execute(f"ATTACH ':memory:' AS {quote(copies)}")

@@ -23,7 +23,7 @@ from typing import ClassVar, Literal
 from rls.catalog import Catalog
 from rls.engines.base import Executor, Fetched, Job
 from rls.engines.children import Child
-from rls.engines.database_file import FileState, file_state
+from rls.engines.database_file import DatabaseFile, FileState
 from rls.engines.duckdb import DuckDBExecutor
 from rls.engines.failures import busy, closed, database_changed, timed_out
 from rls.engines.limits import Limits
@@ -59,6 +59,7 @@ class WorkersExecutor(Executor):
         planner = PlannerProcess()
         super().__init__(limits=limits, concurrent=limits.processes, planner=planner, slices=slices)
         self._path, self._name, self._planner = path, name, planner
+        self._database = DatabaseFile(path)
         self._share = limits.shared_by(limits.processes)
         self._closed = False
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
@@ -96,10 +97,10 @@ class WorkersExecutor(Executor):
 
     def refresh(self, *, force: bool = False) -> bool:
         """See `Executor.refresh`. Queries that run end where they are; other processes take the place of theirs."""
-        if not force and file_state(self._path) == self._file:
+        if not force and self._database.state() == self._file:
             return False
         with self._refreshing:
-            if not force and file_state(self._path) == self._file:
+            if not force and self._database.state() == self._file:
                 return False
             file, catalog, version = self._read_file()
             with self._lock:
@@ -129,7 +130,7 @@ class WorkersExecutor(Executor):
 
     def _read_file(self) -> tuple[FileState, Catalog, str]:
         """Open it here once, for the catalog, and for an error that comes now and not with the first query."""
-        state = file_state(self._path)
+        state = self._database.state()
         limits = replace(self.limits, temporary_disk=0)
         local = DuckDBExecutor.open(self._path, name=self._name, limits=limits)
         try:

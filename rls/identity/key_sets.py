@@ -10,13 +10,13 @@ when they expire while the server is down, and lets a redirect or a plain http a
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from rls.forks import after_fork
 from rls.identity.fetch import FetchFailed, fetch
 from rls.identity.keys import Key, KeyUnfit, jwk_members, read_jwk
 
@@ -225,10 +225,7 @@ _SHARED: weakref.WeakValueDictionary[object, RemoteKeys] = weakref.WeakValueDict
 _ALL: weakref.WeakSet[RemoteKeys] = weakref.WeakSet()
 
 
+@after_fork
 def _renew_locks() -> None:
     for each in list(_ALL):
         each._after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)

@@ -21,7 +21,7 @@ from operator import getitem
 from pathlib import Path
 from typing import cast
 
-from rls.sqlite_file import open_shared
+from rls.sqlite_file import SharedDatabase
 
 __all__ = ["Revocations", "RevocationsDown", "shared_revocations"]
 
@@ -59,14 +59,14 @@ class Revocations:
 
     def __init__(self, file: Path | str | None = None) -> None:
         self._file = None if file is None else Path(file)
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        self._process = 0
         self._marks = mmap.mmap(-1, _STAMP) if self._file is None else _map(self._file)
         # Not a method: every query asks it, and this is the whole of it.
         self.stamp = cast(Callable[[], bytes], partial(getitem, self._marks, slice(_STAMP)))
-        with self._transaction():
-            pass
+        with _as_down():
+            self._database = SharedDatabase(self._file, wait=BUSY, durable=True, schema=_TABLES)
+            # Whether it can be written, too.
+            with self._database.transaction():
+                pass
 
     @property
     def shared(self) -> bool:
@@ -109,61 +109,36 @@ class Revocations:
 
     def use_once(self, *, issuer: str, token_id: str, until: float, now: float) -> bool:
         """Use a token up; False where it has been already. `until` is when it would be refused as expired anyhow."""
-        with self._transaction() as connection:
+        with _as_down(), self._database.transaction() as connection:
             _forget(connection, now)
             sql = "INSERT OR IGNORE INTO used_tokens VALUES (?, ?, ?)"
             return connection.execute(sql, (issuer, token_id, until)).rowcount == 1
 
     def close(self) -> None:
         """Close the database; for tests and scripts, a process that ends needs not."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self._database.close()
 
     def _ask(self, sql: str, asked: Mapping[str, object]) -> tuple[int, ...]:
-        try:
-            with self._lock:
-                found: tuple[int, ...] = self._open().execute(sql, asked).fetchone()
-        except (sqlite3.Error, OSError) as error:
-            raise RevocationsDown(str(error)) from None
+        with _as_down():
+            found: tuple[int, ...] = self._database.fetch(sql, asked)[0]
         return found
 
     @contextlib.contextmanager
     def _change(self, now: float) -> Iterator[sqlite3.Connection]:
-        with self._transaction() as connection:
+        with _as_down(), self._database.transaction() as connection:
             _forget(connection, now)
             yield connection
         # After the commit: who sees the new stamp sees the change, and who looked before keeps an old stamp. Random, so
         # that no two processes need to agree on a next one.
         self._marks[:_STAMP] = os.urandom(_STAMP)
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with self._lock:
-                connection = self._open()
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                except BaseException:
-                    connection.execute("ROLLBACK")
-                    raise
-                connection.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
-            raise RevocationsDown(str(error)) from None
 
-    def _open(self) -> sqlite3.Connection:
-        """The connection of this process; SQLite's must not be used on both sides of a fork."""
-        if self._connection is not None and (self._file is None or self._process == os.getpid()):
-            return self._connection
-        if self._file is None:
-            connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            connection.executescript(_TABLES)
-        else:
-            connection = open_shared(self._file, wait=BUSY, durable=True, schema=_TABLES)
-        self._connection, self._process = connection, os.getpid()
-        return connection
+@contextlib.contextmanager
+def _as_down() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise RevocationsDown(str(error)) from None
 
 
 def shared_revocations(file: Path | None, *, identity: Path) -> Revocations:
@@ -183,14 +158,12 @@ def _forget(connection: sqlite3.Connection, now: float) -> None:
 
 
 def _map(file: Path) -> mmap.mmap:
-    """The shared stamp, in a file of its own beside the database: to open the database itself a second time would drop
-    SQLite's locks on it when that is closed."""
+    """The shared stamp, in a file of its own beside the database: that one is SQLite's alone."""
     try:
         descriptor = os.open(f"{file}-stamp", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if os.fstat(descriptor).st_size < _STAMP:
                 os.ftruncate(descriptor, _STAMP)
-            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
             return mmap.mmap(descriptor, _STAMP)
         finally:
             os.close(descriptor)

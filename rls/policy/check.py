@@ -26,6 +26,7 @@ from rls.policy.findings import Finding
 from rls.policy.policy_set import PolicySet, rules_for
 from rls.policy.rules import Pattern, Place, Policy, Rules
 from rls.policy.scratch import Scratch
+from rls.policy.strict_forms import StrictForms
 
 __all__ = ["check_policies"]
 
@@ -106,6 +107,9 @@ def _undecided(policies: PolicySet, catalog: Catalog) -> Iterator[Finding]:
 
 def _relations(policies: PolicySet, catalog: Catalog, scratch: Scratch) -> Iterator[Finding]:
     """Per relation, what all its rules together show, then each of them."""
+    using = (policy.using for rules in policies.rules for policy in rules.policies)
+    masks = (rule.mask for rules in policies.rules for rule in rules.columns if rule.mask is not None)
+    forms = StrictForms((*using, *masks), policies.attributes)
     seen: set[int] = set()  # a pattern's policy: its truth is looked at for one table
     for relation in catalog.relations.values():
         rules = rules_for(policies, relation, catalog)
@@ -114,11 +118,11 @@ def _relations(policies: PolicySet, catalog: Catalog, scratch: Scratch) -> Itera
         yield from _together(policies, relation, rules, catalog)
         for document in rules:
             for policy in document.policies:
-                yield from check_policy(policies, policy, relation, scratch, truth=id(policy) not in seen)
+                yield from check_policy(policies, policy, relation, scratch, forms, truth=id(policy) not in seen)
                 seen.add(id(policy))
             for rule in document.columns:
                 if relation.column(rule.column) is not None or not isinstance(document.target, Pattern):
-                    yield from check_column(policies, rule, relation, scratch, rules=rules)
+                    yield from check_column(policies, rule, relation, scratch, forms, rules=rules)
 
 
 def _unknown_types(policies: PolicySet, catalog: Catalog, scratch: Scratch) -> Iterator[Finding]:

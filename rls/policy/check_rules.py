@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from rls.catalog import Relation, shown_type
 from rls.errors import PolicyInvalid
 from rls.policy.check_mixed import find_mixed
 from rls.policy.check_sight import find_oversights
 from rls.policy.check_truth import find_constants
-from rls.policy.check_types import find_mismatches, type_of
+from rls.policy.check_types import bound_forms, find_mismatches, sample_parameters, type_of
 from rls.policy.expressions import Branch, Expression
 from rls.policy.findings import Finding
 from rls.policy.parser import ExpressionInvalid
 from rls.policy.policy_set import PolicySet, bind_column, bind_policy, public_labels
 from rls.policy.reader import attribute_name
-from rls.policy.rules import BoundPolicy, ColumnRule, Place, Policy, Rules
+from rls.policy.rules import ColumnRule, Place, Policy, Rules
 from rls.policy.scratch import Scratch
+from rls.policy.strict_forms import Strict, StrictForms
 
 __all__ = ["check_column", "check_policy"]
 
 
 def check_policy(
-    policies: PolicySet, policy: Policy, relation: Relation, scratch: Scratch, *, truth: bool
+    policies: PolicySet, policy: Policy, relation: Relation, scratch: Scratch, forms: StrictForms, *, truth: bool
 ) -> Iterator[Finding]:
-    """What is wrong with a policy for a relation; `truth` looks for parts that are always or never true, too."""
+    """What is wrong with a policy for a relation; `truth` looks for parts that are always or never true, too; `forms`
+    are the policies' strict ones."""
     label = relation.label
     try:
         bound = bind_policy(policies, policy, relation, scratch.catalog)
     except PolicyInvalid as error:
         yield Finding.of(error, relation=label)
         return
-    mismatches = _mismatches(policies, policy.using, policy.place, relation, scratch)
+    strict = bound_forms(forms.of(policy.using), relation, scratch.catalog, policies.attributes)
+    leaves = [(leaf, leaf.text(bound.holes)) for leaf in policy.using.root.leaves()]
+    scratch.expect([text for _, text in (*strict, *leaves)], relation, sample_parameters(policies.attributes))
+    mismatches = _mismatches(policies, policy.using, policy.place, relation, scratch, forms=strict)
     yield from mismatches
     if mismatches:
         return
-    for leaf in policy.using.root.leaves():
-        problem = _not_a_condition(bound, leaf, lambda text: type_of(text, relation, scratch, policies.attributes))
+    for leaf, text in leaves:
+        problem = _not_a_condition(policy, leaf, partial(type_of, text, relation, scratch, policies.attributes))
         if problem is not None:
             yield Finding.of(policy.place.invalid_expression(problem), relation=label)
             return
@@ -53,7 +59,13 @@ def check_policy(
 
 
 def check_column(
-    policies: PolicySet, rule: ColumnRule, relation: Relation, scratch: Scratch, *, rules: list[Rules]
+    policies: PolicySet,
+    rule: ColumnRule,
+    relation: Relation,
+    scratch: Scratch,
+    forms: StrictForms,
+    *,
+    rules: list[Rules],
 ) -> Iterator[Finding]:
     """What is wrong with a column rule for a relation, whose other rules are `rules`."""
     labels = public_labels(rules, relation)
@@ -70,7 +82,8 @@ def check_column(
         yield Finding.of(problem, "warning", relation=relation.label)
     if rule.mask is None or bound.mask is None or column is None:
         return
-    mismatches = _mismatches(policies, rule.mask, rule.place, relation, scratch)
+    strict = bound_forms(forms.of(rule.mask), relation, scratch.catalog, policies.attributes)
+    mismatches = _mismatches(policies, rule.mask, rule.place, relation, scratch, forms=strict)
     yield from mismatches
     if mismatches:
         return
@@ -90,16 +103,22 @@ def check_column(
 
 
 def _mismatches(
-    policies: PolicySet, expression: Expression, place: Place, relation: Relation, scratch: Scratch
+    policies: PolicySet,
+    expression: Expression,
+    place: Place,
+    relation: Relation,
+    scratch: Scratch,
+    *,
+    forms: list[tuple[Strict, str]],
 ) -> list[Finding]:
-    found = find_mismatches(expression, relation, scratch, policies.attributes)
+    found = find_mismatches(expression, forms, relation, scratch, policies.attributes)
     return [Finding.of(place.invalid_expression(m), relation=relation.label) for m in found]
 
 
-def _not_a_condition(bound: BoundPolicy, leaf: Branch, type_of_text: Callable[[str], str]) -> ExpressionInvalid | None:
+def _not_a_condition(policy: Policy, leaf: Branch, type_of_leaf: Callable[[], str]) -> ExpressionInvalid | None:
     """Why a leaf does not bind, or is not true or false."""
     try:
-        found = type_of_text(leaf.text(bound.holes))
+        found = type_of_leaf()
     except ExpressionInvalid as error:
         error.offset, error.length = leaf.start, leaf.end - leaf.start
         return error
@@ -107,7 +126,7 @@ def _not_a_condition(bound: BoundPolicy, leaf: Branch, type_of_text: Callable[[s
         return None
     return ExpressionInvalid(
         "policy.not_a_condition",
-        f"`{' '.join(bound.policy.using.text[leaf.start : leaf.end].split())}` is {found}, not true or false",
+        f"`{' '.join(policy.using.text[leaf.start : leaf.end].split())}` is {found}, not true or false",
         offset=leaf.start,
         hint="compare it with something",
     )

@@ -34,7 +34,7 @@ from rls.policy.parser import (
 from rls.policy.queries import QueryReader
 from rls.policy.scopes import Hole
 
-__all__ = ["Branch", "Expression", "read_expression", "read_expressions", "read_tree", "span_of"]
+__all__ = ["Branch", "Expression", "read_expression", "read_expressions", "read_tree", "read_trees", "span_of"]
 
 _CONNECTIVES: Final[dict[str, Literal["and", "or", "not"]]] = {
     "CONJUNCTION_AND": "and",
@@ -156,10 +156,17 @@ def read_expressions(
 
 def read_tree(tree: Tree, text: str, attributes: Mapping[str, Attribute]) -> Expression:
     """An expression from a tree that was made from another one's: the same checks, as one leaf."""
-    found = _write([_draft(tree, text, attributes, branches=False)])[0]
+    found = read_trees([(tree, text)], attributes)[0]
     if isinstance(found, ExpressionInvalid):
         raise found
     return found
+
+
+def read_trees(
+    trees: Sequence[tuple[Tree, str]], attributes: Mapping[str, Attribute]
+) -> list[Expression | ExpressionInvalid]:
+    """Like `read_tree` for many trees with their texts; what it would raise stands in an expression's place."""
+    return _write([_draft(tree, text, attributes, branches=False) for tree, text in trees])
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,11 @@ class Grant:
     reasons: tuple[str, ...] = ()
     strict: bool = False
 
+    @property
+    def hides(self) -> bool:
+        """Whether something stored is not for this principal's eyes: a row, or the value that a mask is made of."""
+        return self.kind != "always" or any('"' in text for text in self.masks.values())
+
     def without_policies(self) -> Grant:
         """What may be known without reading policies: how much is visible, and which columns are shown changed."""
         return Grant(self.relation, self.kind, masks=dict.fromkeys(self.masks, ""), strict=self.strict)

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar
 
+from rls.forks import before_fork, never_closed_in_child
+
 __all__ = [
     "ExpressionInvalid", "Tree", "bare", "character_offset", "read_select", "read_selects", "unwanted_token",
     "write_expression", "write_expressions",
@@ -237,10 +239,8 @@ def _run(call: str, arguments: list[str]) -> list[str | None]:
 
     connection = getattr(_local, "connection", None)
     if connection is None:
-        connection = _local.connection = duckdb.connect(
-            ":memory:",
-            config={"threads": 1, "enable_external_access": "false", "lock_configuration": "true"},
-        )
+        config: dict[str, Any] = {"threads": 1, "enable_external_access": "false", "lock_configuration": "true"}
+        connection = _local.connection = never_closed_in_child(duckdb.connect(":memory:", config=config))
     rows = "SELECT unnest($1::VARCHAR[]) AS x, generate_subscripts($1::VARCHAR[], 1) AS i"
     try:
         found = connection.execute(f"SELECT {call} FROM ({rows}) ORDER BY i", [arguments]).fetchall()
@@ -248,3 +248,11 @@ def _run(call: str, arguments: list[str]) -> list[str | None]:
         # One text that it cannot take fails the call.
         return [None] if len(arguments) == 1 else [one for text in arguments for one in _run(call, [text])]
     return [None if value is None else str(value) for (value,) in found]
+
+
+@before_fork
+def _close() -> None:
+    connection = getattr(_local, "connection", None)
+    if connection is not None:
+        connection.close()
+        del _local.connection

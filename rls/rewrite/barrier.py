@@ -140,11 +140,11 @@ def _decide(
 
     # Judged with the literals in place: what their class stands for, they stand for.
     written = query.write(form)
-    hiding = [number for number, one in enumerate(written.guards) if one.grant.kind != "always"]
+    hiding = [number for number, one in enumerate(written.guards) if one.grant.hides]
     if not hiding or len(probes) > MAX_REFERENCES:
         return FENCED if hiding else Barrier(fenced=False, hide_statistics=False)
-    typed = sorted((*written.splices, *typed_parameters(query.parsed, parameter_types)), key=lambda s: (s.start, s.end))
-    text = apply_splices(query.parsed.text, typed)
+    typed = typed_parameters(query.parsed, parameter_types)
+    text = _spliced(query, [*written.splices, *typed])
     plan = bound_plan(text, query.catalog, probes=probes, planner=planner)
     raising = {n: why for n in hiding if (why := _why_policy_may_raise(written.guards[n], query.catalog)) is not None}
     open_ = _untyped_parameter(query.parsed, parameter_types)
@@ -204,7 +204,7 @@ def typed_parameters(parsed: Parsed, types: Mapping[str, str]) -> list[Splice]:
 
 def _why_policy_may_raise(one: Guard, catalog: Catalog) -> str | None:
     grant, relation = one.grant, one.relation
-    if grant.kind == "never" or relation.kind == "view":
+    if grant.kind != "conditional" or relation.kind == "view":
         return None  # nothing to evaluate; a view's own policy stands in the query's plan
     source = f"{catalog.source(relation)} AS {quote(relation.name)}"
     return why_it_may_raise(f"SELECT 1 FROM {source} WHERE {grant.predicate}", catalog)
@@ -240,6 +240,7 @@ def _is_limited_inside(kinds: Sequence[TokenType]) -> bool:
 def _why_observable(plan: Any) -> str | None:
     """What in a plan that cannot raise depends on the order of rows, or may take unbounded effort; None if nothing."""
     growing = expressions = 0
+    adds = takes_values = False
     stack: list[Any] = [_without_last_limit(tree) for tree in plan or ()]
     while stack:
         tree = stack.pop()
@@ -265,9 +266,14 @@ def _why_observable(plan: Any) -> str | None:
                 if tree["type"] == "BOUND_FUNCTION":
                     if name not in BOUNDED:
                         return f"`{name}` is not among the cheap functions"
+                    if name == "concat_ws" and tree["children"][0]["expression_class"] != "BOUND_CONSTANT":
+                        return "`concat_ws` repeats what is no constant"
                     if name in GROWING:
+                        adds = True
                         varying = sum(child["expression_class"] != "BOUND_CONSTANT" for child in tree["children"])
                         growing += max(0, varying - 1)
+            case "BOUND_PARAMETER":
+                takes_values |= not str(tree.get("identifier", "")).startswith("rls_")
             case "BOUND_CONSTANT":
                 value = tree["value"].get("value")
                 if isinstance(value, str) and len(value) > MAX_CONSTANT:
@@ -276,6 +282,8 @@ def _why_observable(plan: Any) -> str | None:
                 expressions += 1
         if growing > MAX_GROWING or expressions > MAX_EXPRESSIONS:
             return "the query does much per row"
+        if adds and takes_values:
+            return "a parameter may be long"
         if (children := tree.get("children")) is not None:
             stack.append(children)
         stack += [v for key, v in tree.items() if isinstance(v, PARTS) and key not in WITHOUT_EXPRESSIONS]

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from rls.catalog import Catalog, Column, Relation, fold, literal, quote
+from rls.forks import after_fork, before_fork, never_closed_in_child
 
 __all__ = [
     "LOCAL",
@@ -51,6 +52,9 @@ class Planner(Protocol):
 
     def columns(self, text: str, version: str, attached: str, tables: Mapping[str, Relation]) -> str:
         """Names and types of the answer as JSON, "" where the text does not bind. Raises `PlannerBusy`."""
+
+    def patient(self) -> Planner:
+        """The same, with more time for one text: for who cannot do without its plan."""
 
 
 class PlannerBusy(Exception):
@@ -110,9 +114,11 @@ def _plan(
     found = planner.plan(text, catalog.version, catalog.attached, tables, optimize=optimize)
     if most is not None and len(found) > most:
         return None
+    import orjson
+
     try:
-        result = json.loads(found)
-    except (ValueError, RecursionError):  # some constants make DuckDB write what is no JSON
+        result = orjson.loads(found)
+    except ValueError:  # some constants make DuckDB write what is no JSON
         return None
     return None if result["error"] else result["plans"]
 
@@ -157,6 +163,10 @@ class _Copies:
                 return ""
         return json.dumps(list(zip(found.columns, map(str, found.types), strict=True)))
 
+    def patient(self) -> Planner:
+        """See `Planner.patient`. Here a text has all the time it takes."""
+        return self
+
     def converts(self, text: str, type_: str) -> bool:
         import duckdb
 
@@ -182,6 +192,10 @@ class _Copies:
         self._open[version] = found  # the last used is the last to go
         return found
 
+    def forget(self) -> None:
+        """Leave all of it to the parent, in a fork's child."""
+        self._lock, self._open = threading.Lock(), {}
+
     def close(self) -> None:
         with self._lock:
             for copy in self._open.values():
@@ -197,7 +211,8 @@ class _Copy:
 
         self._attached = attached
         self.known: dict[str, tuple[str, ...]] = {}
-        self.connection = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": "false"})
+        config: dict[str, Any] = {"threads": 1, "python_enable_replacements": "false"}
+        self.connection = never_closed_in_child(duckdb.connect(":memory:", config=config))
         if fold(attached) != "memory":
             self.connection.execute(f"ATTACH ':memory:' AS {quote(attached)}")
         self.connection.execute(f"ATTACH ':memory:' AS {PROBE}")
@@ -233,3 +248,5 @@ LOCAL: Final = _Copies()
 """The planner in this process."""
 # An open connection at the interpreter's end makes DuckDB's bindings print what they think is leaked.
 atexit.register(LOCAL.close)
+before_fork(LOCAL.close)
+after_fork(LOCAL.forget)

@@ -8,9 +8,11 @@ hidden note began like that. Owns that what is not named here is not cheap; a gu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
-from sqlglot.tokens import TokenType
+from sqlglot.tokens import Token, TokenType
 
 from rls.rewrite.functions import review
 from rls.rewrite.parse import Parsed
@@ -19,6 +21,8 @@ __all__ = ["BOUNDED", "GROWING", "MAX_CONSTANT", "MAX_TEXT", "grows", "why_not_c
 
 MAX_TEXT: Final = 20_000  # characters of a text without fences
 MAX_CONSTANT: Final = 1_000  # characters
+# A function that runs over a dictionary keeps what it made of each entry: `||` 900 times took 8 GB for hidden texts.
+MAX_EFFORT: Final = 60  # tokens that may stand for a call
 
 GROWING: Final = {"||", "concat", "concat_ws", "list_value", "struct_pack", "row"}
 BOUNDED: Final = {
@@ -53,12 +57,34 @@ _SHORT_RESULTS: Final = {
     "regexp_matches", "regexp_full_match", "reverse", "md5", "sha1", "sha256", "hash", "strptime", "try_strptime",
 }  # fmt: skip
 
+# Nor do these make anything of a text.
+_NO_FUNCTIONS: Final = {
+    "array", "unnest", "lateral", "row", "exclude", "except", "rename", "reservoir", "bernoulli", "system", "unpivot",
+    "pivot", "nulls", "bucket", "sample", "within",
+}  # fmt: skip
+
+# What gives a text about as long as the one that went in, if its other arguments are literals of these kinds; how much
+# longer `replace` makes it, the verifier says.
+_ARGUMENTS: Final = {
+    "replace": ((TokenType.STRING, TokenType.STRING),),
+    "regexp_extract": ((TokenType.STRING,), (TokenType.STRING, TokenType.NUMBER)),
+}
+_OPENING: Final = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
+_CLOSING: Final = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
+
+_JSON: Final = {TokenType.ARROW, TokenType.DARROW}
+_CALLS: Final = {
+    TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE, TokenType.DCOLON, TokenType.DPIPE, TokenType.PLUS,
+    TokenType.DASH, TokenType.STAR, TokenType.SLASH, TokenType.DIV, TokenType.MOD, TokenType.CARET, TokenType.DSTAR,
+    TokenType.LIKE, TokenType.ILIKE, TokenType.GLOB, TokenType.SIMILAR_TO, TokenType.TILDE, TokenType.INTERVAL,
+}  # fmt: skip
+
 
 def why_not_cheap(parsed: Parsed) -> str | None:
     """What in a text may take more than a small fixed effort per row, in a few words; None if nothing."""
     if len(parsed.text) > MAX_TEXT:
         return "the text is long"
-    name = next(iter(_unlisted_calls(parsed)), None)
+    name = next((name for name, _ in _unlisted_calls(parsed)), None)
     return None if name is None else f"`{name[:60]}` is not among the cheap functions"
 
 
@@ -67,14 +93,28 @@ def grows(parsed: Parsed) -> bool:
     only, do not."""
     if len(parsed.text) > MAX_TEXT:
         return True
-    if any(len(token.text) > MAX_CONSTANT for token in parsed.tokens if token.token_type == TokenType.STRING):
+    kinds = {token.token_type for token in parsed.tokens}
+    if not _JSON.isdisjoint(kinds) or sum(token.token_type in _CALLS for token in parsed.tokens) > MAX_EFFORT:
         return True
-    return any(not (name in _SHORT_RESULTS or _runs_on_rows_of_the_answer(name)) for name in _unlisted_calls(parsed))
+    texts = [len(token.text) for token in parsed.tokens if token.token_type == TokenType.STRING]
+    if max(texts, default=0) > MAX_CONSTANT:
+        return True
+    if TokenType.DPIPE in kinds and (sum(texts) > MAX_CONSTANT or TokenType.PARAMETER in kinds):
+        return True
+    return any(
+        not (
+            name in _SHORT_RESULTS
+            or name in _NO_FUNCTIONS
+            or _runs_on_rows_of_the_answer(name)
+            or (name in _ARGUMENTS and _keeps_length(parsed.tokens, name, index))
+        )
+        for name, index in _unlisted_calls(parsed)
+    )
 
 
-def _unlisted_calls(parsed: Parsed) -> list[str]:
-    """Names before a parenthesis that are not among the cheap ones; also what else merely looks like a call, which
-    costs time, and nothing else."""
+def _unlisted_calls(parsed: Parsed) -> list[tuple[str, int]]:
+    """Names before a parenthesis that are not among the cheap ones, and where it stands; also what else merely looks
+    like a call, which costs time, and nothing else."""
     tokens = parsed.tokens
     found = []
     for index, token in enumerate(tokens):
@@ -83,11 +123,32 @@ def _unlisted_calls(parsed: Parsed) -> list[str]:
         if index > 1 and tokens[index - 2].token_type == TokenType.ALIAS:
             continue  # `AS t(a, b)`, or a type's name
         name = tokens[index - 1].text.lower()
-        if name.isidentifier() and name not in BOUNDED and name not in _WORDS:
-            found.append(name)
+        if name == "concat_ws":
+            # Between so many texts it stands as many times: a stored text as separator is multiplied.
+            known = tokens[index + 1].token_type == TokenType.STRING and tokens[index + 2].token_type == TokenType.COMMA
+        else:
+            known = not name.isidentifier() or name in BOUNDED or name in _WORDS
+        if not known:
+            found.append((name, index))
     return found
 
 
+def _keeps_length(tokens: Sequence[Token], name: str, opening: int) -> bool:
+    """Whether a call has no argument after the first but such literals; `* REPLACE (…)` is no call."""
+    if opening > 1 and tokens[opening - 2].token_type in (TokenType.STAR, TokenType.R_PAREN):
+        return True
+    depth, close, commas = 0, opening, []
+    for close in range(opening, len(tokens)):
+        kind = tokens[close].token_type
+        depth += (kind in _OPENING) - (kind in _CLOSING)
+        if depth == 0:
+            break
+        if depth == 1 and kind == TokenType.COMMA:
+            commas.append(close)
+    alone = all(end - comma == 2 for comma, end in pairwise([*commas, close]))
+    return alone and tuple(tokens[comma + 1].token_type for comma in commas) in _ARGUMENTS[name]
+
+
 def _runs_on_rows_of_the_answer(name: str) -> bool:
-    found = review(name)
+    found = review(name, "expression")
     return found is not None and {"aggregate", "window"}.issuperset(found.kinds)

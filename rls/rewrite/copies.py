@@ -44,7 +44,7 @@ def plan_copies(guarded: GuardedQuery, catalog: Catalog, *, slices: bool) -> tup
         once = changes_by_itself(rows, catalog)
         if must_copy(one) or not once:
             copies.append(_copy(rows, one, texts, guarded.policy_version, once=once))
-    if guarded.hide_statistics and all(must_copy(one) or one.grant.kind == "always" for one in guarded.guards):
+    if guarded.hide_statistics and all(must_copy(one) or not one.grant.hides for one in guarded.guards):
         guarded = replace(guarded, hide_statistics=False)
     return guarded, tuple(copies)
 

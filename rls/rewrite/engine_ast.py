@@ -7,15 +7,15 @@ of the UTF-8 text and are dropped by `bare`.
 from __future__ import annotations
 
 import atexit
-import json
 import threading
 from typing import Any
 
 from rls.catalog import literal
+from rls.forks import before_fork, never_closed_in_child
 
 __all__ = ["EngineParseError", "bare", "describe_expression", "list_functions", "serialize"]
 
-_SETS = ("exclude_list", "qualified_exclude_list", "replace_list", "rename_list")
+_SETS = frozenset(("exclude_list", "qualified_exclude_list", "replace_list", "rename_list"))
 _POSITIONS = ("query_location", "query_location_length")
 _local = threading.local()
 Tree = dict[str, Any]
@@ -36,16 +36,14 @@ class _Parser:
     def __init__(self) -> None:
         import duckdb
 
-        self.connection = duckdb.connect(
-            ":memory:",
-            config={
-                "threads": 1,
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "python_enable_replacements": "false",
-                "enable_external_access": "false",
-            },
-        )
+        config: dict[str, Any] = {
+            "threads": 1,
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "python_enable_replacements": "false",
+            "enable_external_access": "false",
+        }
+        self.connection = never_closed_in_child(duckdb.connect(":memory:", config=config))
         self.connection.execute("PRAGMA disable_optimizer")
         self.connection.execute("SET lock_configuration = true")
         self.connection.execute("PREPARE to_tree AS SELECT json_serialize_sql($1::VARCHAR)")
@@ -65,14 +63,15 @@ def serialize(text: str) -> list[Tree]:
     Raises `EngineParseError` for a text that does not parse or is not made of SELECT statements.
     """
     import duckdb
+    import orjson
 
     try:
         row = _parser().connection.execute(f"EXECUTE to_tree({literal(text)})").fetchone()
     except duckdb.Error as error:
         raise EngineParseError(type(error).__name__, str(error), None) from None
     try:
-        result = json.loads(row[0] if row else "")
-    except RecursionError:
+        result = orjson.loads(row[0] if row else "")
+    except ValueError:
         raise EngineParseError("nesting", "the statement is nested too deeply", None) from None
     if result["error"]:
         position = result.get("position")
@@ -85,21 +84,24 @@ def serialize(text: str) -> list[Tree]:
 
 
 def bare(tree: Any) -> Any:
-    """A copy of a tree without source positions, for comparing two trees.
+    """The tree itself, from which all source positions are taken, for comparing two trees.
 
     What a star leaves out and replaces is a set to DuckDB, whose order changes where it copies the tree.
     """
-    if type(tree) is list:
-        return [bare(item) if type(item) is dict or type(item) is list else item for item in tree]
-    found = {}
-    for key, value in tree.items():
-        if type(value) is dict:
-            found[key] = bare(value)
-        elif type(value) is list:
-            found[key] = sorted(bare(value), key=repr) if key in _SETS else bare(value)
-        elif key not in _POSITIONS:
-            found[key] = value
-    return found
+    stack = [tree]
+    while stack:
+        part = stack.pop()
+        if type(part) is dict:
+            for position in _POSITIONS:
+                part.pop(position, None)
+            if not _SETS.isdisjoint(part):
+                for key in _SETS.intersection(part):
+                    part[key] = sorted((bare(one) for one in part[key]), key=repr)
+            part = part.values()
+        elif type(part) is not list:
+            continue
+        stack += [value for value in part if value and (type(value) is dict or type(value) is list)]
+    return tree
 
 
 def describe_expression(expression: str, *, windows: str = "") -> str:
@@ -126,6 +128,7 @@ def list_functions() -> list[tuple[str, str | None, str | None]]:
     return list(found.fetchall())
 
 
+@before_fork
 @atexit.register
 def _close() -> None:
     # An open connection at the interpreter's end makes DuckDB's bindings print what they think is leaked.

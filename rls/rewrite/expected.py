@@ -28,7 +28,7 @@ def expected_guard(guard: Guard, catalog: Catalog) -> Any:
     denied = {fold(name) for name in grant.denied}
     masks = {fold(name): text for name, text in grant.masks.items()}
     labels = {fold(name) for name in grant.labels}
-    flat = guard.flat and grant.kind == "conditional"
+    flat = guard.flat and grant.hides
     hidden: list[str] = []
     shown: list[tuple[str, str]] = []
     for column in relation.columns:

@@ -29,7 +29,7 @@ def guard_text(guard: Guard, *, source: str) -> str:
     """
     relation, grant = guard.relation, guard.grant
     fence = " OFFSET 0" if guard.fenced else ""
-    shown = _shown_columns(relation, grant, flat=guard.flat and grant.kind == "conditional")
+    shown = _shown_columns(relation, grant, flat=guard.flat and grant.hides)
     text = f"SELECT {shown} FROM {source} AS {quote(relation.name)}"
     match grant.kind:
         case "always":

@@ -142,10 +142,13 @@ def literal_positions(tokens: Sequence[Token]) -> list[int]:
 
 
 def bound_literals(
-    parsed: Parsed, found: Resolution, changed: Callable[[Relation], Collection[str]]
+    parsed: Parsed, found: Resolution, changed: Callable[[Relation], Collection[str]], *, ported: bool = False
 ) -> tuple[BoundLiteral, ...]:
     """Which literals of a query are to be bound, in order of the text; `changed` gives the columns of a relation that
-    are shown with another type than they are stored with, perhaps."""
+    are shown with another type than they are stored with, perhaps.
+
+    ported  for another engine than DuckDB: there it depends on a pattern what can be done with it
+    """
     if found.reshaped or not found.literals:
         return ()
     types = _types_of_columns(found, changed)
@@ -174,7 +177,12 @@ def bound_literals(
         table = column.args.get("table")
         if table is not None and fold(table.name) not in aliases:
             continue  # a common table expression, or a struct whose field has a column's name
-        if _alike(class_, types.get(fold(column.this.name)), dated=cast == "DATE"):
+        kind = types.get(fold(column.this.name))
+        if ported and isinstance(operand.parent, exp.Like | exp.ILike):
+            continue
+        if class_ == "DATE" and not cast and kind in ("DATE", "TIMESTAMP"):
+            cast = kind
+        if _alike(class_, kind, dated=cast == "DATE"):
             bound.append((start, token.end + 1, index, "VARCHAR" if spelled[0] == "'" else class_, cast))
     if len(bound) > MAX_LITERALS:
         return ()

@@ -171,9 +171,10 @@ class Templates:
     def _make(self, asked: Key, profile: _Profile) -> GuardedQuery:
         sql, types = (asked, ()) if isinstance(asked, str) else asked
         query = draft(sql, profile.principal, self._policies, self._catalog, lambda one: self.grant(one, profile)[0])
-        bind = (self._for_engine or self._plain) and self._target is None
-        if bind and len(query.parsed.tokens) <= NEAR_TOKENS:
-            query.literals = bound_literals(query.parsed, query.found, lambda relation: _masked(query, relation))
+        if (self._for_engine or self._plain) and len(query.parsed.tokens) <= NEAR_TOKENS:
+            query.literals = bound_literals(
+                query.parsed, query.found, lambda relation: _masked(query, relation), ported=self._target is not None
+            )
         made = finish(query, dict(types), for_engine=self._for_engine, planner=self._planner, target=self._target)
         if self._plain:
             made = replace(made, near=True, splices=())

@@ -8,8 +8,9 @@ Takes the text that will run and what may be in it; walks DuckDB's own syntax tr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, Final, Literal
 
 from rls.catalog import Catalog, Relation, fold
 from rls.errors import QueryRefused
@@ -20,6 +21,7 @@ from rls.rewrite.guarded import Guard, Splice
 from rls.rewrite.nodes import CLASSES, KEYS
 from rls.rewrite.places import Places
 from rls.rewrite.unfenced import is_ever_total, last_limit, may_be_bare
+from rls.rewrite.unflat import SEEN, Growth
 
 __all__ = ["verify"]
 
@@ -43,12 +45,14 @@ def verify(
     bound: Mapping[str, int],
     original: str = "",
     splices: Sequence[Splice] = (),
+    runs_on: Literal["duckdb", "another"] = "duckdb",
 ) -> bool:
     """Check the final text: one query, every base relation inside its expected guard, nothing that is not allowed.
 
     `guards` lists every guard that the text must hold, once for each time; `bound` how often the
     text binds each `rls_` parameter outside the guards (`user.<attribute>`); other parameters are the caller's own.
-    `original` and `splices` only serve to point into the caller's text.
+    `original` and `splices` only serve to point into the caller's text. An engine that is not DuckDB runs another text,
+    made of this one, and has no dictionaries.
     Returns whether the text must run with statistics hidden: DuckDB would run a function of it on the stored extremes
     of a column, or choose unchecked arithmetic by them.
     Raises `QueryRefused`: `query.syntax`, `.statements`, `.statement_kind`, `.construct`, `.function`, `.type`,
@@ -89,8 +93,28 @@ def verify(
             hint="simplify it; this is worth a bug report",
             detail=f"guards found {dict(found)}, expected {dict(wanted)}",
         )
-    hides_rows = any(guard.grant.kind != "always" for guard in guards)
-    return hides_rows and (walk.reads_statistics or any(_is_unchecked(guard.relation) for guard in guards))
+    match runs_on:
+        case "duckdb":
+            _check_growth(walk.growth, guards)
+        case "another":
+            pass
+        case _:
+            raise ValueError(runs_on)
+    hides = any(guard.grant.hides for guard in guards)
+    return hides and (walk.reads_statistics or any(_is_unchecked(guard.relation) for guard in guards))
+
+
+def _check_growth(growth: Growth, guards: Sequence[Guard]) -> None:
+    """What makes much of stored texts runs on rows that passed a filter: above a fence, and without a dictionary."""
+    for guard in guards:
+        if guard.grant.kind == "never" or not guard.grant.hides:
+            continue
+        if growth.of_many if guard.fenced and not guard.flat else growth.of_one and not guard.fenced:
+            raise QueryRefused(
+                "query.unguarded",
+                "the query could make much of texts in rows that it may not see",
+                hint="simplify it; this is worth a bug report",
+            )
 
 
 def _is_unchecked(relation: Relation) -> bool:
@@ -118,6 +142,7 @@ class _Walk:
         self.found: Counter[tuple[str, ...]] = Counter()
         self.bound: Counter[str] = Counter()
         self.reads_statistics = False
+        self.growth = Growth()
         self.odd_names: dict[str, Any] = {}
         self.aliases: set[str] = set()  # of select items and alias column lists
         self.guard_texts = {s.text for s in place.splices if len(s.text) > _SHORT}
@@ -152,30 +177,35 @@ class _Walk:
                     # Its predicate and masks are the policies'; the view's own text is walked like the caller's.
                     stack.append((tree["from_table"], scope))
                     continue
-            if tree.get("sample"):
-                self._check_sample(tree, tree["sample"])
-            children = self._check(tree, kind, scope) if kind in _JUDGED or kind.startswith("WINDOW_") else None
-            if children is not None:
-                stack += [(child, scope) for child in children if type(child) is dict or type(child) is list]
-                continue
-            if ctes := tree.get("cte_map"):
-                scope = self._enter(ctes["map"], scope, stack)
-            recursive = tree["right"] if kind == "RECURSIVE_CTE_NODE" else None
-            if recursive is not None:
-                stack.append((recursive, ({fold(tree["cte_name"]): 0}, 1, scope)))
-            for key, value in tree.items():
-                if (type(value) is dict or type(value) is list) and value is not recursive and key != "cte_map":
-                    stack.append((value, scope))
+            if sample := tree.get("sample"):
+                self._check_sample(tree, sample)
+            if kind in SEEN:
+                self.growth.see(tree, kind)
+            parts: Collection[Any] = tree.values()
+            if kind in _JUDGED or kind.startswith("WINDOW_"):
+                parts = self._check(tree, kind, scope)
+            elif "cte_map" in tree:
+                parts, scope = self._enter(tree, kind, scope, stack)
+            stack += [(part, scope) for part in parts if part and (type(part) is dict or type(part) is list)]
         self._check_odd_names()
         return self.found
 
-    def _enter(self, ctes: list[Any], scope: Scope | None, stack: list[tuple[Any, Scope | None]]) -> Scope | None:
-        """Each body sees the names before it; the query sees all."""
-        names: dict[str, int] = {}
-        for place, entry in enumerate(ctes):
-            stack.append((entry["value"], (names, place, scope)))
-            names.setdefault(fold(entry["key"]), place)
-        return (names, len(ctes), scope)
+    def _enter(
+        self, tree: Any, kind: str, scope: Scope | None, stack: list[tuple[Any, Scope | None]]
+    ) -> tuple[Collection[Any], Scope | None]:
+        """Put a query's common table expressions on the stack: each body sees the names before it. Returns what is
+        left of the query, and the scope with all names, which that sees."""
+        left = {key: value for key, value in tree.items() if key != "cte_map"}
+        if (ctes := tree["cte_map"]) and ctes["map"]:
+            names: dict[str, int] = {}
+            for place, entry in enumerate(ctes["map"]):
+                stack.append((entry["value"], (names, place, scope)))
+                names.setdefault(fold(entry["key"]), place)
+            scope = (names, place + 1, scope)
+        if kind == "RECURSIVE_CTE_NODE":
+            # The right side of its UNION sees the name of the whole.
+            stack.append((left.pop("right"), ({fold(tree["cte_name"]): 0}, 1, scope)))
+        return left.values(), scope
 
     def _is_guard(self, node: Any) -> bool:
         """Whether a SELECT is the expected guard of the relation it reads; its inside is then the policies', not the
@@ -186,8 +216,9 @@ class _Walk:
         path = tuple(fold(part) for part in table["qualified_name"]["path"])
         if path[0] != fold(self.catalog.attached) or len(path) < 3:
             return False
+        location = {"query_location": table.get("query_location")}
         if bare(node) not in self.expected.get(path, ()):
-            raise self._unguarded(table)
+            raise self._unguarded(location)
         self.found[path] += 1
         return True
 
@@ -197,15 +228,15 @@ class _Walk:
         table = node["from_table"]
         if table["type"] != "SUBQUERY" or table["alias"] not in self.view_names:
             return False
-        outline = bare({**node, "from_table": {**table, "subquery": None}})
+        outline = bare(deepcopy({**node, "from_table": {**table, "subquery": None}}))
         for path, trees in self.expected.items():
             if outline in trees:
                 self.found[path] += 1
                 return True
         return False
 
-    def _check(self, tree: Any, kind: str, scope: Scope | None) -> list[Any] | None:
-        """Judge one of the nodes that are judged; the children to go on with, or None for all of them."""
+    def _check(self, tree: Any, kind: str, scope: Scope | None) -> Collection[Any]:
+        """Judge one of the nodes that are judged; the parts to go on with."""
         match kind:
             case "BASE_TABLE":
                 self._check_base_table(tree, scope)
@@ -268,7 +299,7 @@ class _Walk:
                 self._check_function(tree, "expression")
             case _:
                 pass
-        return None
+        return tree.values()  # type: ignore[no-any-return]
 
     def _check_sample(self, tree: Any, sample: Any) -> None:
         """By rows only: by chunks, or by a seed over stored positions, a sample tells how hidden rows lie."""
@@ -298,6 +329,8 @@ class _Walk:
             raise self._unguarded(tree)
         if tree["catalog"] or len(path) > 2 or found is None or found.verdict == "forbidden":
             raise self._function(tree, name)
+        if tree.get("type") == "FUNCTION" and kind == "expression":
+            self.growth.see(tree, "FUNCTION", found)
         if tree.get("export_state"):
             raise self._construct(tree, "EXPORT_STATE")
         if found.condition:

@@ -1,6 +1,7 @@
 """Noninterference on another engine than DuckDB: two databases there that differ in hidden rows only, asked the same.
 
-    python -m tests.engines.fuzz ENGINE [golden|attacks|random ...] [--seed S|today] [--minutes M] [--cases N]
+    python -m tests.engines.fuzz ENGINE [golden|attacks|random ...] [--seed S|today] [--minutes M] [--worlds W]
+        [--cases N]
 
 The databases, queries and verdicts are those of `tests.fuzz`; what the engine lacks is refused, which must be the same
 refusal on both. Exits with 1 on any fault.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import sys
 import tempfile
@@ -85,15 +87,15 @@ def asked_of(unit: Unit, server: Any, directory: Path) -> Iterator[tuple[Query, 
             one.close()
 
 
-def random_verdicts(seed: str, server: Any, directory: Path, *, cases: int) -> Iterator[tuple[Query, Verdict]]:
-    """Random queries over random worlds, without end; here the oracle's answer counts as well."""
-    world = 0
-    while True:
+def random_verdicts(
+    seed: str, server: Any, directory: Path, *, worlds: int | None, cases: int
+) -> Iterator[tuple[Query, Verdict]]:
+    """Random queries over so many random worlds, or without end; here the oracle's answer counts as well."""
+    for world in itertools.count() if worlds is None else range(worlds):
         made = make_world(f"{seed}/{world}", directory / f"world{world}", Options(big=0.0))
         if made is not None:
             with contextlib.suppress(NotHeld):
                 yield from _random_cases(f"{seed}/{world}", moved(made.pair, server), cases)
-        world += 1
 
 
 def _random_cases(seed: str, pair: Elsewhere, cases: int) -> Iterator[tuple[Query, Verdict]]:
@@ -115,6 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("sets", nargs="*", choices=["golden", "attacks", "random", []], default=[])
     parser.add_argument("--seed", default="today")
     parser.add_argument("--minutes", type=float, default=3.0, help="time for each set")
+    parser.add_argument("--worlds", type=int, help="random worlds; default: as many as there is time for")
     parser.add_argument("--cases", type=int, default=60, help="random queries per world")
     options = parser.parse_args(arguments)
     seed = f"{datetime.now(UTC):%Y-%m-%d}" if options.seed == "today" else options.seed
@@ -141,7 +144,7 @@ def _run(name: str, seed: str, server: Any, options: argparse.Namespace, counts:
     with tempfile.TemporaryDirectory(prefix="rls-elsewhere-", ignore_cleanup_errors=True) as made:
         os.chdir(made)
         try:
-            for query, verdict in _verdicts(name, seed, server, Path(made), options.cases):
+            for query, verdict in _verdicts(name, seed, server, Path(made), options):
                 counts[f"{name}: {verdict.kind}"] += 1
                 if verdict.fault:
                     faults += 1
@@ -154,9 +157,11 @@ def _run(name: str, seed: str, server: Any, options: argparse.Namespace, counts:
     return faults
 
 
-def _verdicts(name: str, seed: str, server: Any, directory: Path, cases: int) -> Iterator[tuple[Query, Verdict]]:
+def _verdicts(
+    name: str, seed: str, server: Any, directory: Path, options: argparse.Namespace
+) -> Iterator[tuple[Query, Verdict]]:
     if name == "random":
-        yield from random_verdicts(seed, server, directory, cases=cases)
+        yield from random_verdicts(seed, server, directory, worlds=options.worlds, cases=options.cases)
         return
     root = shared()
     units = golden_units(seed) if name == "golden" else [Unit(name, name, root / "attacks", seed)] if root else []

@@ -30,6 +30,7 @@ __all__ = [
     "quoted",
     "reduce_database",
     "tables_of",
+    "without_limit",
 ]
 
 # How the rows of a reduced copy are stored.
@@ -235,3 +236,18 @@ def ordering(connection: duckdb.DuckDBPyConnection, sql: str, names: Sequence[st
             case _:
                 return None
     return places
+
+
+def without_limit(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
+    """The query without its own LIMIT and OFFSET; None where it has none."""
+    row = connection.execute("SELECT json_serialize_sql($1)", [sql]).fetchone()
+    tree = json.loads(row[0]) if row else {}
+    if tree.get("error", True) or len(tree["statements"]) != 1:
+        return None
+    node = tree["statements"][0]["node"]
+    kept = [one for one in node.get("modifiers", []) if one["type"] not in ("LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER")]
+    if len(kept) == len(node.get("modifiers", [])):
+        return None
+    node["modifiers"] = kept
+    found = connection.execute("SELECT json_deserialize_sql($1::JSON)", [json.dumps(tree)]).fetchone()
+    return str(found[0]) if found else None

@@ -14,8 +14,8 @@ from tests.judging import judge as judging
 from tests.judging.attack_runner import Attack, score
 from tests.judging.compare import differs, is_subset
 from tests.judging.driver import Refusal
-from tests.judging.judge import Outcome, judge_all
-from tests.judging.oracle import Answer, Rule, answer, build, ordering, reduce_database
+from tests.judging.judge import Outcome, compare, judge_all
+from tests.judging.oracle import Answer, Rule, answer, build, ordering, reduce_database, without_limit
 from tests.judging.policygen import KINDS, generate
 from tests.judging.replay import Query, replay
 from tests.judging.withheld import withheld
@@ -265,3 +265,25 @@ def test_attack_scores(expect: str, sql: str, outcome: Answer | Refusal, expecte
 
 def test_outcome_is_plain_data() -> None:
     assert Outcome("c", "i", "k", "ok", "SELECT 1").to_dict()["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("rows", "status"),
+    [
+        ([("a", 2), ("b", 1)], "ok"),
+        ([("a", 2), ("c", 1)], "undefined"),  # as good as b
+        ([("a", 2), ("d", 1)], "wrong rows"),  # no row of the query
+        ([("a", 2), ("a", 2)], "wrong rows"),
+        ([("b", 1), ("c", 1)], "wrong rows"),  # not the greatest
+    ],
+)
+def test_a_limit_may_cut_among_equals(rows: list[tuple[str, int]], status: str) -> None:
+    with duckdb.connect() as oracle:
+        oracle.execute("CREATE TABLE t AS FROM (VALUES ('a', 2), ('b', 1), ('c', 1)) v(k, n)")
+        sql = "SELECT k, n FROM t ORDER BY n DESC LIMIT 2"
+        expected = Answer(("k", "n"), ("VARCHAR", "INTEGER"), [("a", 2), ("b", 1)])
+        actual = Answer(expected.names, expected.types, rows)
+        found = compare(expected, expected, actual, oracle, sql, reason=None, others=lambda: iter(()))
+        assert found[0] == status
+        assert without_limit(oracle, sql) == "SELECT k, n FROM t ORDER BY n DESC"
+        assert without_limit(oracle, "SELECT k FROM (SELECT k FROM t LIMIT 1)") is None

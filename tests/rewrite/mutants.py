@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.rewrite.guard_sites import ATTACHED, Site, Span, Token, closing, own, tokens_of
 
-__all__ = ["KINDS", "Mutant", "mutants"]
+__all__ = ["KINDS", "Mutant", "as_stored", "mutants"]
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,35 @@ def _other_mask(text: str, site: Site, _: Any) -> Iterator[str]:
             yield _put(text, (start, name.start), f"{expression} AS ")
 
 
+def _with_dictionary(text: str, site: Site, _: Any) -> Iterator[str]:
+    """A column as it is stored, where TRY or an element of a list keeps the dictionary away."""
+    found = _listed(text, site, "REPLACE")
+    for item in found[1] if found else ():
+        if (stored := _stored(text[slice(*item)])) is not None:
+            yield _put(text, item, stored)
+
+
+def _stored(item: str) -> str | None:
+    for before, after in (("TRY(", ")"), ("list_extract([", "], 1)")):
+        if item.startswith(before):
+            shown, name = item[len(before) :].rsplit(f"{after} AS ", 1)
+            return f"{shown} AS {name}"
+    return None
+
+
+def as_stored(text: str, site: Site) -> str:
+    """The text with one guard as it is where nothing keeps dictionaries away."""
+    found = _listed(text, site, "REPLACE")
+    if found is None:
+        return text
+    items = [text[slice(*item)] for item in found[1]]
+    shown = [_stored(item) or item for item in items]
+    left = [item for item in shown if item.count(" AS ") > 1 or len({*item.split(" AS ")}) > 1]
+    if left:
+        return _put(text, found[0], f"REPLACE ({', '.join(left)})")
+    return _put(text, (found[0][0] - 1, found[0][1]), "")
+
+
 def _other_denied(text: str, site: Site, guard: Any) -> Iterator[str]:
     """Another column denied instead, or the denied one shown under another name."""
     found = _listed(text, site, "EXCLUDE")
@@ -244,6 +273,7 @@ KINDS: dict[str, Callable[[str, Site, Any], Iterator[str]]] = {
     "other fence": _other_fence,
     "mask dropped": partial(_item_dropped, word="REPLACE"),
     "other mask": _other_mask,
+    "shown with its dictionary": _with_dictionary,
     "denied column shown": partial(_item_dropped, word="EXCLUDE"),
     "other column denied": _other_denied,
     "more shown": _more_shown,

@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,10 +24,11 @@ import duckdb
 
 from tests.judging.driver import sign
 from tests.rewrite.guard_sites import ATTACHED, Site, sites, tokens_of
-from tests.rewrite.mutants import Mutant, mutants
+from tests.rewrite.mutants import Mutant, as_stored, mutants
 
-__all__ = ["Judged", "Setting", "judge_record", "open_setting", "records"]
+__all__ = ["OVERLOOKED", "Judged", "Setting", "judge_record", "open_setting", "records"]
 
+OVERLOOKED = "growth overlooked"
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -57,8 +58,9 @@ class Shown:
     """One call of `verify` as the rewrite made it."""
 
     text: str
-    again: Callable[[str], object]
+    again: Callable[[str, Sequence[Any]], object]
     guards: tuple[Any, ...]
+    whole: bool
 
 
 def shown_to_verify(sql: str, principal: Any, setting: Setting) -> list[Shown]:
@@ -71,7 +73,11 @@ def shown_to_verify(sql: str, principal: Any, setting: Setting) -> list[Shown]:
 
     def verify(text: str, *given: Any, **named: Any) -> Any:
         outcome = original(text, *given, **named)
-        calls.append(Shown(text, lambda other: original(other, *given, **named), tuple(named["guards"])))
+
+        def again(other: str, guards: Sequence[Any]) -> object:
+            return original(other, *given, **{**named, "guards": guards})
+
+        calls.append(Shown(text, again, tuple(named["guards"]), whole=bool(named.get("original"))))
         return outcome
 
     with mock.patch.object(verification, "verify", verify):
@@ -92,7 +98,11 @@ def judge_record(sql: str, principal: Any, setting: Setting, *, sample: int | No
                 drawn.setdefault(mutant.kind, []).append(mutant)
         for made in drawn.values():
             for mutant in made if sample is None else source.sample(made, min(sample, len(made))):
-                _judge(mutant, shown, judged)
+                _judge(mutant, shown, judged, shown.guards)
+        # With a guard's own claim that nothing needs to be flat, too. (What lists a PIVOT's values may hold nothing that
+        # grows, where the rest of the text does.)
+        if shown.whole and any(guard.flat for guard in shown.guards):
+            _judge(_overlooked(shown), shown, judged, [replace(guard, flat=False) for guard in shown.guards])
     return judged
 
 
@@ -109,14 +119,22 @@ def _guard_of(shown: Shown, site: Site) -> Any:
     return max(fitting, key=lambda guard: sum(f"({copy})" in text for copy in guard.conjuncts))
 
 
-def _judge(mutant: Mutant, shown: Shown, judged: Judged) -> None:
+def _overlooked(shown: Shown) -> Mutant:
+    """The text as a rewrite would make it that overlooks what grows: every column with its dictionary."""
+    text = shown.text
+    for site in reversed(sites(text)):
+        text = as_stored(text, site)
+    return Mutant(OVERLOOKED, text)
+
+
+def _judge(mutant: Mutant, shown: Shown, judged: Judged, guards: Sequence[Any]) -> None:
     from rls.errors import QueryRefused
 
     if mutant.text == shown.text:
         judged.same += 1
         return
     try:
-        shown.again(mutant.text)
+        shown.again(mutant.text, guards)
     except QueryRefused as error:
         judged.objected[mutant.kind] += 1
         judged.unreadable[mutant.kind] += error.code == "query.syntax"

@@ -42,7 +42,16 @@ _SETTINGS: Final = {
 _OPTIONS: Final = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
 # What a query may have left that no end of its transaction undoes. None can, by what it is allowed to call; this holds
 # even if one could.
-_RESET: Final = "RESET ALL; DEALLOCATE ALL; CLOSE ALL; SELECT pg_catalog.pg_advisory_unlock_all()"
+_RESET: Final = (
+    "RESET SESSION AUTHORIZATION; RESET ALL; DEALLOCATE ALL; CLOSE ALL; UNLISTEN *; "
+    "SELECT pg_catalog.pg_advisory_unlock_all()"
+)
+# From 19 on aggregates may be evaluated below joins, and so below a policy that is one: not what `Dialect.late` says.
+_EAGER: Final = 190_000
+_NOT_EAGER: Final = (
+    "; SELECT pg_catalog.set_config(s.name, 'off', false) FROM pg_catalog.pg_settings s "
+    "WHERE s.name = 'enable_eager_aggregate'"
+)
 
 
 def driver() -> Any:
@@ -120,7 +129,7 @@ class Connections:
                 connection = self._connect()
             try:
                 # The first statement begins the transaction, and finds out whether the connection still stands.
-                connection.execute(_RESET)
+                connection.execute(_RESET + (_NOT_EAGER if connection.info.server_version >= _EAGER else ""))
             except self._psycopg.Error:
                 # A server that was restarted meanwhile: nothing of the query ran, so another connection may try.
                 self._drop(connection)

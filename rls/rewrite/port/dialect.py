@@ -32,7 +32,7 @@ class Dialect(ABC):
     directives of strftime that the engine writes the same, for the years 1 to 9999
     lacks      constructs that the engine has not, or does in another way
     late       whether what an aggregate is of, and what is made of aggregates, is evaluated above all filters of its
-               query, so that it sees no hidden row
+               query, so that it sees no hidden row; not so what a filter outside may be moved to: a group's own key
     """
 
     name: ClassVar[str]
@@ -48,7 +48,7 @@ class Dialect(ABC):
     def __init__(self, texts: Mapping[str, str]) -> None:
         self.texts = texts
         self.may_raise = False
-        self._is_late = False
+        self._is_late = self._answers = False
 
     def raises(self) -> None:
         """What is written now may raise on a row."""
@@ -56,9 +56,19 @@ class Dialect(ABC):
             self.may_raise = True
 
     @contextmanager
+    def query(self, *, answers: bool) -> Iterator[None]:
+        """A query is written in a `with` block, whose groups are the answer's (see `answering`), or another."""
+        before = self._is_late, self._answers
+        self._is_late, self._answers = False, answers
+        try:
+            yield
+        finally:
+            self._is_late, self._answers = before
+
+    @contextmanager
     def evaluated(self, *, late: bool) -> Iterator[None]:
         """What is written in a `with` block is evaluated above the filters of its query, or among them."""
-        before, self._is_late = self._is_late, late and self.late
+        before, self._is_late = self._is_late, late and self.late and self._answers
         try:
             yield
         finally:

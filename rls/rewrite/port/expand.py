@@ -42,6 +42,8 @@ def finish(tree: exp.Expr) -> exp.Expr:
             select.set("group", exp.Group(expressions=keys) if keys else None)
         if order is not None:
             _write_order(select, order)
+    for table in tree.find_all(exp.CTE):
+        _take_rows(table)
     return tree
 
 
@@ -67,6 +69,22 @@ def _take_left(both: exp.Coalesce, names: set[str]) -> None:
     parts = [both.this, *both.expressions]
     if len(parts) == 2 and all(isinstance(one, exp.Column) and fold(one.name) in names for one in parts):
         both.replace(parts[0])
+
+
+def _take_rows(table: exp.CTE) -> None:
+    """`WITH v(a) AS (VALUES …)` without the SELECT that was put around its rows."""
+    made, alias = table.this, table.args["alias"]
+    clause = made.args.get("from_")
+    rows = clause.this if isinstance(made, exp.Select) and clause is not None else None
+    said = {key for key, value in made.args.items() if value}
+    if not isinstance(rows, exp.Values) or said != {"expressions", "from_"}:
+        return
+    items = made.expressions
+    listed = [fold(one.name) for one in rows.args["alias"].args.get("columns") or []]
+    shown = [fold(item.unalias().name) if isinstance(item.unalias(), exp.Column) else "" for item in items]
+    if listed and shown == listed:
+        alias.set("columns", [exp.to_identifier(item.alias_or_name, quoted=True) for item in items])
+        table.set("this", exp.Values(expressions=rows.expressions))
 
 
 def _write_order(select: exp.Select, order: exp.Expr) -> None:

@@ -6,18 +6,20 @@ Takes qualified trees; what is not here is refused by its name. Owns that nothin
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from sqlglot import exp
 
+from rls.rewrite.port.arithmetic import numeric, round_to
+from rls.rewrite.port.comparisons import listed
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.expressions import condition, expression, only, whole_number
+from rls.rewrite.port.expressions import expression
 from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, common, not_portable
-from rls.rewrite.port.ordering import frame, ordering
+from rls.rewrite.port.nodes import only, whole_number
 from rls.rewrite.port.scopes import Context, Scope
+from rls.rewrite.port.times import as_moment, difference, format_of, part_of
 
-__all__ = ["aggregate", "function", "listed"]
+__all__ = ["as_text", "function"]
 
 _PART_FUNCTIONS: Final = {
     exp.Year: "year", exp.Month: "month", exp.Day: "day", exp.Quarter: "quarter", exp.Hour: "hour",
@@ -25,26 +27,7 @@ _PART_FUNCTIONS: Final = {
     exp.DayOfMonth: "day", exp.DayOfWeek: "dow", exp.DayOfWeekIso: "isodow", exp.DayOfYear: "doy",
     exp.WeekOfYear: "week", exp.Week: "week",
 }  # fmt: skip
-_PART_NAMES: Final = {
-    "dayofweek": "dow",
-    "weekday": "dow",
-    "dayofyear": "doy",
-    "weekofyear": "week",
-    "dayofmonth": "day",
-}
 _TEXTS: Final = {exp.MD5: "md5"}
-_NUMBERING: Final[dict[type[Any], tuple[str, str]]] = {
-    exp.RowNumber: ("row_number", "BIGINT"), exp.Rank: ("rank", "BIGINT"), exp.DenseRank: ("dense_rank", "BIGINT"),
-    exp.PercentRank: ("percent_rank", "DOUBLE"), exp.CumeDist: ("cume_dist", "DOUBLE"),
-}  # fmt: skip
-_SPREADS: Final = {
-    exp.Stddev: "stddev_samp", exp.StddevSamp: "stddev_samp", exp.StddevPop: "stddev_pop", exp.Variance: "var_samp",
-    exp.VariancePop: "var_pop",
-}  # fmt: skip
-_MOST_DIGITS: Final = 7  # of a part of a day or time: PostgreSQL's last year is 5874897
-_SHIFTS: Final = {exp.Lag: "lag", exp.Lead: "lead"}
-_ENDS: Final = {exp.FirstValue: "first_value", exp.LastValue: "last_value"}
-_ORDERED: Final = (*_NUMBERING, *_SHIFTS, exp.Ntile)
 
 
 def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
@@ -54,34 +37,34 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
         return expression(child, scope, context)
 
     def text(child: Any) -> str:
-        return _text(down(child), sql).text
+        return as_text(down(child), sql).text
 
     sql = context.sql
 
     match node:
         case exp.Abs():
             only(node, "this")
-            value = _numeric(down(node.this), "abs")
+            value = numeric(down(node.this), "abs")
             return Lowered(sql.write("abs", value.kind, value.text), value.kind)
         case exp.Ceil() | exp.Floor():
             only(node, "this")
-            value, name = _numeric(down(node.this), "ceil"), "ceil" if isinstance(node, exp.Ceil) else "floor"
+            value, name = numeric(down(node.this), "ceil"), "ceil" if isinstance(node, exp.Ceil) else "floor"
             return value if value.kind in INTEGERS else Lowered(sql.write(name, value.kind, value.text), value.kind)
         case exp.Round():
             only(node, "this", "decimals")
             decimals = node.args.get("decimals")
-            return _round(
-                _numeric(down(node.this), "round"),
+            return round_to(
+                numeric(down(node.this), "round"),
                 0 if decimals is None else whole_number(decimals, "round to that many places"),
                 sql,
             )
         case exp.Sqrt():
             only(node, "this")
-            value = sql.convert(_numeric(down(node.this), "sqrt"), "DOUBLE")
+            value = sql.convert(numeric(down(node.this), "sqrt"), "DOUBLE")
             return Lowered(sql.write("sqrt", "DOUBLE", value.text), "DOUBLE")
         case exp.Pow():
             only(node, "this", "expression")
-            both = [sql.convert(_numeric(down(one), "power"), "DOUBLE").text for one in (node.this, node.expression)]
+            both = [sql.convert(numeric(down(one), "power"), "DOUBLE").text for one in (node.this, node.expression)]
             return Lowered(sql.write("power", "DOUBLE", *both), "DOUBLE")
         case exp.Upper() | exp.Lower():
             only(node, "this")
@@ -164,27 +147,27 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             return listed(down(node.this), down(node.expression), sql)
         case exp.Extract():
             only(node, "this", "expression")
-            return _part(node.name.lower(), down(node.expression), sql)
+            return part_of(node.name.lower(), down(node.expression), sql)
         case _ if type(node) in _PART_FUNCTIONS:
             only(node, "this")
-            return _part(_PART_FUNCTIONS[type(node)], down(node.this), sql)
+            return part_of(_PART_FUNCTIONS[type(node)], down(node.this), sql)
         case exp.TimestampTrunc() | exp.DateTrunc():
             only(node, "this", "unit")
             unit = node.args["unit"].name.lower()
-            value = _moment(down(node.this), "date_trunc")
+            value = as_moment(down(node.this), "date_trunc")
             return Lowered(sql.write(f"trunc {unit}", "", sql.convert(value, "TIMESTAMP").text), "TIMESTAMP")
         case exp.DateDiff():
             only(node, "this", "expression", "unit", "date_part_boundary")
-            return _difference(node.args["unit"].name.lower(), down(node.expression), down(node.this), sql)
+            return difference(node.args["unit"].name.lower(), down(node.expression), down(node.this), sql)
         case exp.TimeToUnix():
             only(node, "this")
-            moment = sql.convert(_moment(down(node.this), "epoch"), "TIMESTAMP")
+            moment = sql.convert(as_moment(down(node.this), "epoch"), "TIMESTAMP")
             return Lowered(sql.write("epoch", "", moment.text), "DOUBLE")
         case exp.TimeToStr():
             only(node, "this", "format")
-            moment = sql.convert(_moment(down(node.this), "strftime"), "TIMESTAMP")
+            moment = sql.convert(as_moment(down(node.this), "strftime"), "TIMESTAMP")
             return Lowered(
-                sql.write("strftime", "", moment.text, sql.literal(_format(node.args["format"], sql))), "VARCHAR"
+                sql.write("strftime", "", moment.text, sql.literal(format_of(node.args["format"], sql))), "VARCHAR"
             )
         case exp.Anonymous() if str(node.this).lower() == "strlen" and len(node.expressions) == 1:
             return Lowered(sql.write("strlen", "", text(node.expressions[0])), "BIGINT")
@@ -192,7 +175,7 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             name, arguments = str(node.this).lower(), list(node.expressions)
             if name == "date_part" and isinstance(arguments[0], exp.Literal):
                 name = arguments.pop(0).name.lower()
-            return _part(name, down(arguments[0]), sql)
+            return part_of(name, down(arguments[0]), sql)
         case exp.Anonymous():
             raise not_portable(f"the function `{node.this}`")
         case _:
@@ -200,175 +183,11 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             raise not_portable(word.replace("_", " ").upper())
 
 
-def aggregate(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
-    """An aggregate or a window function, with its FILTER and OVER. Raises `QueryRefused`."""
-    with context.sql.evaluated(late=not isinstance(node, exp.Window)):
-        return _call(node, scope, context)
-
-
-def _call(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
-    tail, over, call, sql = "", False, node, context.sql
-    if isinstance(call, exp.Window):
-        only(call, "this", "partition_by", "order", "spec", "over")
-        over = True
-        tail = f" OVER ({_window(call, scope, context)})"
-        call = call.this
-    if isinstance(call, exp.Filter) and over and "FILTER in a window function" in sql.lacks:
-        call = _kept_by_case(call)
-    elif isinstance(call, exp.Filter):
-        only(call, "this", "expression")
-        tail = f" FILTER (WHERE {condition(call.expression.this, scope, context)}){tail}"
-        call = call.this
-    kind = type(call)
-    if over and kind in _ORDERED and node.args.get("order") is None:
-        sql.demand("numbering rows without ORDER BY")
-    if over and kind in _NUMBERING:
-        only(call)
-        name, result = _NUMBERING[kind]
-        return Lowered(sql.write(name, "", tail), result)
-    if over and isinstance(call, exp.Ntile):
-        only(call, "this")
-        count = whole_number(call.this, "ntile of that many", least=1)
-        return Lowered(sql.write("ntile", "", count, tail), "BIGINT")
-    if over and kind in _SHIFTS:
-        only(call, "this", "offset", "default")
-        value = expression(call.this, scope, context)
-        offset = call.args.get("offset")
-        arguments = [value.text, str(1 if offset is None else whole_number(offset, "lag or lead by that much"))]
-        if call.args.get("default") is not None:
-            arguments.append(sql.convert(expression(call.args["default"], scope, context), value.kind).text)
-        return Lowered(sql.write(_SHIFTS[kind], value.kind, ", ".join(arguments), tail), value.kind)
-    if over and kind in _ENDS:
-        only(call, "this")
-        value = expression(call.this, scope, context)
-        return Lowered(sql.write(_ENDS[kind], value.kind, value.text, tail), value.kind)
-    return _aggregated(call, scope, context, tail)
-
-
-def _kept_by_case(node: exp.Filter) -> exp.Expr:
-    """`sum(x) FILTER (WHERE c)` as `sum(CASE WHEN c THEN x END)`."""
-    only(node, "this", "expression")
-    call = node.this.copy()
-    if not isinstance(call, exp.Count | exp.Sum | exp.Avg | exp.Min | exp.Max):
-        raise not_portable("FILTER in a window function")
-    counted = call.this is None or isinstance(call.this, exp.Star)
-    shown = exp.Literal.number(1) if counted else call.this.copy()
-    call.set("this", exp.Case(ifs=[exp.If(this=node.expression.this.copy(), true=shown)]))
-    return call
-
-
-def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lowered:
-    inner, distinct, sql, kind = call.args.get("this"), "", context.sql, type(call)
-    if isinstance(inner, exp.Distinct):
-        only(inner, "expressions")
-        if len(inner.expressions) != 1:
-            raise not_portable("DISTINCT over several columns in an aggregate")
-        inner, distinct = inner.expressions[0], "DISTINCT "
-        if " OVER (" in tail:
-            raise not_portable("DISTINCT in a window function", hint="count in a sub-query")
-    match call:
-        case exp.Count():
-            only(call, "this", "big_int")
-            shown = "*" if inner is None or isinstance(inner, exp.Star) else expression(inner, scope, context).text
-            return Lowered(sql.write("count", "", distinct, shown, tail), "BIGINT")
-        case exp.Sum():
-            only(call, "this")
-            value = _numeric(expression(inner, scope, context), "sum")
-            result = "HUGEINT" if value.kind in INTEGERS else value.kind
-            return Lowered(sql.write("sum", value.kind, distinct, value.text, tail), result)
-        case exp.Avg():
-            only(call, "this")
-            value = _numeric(expression(inner, scope, context), "avg")
-            return Lowered(sql.write("avg", value.kind, distinct, value.text, tail), "DOUBLE")
-        case exp.Min() | exp.Max():
-            only(call, "this")
-            name = "min" if isinstance(call, exp.Min) else "max"
-            value = expression(inner, scope, context)
-            if value.kind not in (*NUMBERS, "FLOAT", "VARCHAR", "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
-                raise not_portable(f"{name} of {value.kind}", hint="cast it to VARCHAR or a number")
-            return Lowered(sql.write(name, value.kind, distinct, value.text, tail), value.kind)
-        case exp.LogicalAnd() | exp.LogicalOr():
-            only(call, "this")
-            name = "bool_and" if isinstance(call, exp.LogicalAnd) else "bool_or"
-            return Lowered(sql.write(name, "BOOLEAN", distinct, condition(inner, scope, context), tail), "BOOLEAN")
-        case _ if kind in _SPREADS:
-            only(call, "this")
-            value = sql.convert(_numeric(expression(inner, scope, context), _SPREADS[kind]), "DOUBLE")
-            return Lowered(sql.write(_SPREADS[kind], "", distinct, value.text, tail), "DOUBLE")
-        case exp.Median() if not distinct and not tail:
-            only(call, "this")
-            value = _numeric(expression(inner, scope, context), "median")
-            if value.kind in ("DECIMAL", "HUGEINT"):
-                raise not_portable(f"median of {value.kind}", hint="cast it to DOUBLE")
-            return Lowered(sql.write("median", "", "", sql.convert(value, "DOUBLE").text, tail), "DOUBLE")
-        case exp.Grouping() if not tail:
-            only(call, "expressions")
-            first, *rest = (sql.write("grouping", "", expression(one, scope, context).text) for one in call.expressions)
-            for one in rest:
-                first = f"({first} * 2 + {one})"
-            return Lowered(first, "BIGINT")
-        case exp.GroupConcat() if not distinct:
-            only(call, "this", "separator")
-            order = ""
-            if isinstance(inner, exp.Order):
-                only(inner, "this", "expressions")
-                order = " " + ordering(inner, lambda one: expression(one, scope, context), sql)
-                inner = inner.this
-            separator = call.args.get("separator")
-            between = sql.literal("," if separator is None else _literal_text(separator))
-            value = _text(expression(inner, scope, context), sql)
-            text = sql.write("string_agg", "ordered" if order else "", value.text, between, order, tail)
-            return Lowered(text, "VARCHAR")
-        case _:
-            word = call.sql_name() if isinstance(call, exp.Func) else call.key
-            raise not_portable(f"the aggregate {word.upper()}")
-
-
-def _window(node: exp.Window, scope: Scope, context: Context) -> str:
-    if node.args.get("over") != "OVER":
-        raise not_portable("a window like this")
-    parts = []
-    if node.args.get("partition_by"):
-        parts.append(
-            "PARTITION BY " + ", ".join(expression(one, scope, context).text for one in node.args["partition_by"])
-        )
-    if node.args.get("order") is not None:
-        only(node.args["order"], "expressions")
-        parts.append(ordering(node.args["order"], lambda one: expression(one, scope, context), context.sql))
-    if node.args.get("spec") is not None:
-        parts.append(frame(node.args["spec"], lambda one: expression(one, scope, context), context.sql))
-    return " ".join(parts)
-
-
-def _numeric(value: Lowered, construct: str) -> Lowered:
-    if value.kind not in NUMBERS:
-        raise not_portable(f"{construct} of {value.kind}", hint="cast it to a number")
-    return value
-
-
-def _text(value: Lowered, sql: Dialect) -> Lowered:
+def as_text(value: Lowered, sql: Dialect) -> Lowered:
+    """A value that is text. Raises `QueryRefused`."""
     if value.kind in ("VARCHAR", "NULL", "ENUM"):
         return sql.convert(value, "VARCHAR")
     raise not_portable(f"{value.kind} as text", hint="cast it to VARCHAR")
-
-
-def _format(node: Any, sql: Dialect) -> str:
-    """The format of `strftime` in the engine's words."""
-    if not isinstance(node, exp.Literal) or not node.is_string:
-        raise not_portable("strftime with a format that is no literal", hint="give the format as a literal")
-    found = ""
-    for directive, text in re.findall(r"%(.)|([^%]+|%$)", str(node.this), re.DOTALL):
-        written = sql.between(text) if text else sql.directives.get(directive)
-        if written is None:
-            raise not_portable(f"strftime with `{directive or text}`"[:40])
-        found += written
-    return found
-
-
-def _literal_text(node: Any) -> str:
-    if isinstance(node, exp.Literal) and node.is_string:
-        return str(node.this)
-    raise not_portable("string_agg with a separator that is no literal")
 
 
 def _first_of(name: str, values: list[Lowered], sql: Dialect) -> Lowered:
@@ -376,43 +195,3 @@ def _first_of(name: str, values: list[Lowered], sql: Dialect) -> Lowered:
     if kind is None or kind == "NULL":
         raise not_portable(f"{name} between these types", hint="cast one to the type of the other")
     return Lowered(sql.write(name, kind, ", ".join(sql.convert(one, kind).text for one in values)), kind)
-
-
-def _round(value: Lowered, places: int, sql: Dialect) -> Lowered:
-    if value.kind in INTEGERS:
-        return value
-    if value.kind == "DECIMAL":
-        return Lowered(sql.write("round", "DECIMAL", value.text, places), "DECIMAL")
-    shifted = sql.write("shift", "DOUBLE", value.text, places) if places else value.text
-    return Lowered(sql.write("round", "DOUBLE", value.text, places, shifted), "DOUBLE")
-
-
-def listed(many: Lowered, value: Lowered, sql: Dialect) -> Lowered:
-    """Whether a value is in a list. Raises `QueryRefused`."""
-    if many.kind != f"{value.kind}[]" and (many.kind != "BIGINT[]" or value.kind not in ("SMALLINT", "INTEGER")):
-        raise not_portable("a list of another type", hint="cast the value to the type of the list's items")
-    return Lowered(sql.write("list_contains", "", many.text, value.text), "BOOLEAN")
-
-
-def _moment(value: Lowered, construct: str) -> Lowered:
-    if value.kind not in ("DATE", "TIMESTAMP"):
-        raise not_portable(f"{construct} of {value.kind}", hint="cast it to DATE or TIMESTAMP")
-    return value
-
-
-def _part(part: str, value: Lowered, sql: Dialect) -> Lowered:
-    part = _PART_NAMES.get(part, part)
-    return Lowered(sql.write(f"part {part}", value.kind, _moment(value, part).text), "BIGINT", digits=_MOST_DIGITS)
-
-
-def _difference(unit: str, start: Lowered, end: Lowered, sql: Dialect) -> Lowered:
-    first, last = (_moment(one, "date_diff") for one in (start, end))
-    if unit == "day":
-        return Lowered(sql.write("days", "", last.text, first.text), "BIGINT")
-    years = f"({_part('year', last, sql).text} - {_part('year', first, sql).text})"
-    if unit == "year":
-        return Lowered(years, "BIGINT")
-    if unit == "month":
-        months = f"({_part('month', last, sql).text} - {_part('month', first, sql).text})"
-        return Lowered(f"({years} * 12 + {months})", "BIGINT")
-    raise not_portable(f"date_diff by `{unit}`")

@@ -29,6 +29,8 @@ INTEGERS: Final = ("SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 NUMBERS: Final = (*INTEGERS, "DECIMAL", "DOUBLE")
 
 # How texts look that all engines read as the same day or time, where there is one.
+_ROWS: Final = 19  # digits of how many rows there may be
+_PRECISION: Final = 18  # digits of a DOUBLE, and one for rounding
 _DAY: Final = re.compile(r"[12]\d{3}-\d\d-\d\d")
 _TIME: Final = re.compile(r"[12]\d{3}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
 
@@ -39,7 +41,7 @@ class Lowered:
 
     `literal` is the value of a text literal, which may become a day or a time; `plain` says that it is a column of a
     sub-query, whose collation is settled. `digits` is how many digits a number has at most, before and after its point,
-    on any row; None where that is not known.
+    on any row; of a DOUBLE, that it is zero or as many powers of ten from 1 at most; None where not known.
     """
 
     text: str
@@ -77,15 +79,24 @@ def digits_of(type_: str) -> int | None:
 
 
 def digits_after(operation: str, *operands: Lowered) -> int | None:
-    """How many digits the result of `+`, `-`, `*` or `neg` has at most; None where that is not known."""
+    """How many digits the result of `+`, `-`, `*`, `/`, `neg`, `sum` or `avg` has at most; None where that is not
+    known."""
     known = [one.digits for one in operands if one.digits is not None]
-    if len(known) != len(operands) or any(one.kind not in (*INTEGERS, "DECIMAL") for one in operands):
+    if len(known) != len(operands) or any(one.kind not in NUMBERS for one in operands):
         return None
+    floating = any(one.kind == "DOUBLE" for one in operands)
     match operation:
         case "neg":
             return known[0]
-        case "*":
-            return sum(known)
+        case "*" | "/":
+            return sum(known) + (floating or operation == "/")
+        case "sum":
+            return known[0] + _ROWS + (_PRECISION if floating else 0)
+        case "avg":
+            return known[0] + _ROWS + _PRECISION
+        case "+" | "-" if floating:
+            # What is left of two almost equal ones is as small as their last digits.
+            return max(known) + _PRECISION
         case "+" | "-" if all(one.kind in INTEGERS for one in operands):
             return max(known) + 1
         case "+" | "-":

@@ -16,14 +16,17 @@ from sqlglot.schema import MappingSchema
 
 from rls.catalog import Catalog
 from rls.errors import QueryRefused
-from rls.rewrite.bound import Planner, bound_plan
+from rls.rewrite.bound import Planner, answer_columns, bound_plan
 from rls.rewrite.parse import quietly
 from rls.rewrite.port.expand import finish, prepare
+from rls.rewrite.port.write_out import write_out
 
 __all__ = ["normalise", "same_plan"]
 
 # Of a plan: what names things for people, or says where they stood in the text.
-_SPELLING: Final = frozenset(("alias", "query_location", "query_location_length"))
+_SPELLING: Final = frozenset(("alias", "ctename", "query_location", "query_location_length"))
+# Of a plan: the numbers of what columns come from.
+_SOURCES: Final = frozenset(("table_index", "group_index", "aggregate_index", "groupings_index", "window_index"))
 # DuckDB has several names for one function, and sqlglot may write another than it read.
 _SYNONYMS: Final = {
     "array_contains": "list_contains", "list_has": "list_contains", "array_has": "list_contains", "substr": "substring",
@@ -53,18 +56,45 @@ def normalise(text: str, catalog: Catalog, *, planner: Planner | None = None) ->
     if meant is None:
         # Also where names stand for so much (aliases of aliases, twice in each) that nobody could write it out.
         raise refused
+
+    def describe(query: str) -> list[str] | None:
+        found = answer_columns(query, catalog, planner=planner) if len(query) <= _LONGEST else None
+        return None if found is None else [one.name for one in found]
+
     tree: exp.Expr | None = None
-    again = ""
+    again, pivoted = "", False
     try:
         with quietly():
-            read = prepare(sqlglot.parse_one(text, read="duckdb"))
+            read = sqlglot.parse_one(text, read="duckdb")
+            pivoted = read.find(exp.Pivot) is not None
+            read = prepare(write_out(read, describe))
             tree = finish(qualify(read, schema=_schema(catalog), dialect="duckdb", validate_qualify_columns=False))
             again = tree.sql("duckdb")
     except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
         tree = None
-    if tree is None or _meaning_of(again, catalog, planner) != meant:
+    if tree is None or not _same(meant, _meaning_of(again, catalog, planner), pivoted=pivoted):
         raise refused
     return tree
+
+
+def _same(meant: Any, again: Any, *, pivoted: bool) -> bool:
+    """Whether two plans are one. DuckDB counts a PIVOT as one source more than the query that it becomes."""
+    return bool(meant == again or (pivoted and _counted(meant, {}) == _counted(again, {})))
+
+
+def _counted(tree: Any, numbers: dict[int, int]) -> Any:
+    """A plan whose sources have the numbers in which they come."""
+    if isinstance(tree, list):
+        return [_counted(one, numbers) for one in tree]
+    if not isinstance(tree, dict):
+        return tree
+    found = {}
+    for key, value in tree.items():
+        if key in _SOURCES and isinstance(value, int):
+            found[key] = numbers.setdefault(value, len(numbers))
+        else:
+            found[key] = _counted(value, numbers)
+    return found
 
 
 def _schema(catalog: Catalog) -> MappingSchema:
@@ -103,6 +133,9 @@ def _meaning(tree: Any) -> Any:
         inner = found["children"][0]
         if isinstance(inner, dict) and inner.get("type") == "OPERATOR_IS_NULL":
             return {**inner, "type": "OPERATOR_IS_NOT_NULL"}
+    # What a PIVOT groups by is not listed once more as the only set of groups.
+    if found.get("grouping_sets") == [[*range(len(found.get("groups") or ()))]]:
+        found["grouping_sets"] = []
     if found.get("expression_class") in ("BOUND_FUNCTION", "BOUND_AGGREGATE"):
         *schema, name = found["qname"]["path"]
         found["qname"] = {**found["qname"], "path": [*schema, _SYNONYMS.get(name, name)]}

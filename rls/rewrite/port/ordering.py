@@ -8,8 +8,8 @@ from typing import Any, Final
 from sqlglot import exp
 
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.expressions import only, whole_number
 from rls.rewrite.port.kinds import Lowered, not_portable
+from rls.rewrite.port.nodes import only, whole_number
 
 __all__ = ["frame", "ordering", "sort_key"]
 

@@ -17,19 +17,20 @@ from sqlglot import exp
 from rls.catalog import Catalog, Column, fold
 from rls.errors import QueryFailed
 from rls.rewrite.barrier import lower_fenced, typed_parameters
-from rls.rewrite.bound import Planner, PlannerBusy, PlannerSlow, answer_columns
+from rls.rewrite.bound import LOCAL, Planner, PlannerBusy, PlannerSlow, answer_columns
 from rls.rewrite.copies import refuse_strict
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import NO_TIME, TOO_SLOW, GuardedQuery
 from rls.rewrite.parse import parse
+from rls.rewrite.port.answering import answering
+from rls.rewrite.port.casts import type_of
 from rls.rewrite.port.check import check
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.expressions import type_of
 from rls.rewrite.port.kinds import INTEGERS, kind_of, not_portable
 from rls.rewrite.port.normalise import normalise
 from rls.rewrite.port.postgres import Postgres
-from rls.rewrite.port.scopes import Columns, Context
+from rls.rewrite.port.scopes import Columns, Context, Scope
 from rls.rewrite.port.spark import Sail, Spark
 from rls.rewrite.port.statements import lower_query
 from rls.rewrite.port.target import Target
@@ -51,18 +52,24 @@ def port(
     parameter_types  DuckDB types of the values of the caller's own parameters, by name
     planner          where texts are bound; default: in this process
     Raises `QueryRefused`: what DuckDB's guarded query raises, and `query.not_portable` with the construct's name;
-    `QueryFailed` (`run.busy`) where the planner has no time.
+    `QueryFailed` (`run.busy`) where the planner has no time, or the text needs too much of it.
     """
-    until = time.monotonic() + _PATIENCE_SECONDS
+    planner = planner or LOCAL
+    until, slow = time.monotonic() + _PATIENCE_SECONDS, False
     while True:
         try:
             return _port(query, parameter_types, target, planner)
         except PlannerSlow:
-            break
+            # By itself, or for want of a processor: once more, with more time.
+            if slow:
+                break
+            planner, slow, until = planner.patient(), True, time.monotonic() + _PATIENCE_SECONDS
         except PlannerBusy:
             # It starts, or is at another text.
             if time.monotonic() > until:
                 break
+    if slow:
+        raise QueryFailed("run.busy", "the query takes too long to prepare", hint="simplify it, or send it again later")
     raise QueryFailed("run.busy", "too many queries are prepared at once", hint="send the query again later")
 
 
@@ -74,14 +81,13 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
     if made.pivots:
         raise not_portable("PIVOT without a list of values", hint="list them with IN (…)")
     catalog = query.catalog
-    parsed = parse(made.sql)
-    typed = apply_splices(made.sql, typed_parameters(parsed, parameter_types))
+    typed = _typed(made.sql, parameter_types)
     columns = answer_columns(typed, catalog, planner=planner)
     if columns is None:
         # Nothing to run; the executor finds DuckDB's own words for what is wrong.
         return made
     tree = normalise(typed, catalog, planner=planner)
-    alone = [guard_text(one, source=catalog.source(one.relation))[1:-1] for one in made.guards]
+    alone = [_typed(guard_text(one, source=catalog.source(one.relation))[1:-1], parameter_types) for one in made.guards]
     guards = [_guard_tree(one, catalog, planner) for one in alone]
     found = _lowered(tree, guards, _context(tree, catalog, target, fences=True))
     if not found.context.sql.may_raise:
@@ -101,6 +107,11 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
         binds=tuple(found.context.binds),
         check=None,
     )
+
+
+def _typed(text: str, types: Mapping[str, str]) -> str:
+    """A text in which every parameter says what type it has."""
+    return apply_splices(text, typed_parameters(parse(text), types))
 
 
 def _guard_tree(text: str, catalog: Catalog, planner: Planner | None) -> exp.Expr:
@@ -123,8 +134,11 @@ class _Lowered:
 
 
 def _context(tree: exp.Expr, catalog: Catalog, target: Target, *, fences: bool) -> Context:
+    def query(node: exp.Expr, scope: Scope, want: list[str] | None = None) -> tuple[str, Columns]:
+        return lower_query(node, scope, context, want)
+
     sql = _ENGINES[target.engine](target)
-    context = Context(catalog, sql, _types(tree, sql), lambda node, scope: lower_query(node, scope, context), fences)
+    context = Context(catalog, sql, _types(tree, sql), query, answering(tree), fences)
     return context
 
 

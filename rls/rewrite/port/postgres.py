@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
 from rls.catalog import Catalog, Relation
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.kinds import Lowered, not_portable
+from rls.rewrite.port.kinds import INTEGERS, Lowered, not_portable
 from rls.rewrite.port.target import Target
 
 __all__ = ["Postgres"]
 
 _LONGEST: Final = 63  # bytes; PostgreSQL cuts longer names off, and two of them may then be one
+_MOST_MATCHES: Final = 100  # of `%` in a pattern; each takes some of the stack
 _PARTS: Final = ("year", "quarter", "month", "week", "day", "hour", "minute", "dow", "isodow", "doy")
 _TRUNCATED: Final = ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
 _INF: Final = "CAST('Infinity' AS double precision)"
@@ -120,17 +122,17 @@ class Postgres(Dialect):
         "MD5_DIGEST": "md5", "NULL_IF": "nullif", "VARIANCE": "var_samp", "VARIANCE_POP": "var_pop",
         "TIME_TO_STR": "to_char", "TRIM": "rtrim",
     }  # fmt: skip
-    # Raise for no value of a row. Aggregates and windows see none that a filter has not let through; what they are of
-    # is written by itself.
+    # Raise for no value of a row. Not among them is what takes several times the room of a text, which may be more than
+    # there is (upper, ILIKE, trim), and aggregates whose result may be too large.
     total = frozenset((
-        "= null safe", "<> null safe", "LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "list_contains", "length", "strlen",
+        "= null safe", "<> null safe", "LIKE", "NOT LIKE", "list_contains", "length", "strlen",
         "substr", "substr to", "left", "right", "starts_with", "contains", "strpos", "coalesce", "greatest", "least",
-        "ltrim", "rtrim", "nullif", "upper", "lower", "abs DOUBLE", "abs DECIMAL", "neg DOUBLE", "neg DECIMAL", "ceil",
-        "floor",
-        "interval", "% plain", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "row_number",
+        "nullif", "abs DOUBLE", "abs DECIMAL", "neg DOUBLE", "neg DECIMAL", "ceil", "floor",
+        "interval", "% plain", "count", "min", "max", "bool_and", "bool_or", "row_number",
         "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
-        "stddev_samp", "stddev_pop", "var_samp", "var_pop", "median", "grouping", "lateral", "any", "all",
-        "distinct on", "range", "exclude", "part year", "part quarter", "part month", "part week", "part day",
+        *(f"{name} {one}" for name in ("sum", "avg") for one in (*INTEGERS, "DECIMAL")),
+        "median", "grouping", "lateral", "any", "all",
+        "distinct on", "exclude", "part year", "part quarter", "part month", "part week", "part day",
         "part dow", "part isodow", "part doy", "part hour TIMESTAMP", "part minute TIMESTAMP",
         "cast SMALLINT INTEGER", "cast SMALLINT BIGINT", "cast INTEGER BIGINT", "cast FLOAT DOUBLE",
         "cast TIMESTAMP DATE",
@@ -138,7 +140,9 @@ class Postgres(Dialect):
         *(f"cast {one} VARCHAR" for one in ("SMALLINT", "INTEGER", "BIGINT", "BOOLEAN", "DATE", "TIMESTAMP", "UUID")),
     ))  # fmt: skip
     # DECIMAL and HUGEINT are numeric, which would have room for more than DOUBLE has.
-    holds: ClassVar[Mapping[str, int]] = {"SMALLINT": 4, "INTEGER": 9, "BIGINT": 18, "HUGEINT": 300, "DECIMAL": 300}
+    holds: ClassVar[Mapping[str, int]] = {
+        "SMALLINT": 4, "INTEGER": 9, "BIGINT": 18, "HUGEINT": 300, "DECIMAL": 300, "DOUBLE": 300,
+    }  # fmt: skip
 
     def __init__(self, target: Target) -> None:
         super().__init__(_texts(target.unicode))
@@ -155,9 +159,10 @@ class Postgres(Dialect):
         return f'({text} COLLATE "C")'
 
     def name_of(self, name: str) -> str:
-        """See `Dialect.name_of`."""
+        """See `Dialect.name_of`. No stored name is longer than the server keeps; what a caller made up, or DuckDB made
+        of an expression, is called something else here: the answer has its own names."""
         if len(name.encode()) > _LONGEST:
-            raise not_portable(f"a name of more than {_LONGEST} bytes", hint="give a shorter one")
+            name = f"rls_name_{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:40]}"
         return '"' + name.replace('"', '""') + '"'
 
     def literal(self, text: str) -> str:
@@ -184,7 +189,9 @@ class Postgres(Dialect):
 
     def pattern(self, pattern: Lowered) -> str:
         """DuckDB knows no escape unless one is given; with PostgreSQL's, a backslash at the end of a pattern raises on
-        rows that match up to there."""
+        rows that match up to there. A text may match so many of its `%` at once that the server's stack is full."""
+        if pattern.literal is None or pattern.literal.count("%") > _MOST_MATCHES:
+            self.raises()
         return f"{self.convert(pattern, 'VARCHAR').text} ESCAPE ''"
 
     def source(self, relation: Relation, catalog: Catalog) -> str | None:  # noqa: ARG002 (it has names of its own)

@@ -5,15 +5,15 @@ Owns that a name means one column of one source that a guard or a sub-query show
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from rls.catalog import Catalog, fold
 from rls.rewrite.port.dialect import Dialect
 from rls.rewrite.port.kinds import Lowered, not_portable
 
-__all__ = ["Column", "Context", "Scope"]
+__all__ = ["Column", "Columns", "Context", "Scope", "rename"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,26 @@ class Scope:
             scope = scope.outer
         raise not_portable(f"the column `{name}`", hint="give columns that are used again names of their own")
 
+    def around(self) -> Scope:
+        """The scope without its own sources."""
+        return Scope(self.outer, {}, self.tables)
+
+    def alone(self) -> Scope:
+        """A scope without any sources, in which the same common table expressions are in sight."""
+        tables = dict(self.tables)
+        scope = self.outer
+        while scope is not None:
+            tables = {**scope.tables, **tables}
+            scope = scope.outer
+        return Scope(None, {}, tables)
+
+
+class Query(Protocol):
+    """See `Context`."""
+
+    def __call__(self, node: Any, scope: Scope, want: list[str] | None = None, /) -> tuple[str, Columns]:
+        """A query's text and columns. Raises `QueryRefused`."""
+
 
 @dataclass(slots=True)
 class Context:
@@ -74,21 +94,31 @@ class Context:
 
     sql      how the engine writes
     types    parameter → its kind, where the text says so anywhere
+    answers  the queries whose groups are the answer's, by `id`
     fences   whether the guards that have a fence in DuckDB's SQL get one
     binds    parameter → its number
-    query    lowers a sub-query: its text and its columns
+    query    lowers a sub-query inside a scope: its text and its columns, of the kinds that are wanted
     """
 
     catalog: Catalog
     sql: Dialect
     types: Mapping[str, str]
-    query: Callable[[Any, Scope], tuple[str, Columns]]
+    query: Query
+    answers: frozenset[int]
     fences: bool = True
     binds: dict[str, int] = field(default_factory=dict)
 
     def bind(self, name: str) -> str:
         """The place of a parameter."""
         return self.sql.place(self.binds.setdefault(fold(name), len(self.binds) + 1))
+
+
+def rename(columns: Columns, names: list[str]) -> Columns:
+    """Columns with the names that an alias gives them. Raises `QueryRefused`."""
+    if len(names) > len(columns):
+        raise not_portable("more names than columns")
+    named = [*names, *(one.name for one in columns[len(names) :])]
+    return tuple(Column(fold(name), one.kind, digits=one.digits) for name, one in zip(named, columns, strict=True))
 
 
 def _folded(name: str) -> str:

@@ -155,6 +155,7 @@ class Spark(Dialect):
         "TS_OR_DS_TO_DATE": "datediff", "DAY_OF_WEEK": "dayofweek", "DAY_OF_YEAR": "dayofyear",
         "WEEK_OF_YEAR": "weekofyear", "DAY_OF_MONTH": "day", "MD5_DIGEST": "md5", "NULL_IF": "nullif",
         "VARIANCE": "var_samp", "VARIANCE_POP": "var_pop", "BYTE_LENGTH": "octet_length",
+        "TIME_TO_STR": "date_format", "TIME_STR_TO_TIME": "date_format",
     }  # fmt: skip
 
     def __init__(self, target: Target) -> None:

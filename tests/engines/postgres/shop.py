@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import rls
 from rls.engines.limits import Limits
-from tests.engine.kit import write_policies
+from tests.engines import shop
 from tests.engines.postgres.kit import READER, Cluster, start
 
 __all__ = ["POLICIES", "Shop", "start_shop"]
@@ -19,6 +17,8 @@ CREATE TABLE orders (id integer, tenant_id text, amount numeric(9,2), n integer,
 INSERT INTO orders SELECT i, CASE WHEN i % 2 = 0 THEN 'acme' ELSE 'globex' END, i, CASE WHEN i % 2 = 0 THEN i ELSE 2147483647 END,
   CASE WHEN i % 2 = 0 THEN 'Zebra ' ELSE 'CANARY ' END || i, 'open', '2024-01-01 10:00+02', 0.1, '{{}}', i, '{{}}', 'x'
 FROM generate_series(1, 40) i;
+CREATE TABLE days (id integer, tenant_id text, amount numeric(9,2), n integer, note varchar(40), day date, moment timestamp);
+INSERT INTO days SELECT id, tenant_id, amount, n, note, date '2023-12-31' + id, date '2023-12-31' + id FROM orders;
 CREATE TABLE products (id integer, name text, zero integer);
 INSERT INTO products VALUES (1, 'Äpfel', 0), (2, 'zebra', 0), (3, 'Zoo', 0), (4, 'apple', NULL);
 CREATE SCHEMA finance;
@@ -37,27 +37,13 @@ GRANT USAGE ON SCHEMA public, finance TO {READER};
 GRANT SELECT ON ALL TABLES IN SCHEMA public, finance TO {READER};
 REVOKE SELECT ON secret FROM {READER};
 """
-POLICIES = """
-relation: orders
+_DAYS = """
+---
+relation: days
 policies:
-  - {name: own_tenant, as: restrictive, using: tenant_id = user.tenant}
-  - {name: all_rows, using: "true"}
-columns:
-  extra: {deny: true}
----
-relation: products
-public: true
----
-relation: finance."odd ""name"" 100%"
-public: true
----
-relation: finance.ledger
-policies:
-  - {name: nobody, using: "false"}
----
-relation: changing
-public: true
+  - {name: own_tenant, using: tenant_id = user.tenant}
 """
+POLICIES = shop.shop_policies('odd "name" 100%') + _DAYS
 
 
 def start_shop() -> Cluster:
@@ -80,16 +66,8 @@ def start_shop() -> Cluster:
     return made
 
 
-class Shop:
-    """An engine, somebody's token, and the records it left."""
+class Shop(shop.Shop):
+    """The shop on a server; nobody may read more of it than its reader."""
 
     def __init__(self, cluster: Cluster, directory: Path, limits: Limits | None = None) -> None:
-        policies = write_policies(directory / "policies", POLICIES)
-        self.records: list[dict[str, Any]] = []
-        url = cluster.url("shop", user=READER)
-        self.engine = rls.Engine.open(url, policies=policies, audit=self.records.append, limits=limits)
-        identity = rls.load_identity(policies)
-        self.token = rls.mint_token(identity, subject="eve", roles=["maker"], attributes={"tenant": "acme"})
-
-    def rows(self, sql: str, parameters: dict[str, object] | None = None) -> list[tuple[Any, ...]]:
-        return list(self.engine.query(self.token, sql, parameters).rows)
+        super().__init__(cluster.url("shop", user=READER), POLICIES, directory, limits=limits)

@@ -140,14 +140,14 @@ LATE = [
     "SELECT count(DISTINCT CAST(far AS TIMESTAMP)) FROM hidden a WHERE id > 0",
     "SELECT sum(CAST(a.id AS SMALLINT) * b.id) FROM hidden a JOIN hidden b ON a.id = b.id AND a.tenant = b.tenant",
     "SELECT max(n) FROM (SELECT id, count(CAST(far AS TIMESTAMP)) AS n FROM hidden GROUP BY id) t",
-    "SELECT count(a.id) FROM hidden a LEFT JOIN (SELECT id, max(CAST(far AS TIMESTAMP)) AS m FROM hidden GROUP BY id) t ON t.id = a.id",
     "SELECT count(*) * 2 + sum(1 / (id - 2)) FROM hidden WHERE id IN (SELECT max(id) FROM hidden GROUP BY tenant) OR id > 0",
-    "SELECT id FROM hidden WHERE id = (SELECT max(id + CAST(date_diff('day', far, far) AS INTEGER)) FROM hidden)",
     "SELECT count(*) FROM hidden HAVING max(CAST(far AS TIMESTAMP)) > TIMESTAMP '2020-01-01'",
-    "SELECT (SELECT count(CAST(far AS TIMESTAMP)) FROM hidden b WHERE b.id = a.id) AS n FROM hidden a",
 ]
-# The same expressions where PostgreSQL may evaluate them among the filters: fenced.
+# The same expressions where PostgreSQL may evaluate them among the filters, or may not evaluate them at all: fenced.
 EARLY = [
+    "SELECT id FROM hidden WHERE id = (SELECT max(id + CAST(date_diff('day', far, far) AS INTEGER)) FROM hidden)",
+    "SELECT (SELECT count(CAST(far AS TIMESTAMP)) FROM hidden b WHERE b.id = a.id) AS n FROM hidden a",
+    "SELECT count(a.id) FROM hidden a LEFT JOIN (SELECT id, max(CAST(far AS TIMESTAMP)) AS m FROM hidden GROUP BY id) t ON t.id = a.id",
     "SELECT count(m) FROM hidden a LEFT JOIN (SELECT id, CAST(far AS TIMESTAMP) AS m FROM hidden) t ON t.id = a.id",
     "SELECT count(*) FROM hidden GROUP BY CAST(far AS TIMESTAMP)",
     "SELECT count(DISTINCT far) FROM hidden WHERE CAST(far AS TIMESTAMP) > TIMESTAMP '2020-01-01'",

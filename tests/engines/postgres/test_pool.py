@@ -65,6 +65,9 @@ def test_nothing_is_left_for_the_next_query(cluster: Cluster, executor: Postgres
     assert ask(executor, "SELECT set_config('search_path', 'public', false)") == "public"
     assert ask(executor, "SELECT set_config('TimeZone', 'Asia/Tokyo', false)") == "Asia/Tokyo"
     assert ask(executor, "SELECT pg_try_advisory_lock(4711)::text") == "true"
+    as_owner(cluster, f"CREATE ROLE peer; GRANT peer TO {READER}")
+    assert ask(executor, "SELECT set_config('role', 'peer', false)") == "peer"
+    assert ask(executor, "SELECT current_user::text") == READER
     assert ask(executor, "SELECT pg_backend_pid()", "INTEGER") == pid
     assert ask(executor, "SELECT coalesce(current_setting('rls.left', true), '')") == ""
     assert ask(executor, "SELECT current_setting('search_path')") == "pg_catalog,pg_temp"
@@ -74,6 +77,17 @@ def test_nothing_is_left_for_the_next_query(cluster: Cluster, executor: Postgres
     assert as_owner(cluster, "SELECT pg_try_advisory_lock(4711)") == [(True,)]
     assert ask(executor, "SELECT count(*) FROM pg_cursors WHERE name <> 'rls'", "BIGINT") == 0
     assert ask(executor, "SELECT count(*) FROM pg_prepared_statements", "BIGINT") == 0
+
+
+def test_servers_that_aggregate_below_joins_do_not_for_us(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The statement that newer servers get; one that lacks the setting takes it, too."""
+    monkeypatch.setattr("rls.engines.postgres.connections._EAGER", 0)
+    connections = Connections(cluster.url("shop", user=READER))
+    with connections.take() as connection:
+        assert connection.execute("SHOW transaction_read_only").fetchone() == ("on",)
+        found = connection.execute("SELECT setting FROM pg_settings WHERE name = 'enable_eager_aggregate'").fetchall()
+        assert found in ([], [("off",)])
+    connections.close()
 
 
 def test_the_environment_does_not_change_a_session(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,10 +239,10 @@ def main(arguments: list[str] | None = None) -> int:
 
                 failed += suite(["spark", "goldens", "tpch", "--minutes", str(options.minutes)])
             case "attacks":
-                from tests.engines.spark.attacks import main as attacks
+                from tests.engines.attacks import main as attacks
 
                 root = Path(os.environ.get("RLS_SHARED", "shared"))
-                failed += attacks([str(root / "attacks"), "spark"])
+                failed += attacks(["spark", str(root / "attacks")])
             case "fuzz":
                 from tests.engines.fuzz import main as fuzz
 

@@ -23,6 +23,7 @@ from rls.engines.spark.executor import SparkExecutor
 from rls.errors import EngineInvalid, QueryFailed, QueryRefused
 from rls.rewrite.guarded import GuardedQuery
 from tests.engine.kit import write_policies
+from tests.engines import shop as shops
 from tests.engines.spark.kit import Server, free_port, start, write_parquet
 
 SHOP = """
@@ -37,27 +38,7 @@ CREATE TABLE finance."odd `name` 100%" AS SELECT 'it''s \\ %s :p1 ${env:PATH}' A
 CREATE TABLE undecided (id INTEGER);
 CREATE TABLE changing AS SELECT 1 AS id, 'kept' AS old;
 """
-POLICIES = """
-relation: orders
-policies:
-  - {name: own_tenant, as: restrictive, using: tenant_id = user.tenant}
-  - {name: all_rows, using: "true"}
-columns:
-  extra: {deny: true}
----
-relation: products
-public: true
----
-relation: finance."odd `name` 100%"
-public: true
----
-relation: finance.ledger
-policies:
-  - {name: nobody, using: "false"}
----
-relation: changing
-public: true
-"""
+POLICIES = shops.shop_policies("odd `name` 100%")
 
 
 @pytest.fixture(scope="module")
@@ -75,25 +56,11 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return write_parquet(connection, made)
 
 
-class Shop:
-    """An engine, somebody's token, and the records it left."""
+class Shop(shops.Shop):
+    """The shop in the files of a directory."""
 
     def __init__(self, server: Server, parquet: Path, directory: Path, limits: Limits | None = None) -> None:
-        policies = write_policies(directory / "policies", POLICIES)
-        self.records: list[dict[str, Any]] = []
-        self.engine = rls.Engine.open(
-            server.url(parquet),
-            policies=policies,
-            audit=self.records.append,
-            limits=limits,
-            isolation="thread",
-            name="shop",
-        )
-        identity = rls.load_identity(policies)
-        self.token = rls.mint_token(identity, subject="eve", roles=["maker"], attributes={"tenant": "acme"})
-
-    def rows(self, sql: str, parameters: dict[str, object] | None = None) -> list[tuple[Any, ...]]:
-        return list(self.engine.query(self.token, sql, parameters).rows)
+        super().__init__(server.url(parquet), POLICIES, directory, limits=limits, isolation="thread", name="shop")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,183 @@
+"""Aggregates and window functions, with their FILTER and OVER.
+
+Takes qualified trees; what is not here is refused by its name. Owns that what an aggregate raises, it raises on rows
+that have passed the filter.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlglot import exp
+
+from rls.rewrite.port.arithmetic import numeric
+from rls.rewrite.port.expressions import condition, expression
+from rls.rewrite.port.functions import as_text
+from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, digits_after, not_portable
+from rls.rewrite.port.nodes import only, whole_number
+from rls.rewrite.port.ordering import frame, ordering
+from rls.rewrite.port.scopes import Context, Scope
+
+__all__ = ["aggregate"]
+
+_NUMBERING: Final[dict[type[Any], tuple[str, str]]] = {
+    exp.RowNumber: ("row_number", "BIGINT"), exp.Rank: ("rank", "BIGINT"), exp.DenseRank: ("dense_rank", "BIGINT"),
+    exp.PercentRank: ("percent_rank", "DOUBLE"), exp.CumeDist: ("cume_dist", "DOUBLE"),
+}  # fmt: skip
+_SPREADS: Final = {
+    exp.Stddev: "stddev_samp", exp.StddevSamp: "stddev_samp", exp.StddevPop: "stddev_pop", exp.Variance: "var_samp",
+    exp.VariancePop: "var_pop",
+}  # fmt: skip
+_SHIFTS: Final = {exp.Lag: "lag", exp.Lead: "lead"}
+_ENDS: Final = {exp.FirstValue: "first_value", exp.LastValue: "last_value"}
+_ORDERED: Final = (*_NUMBERING, *_SHIFTS, exp.Ntile)
+
+
+def aggregate(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
+    """An aggregate or a window function, with its FILTER and OVER. Raises `QueryRefused`."""
+    with context.sql.evaluated(late=not isinstance(node, exp.Window)):
+        return _call(node, scope, context)
+
+
+def _call(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
+    tail, over, call, sql = "", False, node, context.sql
+    if isinstance(call, exp.Window):
+        only(call, "this", "partition_by", "order", "spec", "over")
+        over = True
+        tail = f" OVER ({_window(call, scope, context)})"
+        call = call.this
+    if isinstance(call, exp.Filter) and over and "FILTER in a window function" in sql.lacks:
+        call = _kept_by_case(call)
+    elif isinstance(call, exp.Filter):
+        only(call, "this", "expression")
+        tail = f" FILTER (WHERE {condition(call.expression.this, scope, context)}){tail}"
+        call = call.this
+    kind = type(call)
+    if over and kind in _ORDERED and node.args.get("order") is None:
+        sql.demand("numbering rows without ORDER BY")
+    if over and kind in _NUMBERING:
+        only(call)
+        name, result = _NUMBERING[kind]
+        return Lowered(sql.write(name, "", tail), result)
+    if over and isinstance(call, exp.Ntile):
+        only(call, "this")
+        count = whole_number(call.this, "ntile of that many", least=1)
+        return Lowered(sql.write("ntile", "", count, tail), "BIGINT")
+    if over and kind in _SHIFTS:
+        only(call, "this", "offset", "default")
+        value = expression(call.this, scope, context)
+        offset = call.args.get("offset")
+        arguments = [value.text, str(1 if offset is None else whole_number(offset, "lag or lead by that much"))]
+        if call.args.get("default") is not None:
+            arguments.append(sql.convert(expression(call.args["default"], scope, context), value.kind).text)
+        return Lowered(sql.write(_SHIFTS[kind], value.kind, ", ".join(arguments), tail), value.kind)
+    if over and kind in _ENDS:
+        only(call, "this")
+        value = expression(call.this, scope, context)
+        return Lowered(sql.write(_ENDS[kind], value.kind, value.text, tail), value.kind)
+    return _aggregated(call, scope, context, tail)
+
+
+def _kept_by_case(node: exp.Filter) -> exp.Expr:
+    """`sum(x) FILTER (WHERE c)` as `sum(CASE WHEN c THEN x END)`."""
+    only(node, "this", "expression")
+    call = node.this.copy()
+    if not isinstance(call, exp.Count | exp.Sum | exp.Avg | exp.Min | exp.Max):
+        raise not_portable("FILTER in a window function")
+    counted = call.this is None or isinstance(call.this, exp.Star)
+    shown = exp.Literal.number(1) if counted else call.this.copy()
+    call.set("this", exp.Case(ifs=[exp.If(this=node.expression.this.copy(), true=shown)]))
+    return call
+
+
+def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lowered:
+    inner, distinct, sql, kind = call.args.get("this"), "", context.sql, type(call)
+    if isinstance(inner, exp.Distinct):
+        only(inner, "expressions")
+        if len(inner.expressions) != 1:
+            raise not_portable("DISTINCT over several columns in an aggregate")
+        inner, distinct = inner.expressions[0], "DISTINCT "
+        if " OVER (" in tail:
+            raise not_portable("DISTINCT in a window function", hint="count in a sub-query")
+    match call:
+        case exp.Count():
+            only(call, "this", "big_int")
+            shown = "*" if inner is None or isinstance(inner, exp.Star) else expression(inner, scope, context).text
+            return Lowered(sql.write("count", "", distinct, shown, tail), "BIGINT")
+        case exp.Sum():
+            only(call, "this")
+            value = numeric(expression(inner, scope, context), "sum")
+            result, digits = "HUGEINT" if value.kind in INTEGERS else value.kind, digits_after("sum", value)
+            text = sql.write("sum", value.kind, distinct, value.text, tail, digits=digits)
+            return Lowered(text, result, digits=digits)
+        case exp.Avg():
+            only(call, "this")
+            value = numeric(expression(inner, scope, context), "avg")
+            digits = digits_after("avg", value)
+            text = sql.write("avg", value.kind, distinct, value.text, tail, digits=digits)
+            return Lowered(text, "DOUBLE", digits=digits)
+        case exp.Min() | exp.Max():
+            only(call, "this")
+            name = "min" if isinstance(call, exp.Min) else "max"
+            value = expression(inner, scope, context)
+            if value.kind not in (*NUMBERS, "FLOAT", "VARCHAR", "DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"):
+                raise not_portable(f"{name} of {value.kind}", hint="cast it to VARCHAR or a number")
+            text = sql.write(name, value.kind, distinct, value.text, tail)
+            return Lowered(text, value.kind, digits=value.digits)
+        case exp.LogicalAnd() | exp.LogicalOr():
+            only(call, "this")
+            name = "bool_and" if isinstance(call, exp.LogicalAnd) else "bool_or"
+            return Lowered(sql.write(name, "BOOLEAN", distinct, condition(inner, scope, context), tail), "BOOLEAN")
+        case _ if kind in _SPREADS:
+            only(call, "this")
+            value = sql.convert(numeric(expression(inner, scope, context), _SPREADS[kind]), "DOUBLE")
+            return Lowered(sql.write(_SPREADS[kind], "", distinct, value.text, tail), "DOUBLE")
+        case exp.Median() if not distinct and not tail:
+            only(call, "this")
+            value = numeric(expression(inner, scope, context), "median")
+            if value.kind in ("DECIMAL", "HUGEINT"):
+                raise not_portable(f"median of {value.kind}", hint="cast it to DOUBLE")
+            return Lowered(sql.write("median", "", "", sql.convert(value, "DOUBLE").text, tail), "DOUBLE")
+        case exp.Grouping() if not tail:
+            only(call, "expressions")
+            first, *rest = (sql.write("grouping", "", expression(one, scope, context).text) for one in call.expressions)
+            for one in rest:
+                first = f"({first} * 2 + {one})"
+            return Lowered(first, "BIGINT")
+        case exp.GroupConcat() if not distinct:
+            only(call, "this", "separator")
+            order = ""
+            if isinstance(inner, exp.Order):
+                only(inner, "this", "expressions")
+                order = " " + ordering(inner, lambda one: expression(one, scope, context), sql)
+                inner = inner.this
+            separator = call.args.get("separator")
+            between = sql.literal("," if separator is None else _literal_text(separator))
+            value = as_text(expression(inner, scope, context), sql)
+            text = sql.write("string_agg", "ordered" if order else "", value.text, between, order, tail)
+            return Lowered(text, "VARCHAR")
+        case _:
+            word = call.sql_name() if isinstance(call, exp.Func) else call.key
+            raise not_portable(f"the aggregate {word.upper()}")
+
+
+def _window(node: exp.Window, scope: Scope, context: Context) -> str:
+    if node.args.get("over") != "OVER":
+        raise not_portable("a window like this")
+    parts = []
+    if node.args.get("partition_by"):
+        parts.append(
+            "PARTITION BY " + ", ".join(expression(one, scope, context).text for one in node.args["partition_by"])
+        )
+    if node.args.get("order") is not None:
+        only(node.args["order"], "expressions")
+        parts.append(ordering(node.args["order"], lambda one: expression(one, scope, context), context.sql))
+    if node.args.get("spec") is not None:
+        parts.append(frame(node.args["spec"], lambda one: expression(one, scope, context), context.sql))
+    return " ".join(parts)
+
+
+def _literal_text(node: Any) -> str:
+    if isinstance(node, exp.Literal) and node.is_string:
+        return str(node.this)
+    raise not_portable("string_agg with a separator that is no literal")

@@ -1,4 +1,5 @@
-"""What an analyst waits for: the matrix of 50 personas and 40 relations over ten million rows, a diff over two million.
+"""What an analyst waits for: the matrix of 50 personas and 40 relations over ten million rows, a diff over two million,
+a suite of 500 cases.
 
 Beside it stands what anybody would write: a count per persona and relation, each a query of its own. Two sets of
 policies: conditions on columns, and a mapping table that says which customers are whose.
@@ -20,6 +21,8 @@ from benchmarks.options import Options
 from rls.identity.principal import Principal
 from rls.lab.diff.compare import Diff, compute_diff
 from rls.lab.matrix.compute import Matrix, compute_matrix
+from rls.lab.suites.reader import read_suite
+from rls.lab.suites.run import Run, run_suites
 from rls.lab.world.observe import renamed_filter
 from rls.lab.world.world import World, open_live
 from rls.policy.load import load_policies
@@ -29,7 +32,8 @@ __all__ = ["measure_lab"]
 
 RELATIONS, PERSONAS, ROLES = 40, 50, 25
 DIFF_PERSONAS = 25
-MATRIX, DIFF = "matrix", "diff"
+SUITE_RELATIONS, SUITE_ROWS = 10, 10_000
+MATRIX, DIFF, SUITE = "matrix", "diff", "suite"
 COUNTS, THREE = "a count each", "three counts each"
 TENANTS = ("acme", "globex", "initech", "umbrella", "hooli", "stark", "wayne", "wonka")
 MAPPED = """relation: table_{number}
@@ -84,6 +88,37 @@ def measure_lab(options: Options) -> Iterator[Measurement]:
             if told != counted or not told:
                 raise WrongAnswer(f"lab, {name}: the diff's counts are not those of single queries")
         yield Measurement.of("lab", case, timings, what=DIFF, floor=THREE, checked="same counts")
+    yield _suite(options, columns)
+
+
+def _suite(options: Options, columns: Path) -> Measurement:
+    """A case for each of 50 personas and 10 relations, each through a token and the engine, on two threads."""
+    small = _database(
+        options.directory / "lab-suite.duckdb",
+        relations=SUITE_RELATIONS,
+        first=SUITE_ROWS // SUITE_RELATIONS,
+        all_rows=SUITE_ROWS,
+    )
+    policies, personas = load_policies(columns, keys="none"), _personas(PERSONAS)
+    with open_live(small, policies, personas) as world:
+        counted = {key: n for key, n in _counts(world).items() if key[1].startswith("table_")}
+        file = options.directory / "lab.test.yaml"
+        cases = [
+            f"  - {{name: {who} in {relation}, as: {who}, relation: {relation}, expect: {{rows: {n}}}}}\n"
+            for (who, relation), n in counted.items()
+        ]
+        file.write_text("tests:\n" + "".join(cases), encoding="utf-8")
+        suite = read_suite(file, policies.identity, personas)
+        runs: list[Run] = []
+        calls = {
+            SUITE: lambda: runs.append(run_suites([suite], policies, database=small)),
+            COUNTS: lambda: _counts(world),
+        }
+        timings = time_in_turn(calls, rounds=min(options.rounds, 3), seconds=options.seconds)
+    if runs[-1].failed or len(runs[-1].outcomes) != len(counted):
+        raise WrongAnswer("lab: a case of the suite fails")
+    case = f"suite: {len(counted)} cases, {SUITE_ROWS:,} rows"
+    return Measurement.of("lab", case, timings, what=SUITE, floor=COUNTS, checked="all pass")
 
 
 def _counts(world: World) -> dict[tuple[str, str], int]:

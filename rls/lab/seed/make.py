@@ -221,11 +221,7 @@ class _Work:
                 known = {key: listed for key, listed in seen.items() if key in tried.rows}
                 add_neighbours(tried, known, spots, pools, walls={} if wall is None else wall.columns)
             for key, listed in tried.rows.items():
-                try:
-                    board.put(tried.relations[key], listed)
-                except BoardFailed as error:
-                    self.left_out[tried.relations[key].label] = f"no rows could be made: {error}"
-                    tried.rows[key] = []
+                tried.rows[key] = self._put(board, tried.relations[key], listed)
             firsts = {key: bound for key, bound in bounds.items() if key not in twins}
             stage = Stage(self.policies, bounds, spots, wall, people, existing, tried)
             some = replace(stage, bounds=firsts)
@@ -244,6 +240,23 @@ class _Work:
         run = self._run(text)
         rows_told = sum(len(choice.rows.get(key, ())) for key in tried.rows)
         return _Suite(text, len(choice.people), rows_told, run, self._measure(text), wall, over)
+
+    def _put(self, board: Board, relation: Relation, rows: list[dict[str, object]]) -> list[dict[str, object]]:
+        """Put rows on the board; those that DuckDB cannot hold are left out."""
+        try:
+            board.put(relation, rows)
+        except BoardFailed:
+            kept, problem = [], ""
+            for row in rows:
+                try:
+                    board.put(relation, [row])
+                    kept.append(row)
+                except BoardFailed as error:
+                    problem = str(error)
+            if not kept:
+                self.left_out[relation.label] = f"no rows could be made: {problem}"
+            return kept
+        return rows
 
     def _draft(self, board: Board, stage: Stage, choice: Choice) -> tuple[str, tuple[str, ...]]:
         """The suite's text, and who sees all tenants."""

@@ -21,6 +21,7 @@ from rls.lab.seed.spots import Spot, Spots, kind_of
 __all__ = ["Pools", "plain_value"]
 
 MOST: Final = 12
+_ROOMY: Final = frozenset(("VARCHAR", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "UHUGEINT"))
 
 
 @dataclass
@@ -58,8 +59,9 @@ class Pools:
         self._made[self.spots.group(spot)] = values
 
     def is_key(self, spot: Spot) -> bool:
-        """Whether a spot's group has whole numbers or texts that mean nothing but themselves."""
-        return self.is_free(spot) and kind_of(self.spots.types[spot]) in ("integer", "text")
+        """Whether a spot's group has whole numbers or texts that mean nothing but themselves, and room for more."""
+        types = {self.spots.types[member] for member in self.spots.members(self.spots.group(spot))}
+        return self.is_free(spot) and types <= _ROOMY
 
     def is_free(self, spot: Spot) -> bool:
         """Whether nothing but columns meets in a spot's group: no attribute, and no constant."""

@@ -57,7 +57,7 @@ def main() -> None:
 @click.option("--rounds", type=click.IntRange(min=1), help="Samples per alternative; the fastest counts.  [15]")
 @click.option("--scale", type=float, help="Of the warehouse; 1 is 10 million events.  [0.01]")
 @click.option("--tpch-scale", type=float, help="Of TPC-H; 1 is 6 million lines.  [1]")
-@click.option("--principals", type=int, help="That ask, at most; a million take half an hour.  [100000]")
+@click.option("--principals", type=int, help="That ask, at most; a million take some ten minutes.  [100000]")
 @click.option("--quick", is_flag=True, help="Small data and few rounds: to see that it works, not how fast.")
 @click.option("--every-case", is_flag=True, help="Show each case instead of means.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="The run as JSON.  [DIR/run.json]")

@@ -16,7 +16,7 @@ import fixtures
 from rls.catalog import Catalog, Column, Relation
 from rls.identity.principal import Principal
 
-__all__ = ["COLUMNS", "make_catalog", "make_policies", "make_principal", "many_database", "roles"]
+__all__ = ["COLUMNS", "SECRET", "make_catalog", "make_policies", "make_principal", "many_database", "roles"]
 
 COLUMNS = (
     Column("id", "BIGINT"),

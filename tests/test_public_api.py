@@ -17,6 +17,7 @@ load_personas load_policies mint_token read_records traced verify_log verify_tok
 HEAVY = (
     "duckdb",
     "sqlglot",
+    "orjson",
     "jwt",
     "cryptography",
     "pydantic",

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from rls.catalog import Relation, shown_type
 from rls.errors import PolicyInvalid
 from rls.policy.check_sight import find_oversights
 from rls.policy.check_truth import find_constants
-from rls.policy.check_types import find_mismatches, type_of
+from rls.policy.check_types import bound_forms, find_mismatches, sample_parameters, type_of
 from rls.policy.expressions import Branch, Expression
 from rls.policy.findings import Finding
 from rls.policy.parser import ExpressionInvalid
 from rls.policy.policy_set import PolicySet, bind_column, bind_policy, public_labels
 from rls.policy.reader import attribute_name
-from rls.policy.rules import BoundPolicy, ColumnRule, Place, Policy, Rules
+from rls.policy.rules import ColumnRule, Place, Policy, Rules
 from rls.policy.scratch import Scratch
-from rls.policy.strict_forms import StrictForms
+from rls.policy.strict_forms import Strict, StrictForms
 
 __all__ = ["check_column", "check_policy"]
 
@@ -32,12 +33,15 @@ def check_policy(
     except PolicyInvalid as error:
         yield Finding.of(error, relation=label)
         return
-    mismatches = _mismatches(policies, policy.using, policy.place, relation, scratch, forms=forms)
+    strict = bound_forms(forms.of(policy.using), relation, scratch.catalog, policies.attributes)
+    leaves = [(leaf, leaf.text(bound.holes)) for leaf in policy.using.root.leaves()]
+    scratch.expect([text for _, text in (*strict, *leaves)], relation, sample_parameters(policies.attributes))
+    mismatches = _mismatches(policies, policy.using, policy.place, relation, scratch, forms=strict)
     yield from mismatches
     if mismatches:
         return
-    for leaf in policy.using.root.leaves():
-        problem = _not_a_condition(bound, leaf, lambda text: type_of(text, relation, scratch, policies.attributes))
+    for leaf, text in leaves:
+        problem = _not_a_condition(policy, leaf, partial(type_of, text, relation, scratch, policies.attributes))
         if problem is not None:
             yield Finding.of(policy.place.invalid_expression(problem), relation=label)
             return
@@ -77,7 +81,8 @@ def check_column(
         yield Finding.of(problem, "warning", relation=relation.label)
     if rule.mask is None or bound.mask is None or column is None:
         return
-    mismatches = _mismatches(policies, rule.mask, rule.place, relation, scratch, forms=forms)
+    strict = bound_forms(forms.of(rule.mask), relation, scratch.catalog, policies.attributes)
+    mismatches = _mismatches(policies, rule.mask, rule.place, relation, scratch, forms=strict)
     yield from mismatches
     if mismatches:
         return
@@ -103,16 +108,16 @@ def _mismatches(
     relation: Relation,
     scratch: Scratch,
     *,
-    forms: StrictForms,
+    forms: list[tuple[Strict, str]],
 ) -> list[Finding]:
-    found = find_mismatches(expression, forms.of(expression), relation, scratch, policies.attributes)
+    found = find_mismatches(expression, forms, relation, scratch, policies.attributes)
     return [Finding.of(place.invalid_expression(m), relation=relation.label) for m in found]
 
 
-def _not_a_condition(bound: BoundPolicy, leaf: Branch, type_of_text: Callable[[str], str]) -> ExpressionInvalid | None:
+def _not_a_condition(policy: Policy, leaf: Branch, type_of_leaf: Callable[[], str]) -> ExpressionInvalid | None:
     """Why a leaf does not bind, or is not true or false."""
     try:
-        found = type_of_text(leaf.text(bound.holes))
+        found = type_of_leaf()
     except ExpressionInvalid as error:
         error.offset, error.length = leaf.start, leaf.end - leaf.start
         return error
@@ -120,7 +125,7 @@ def _not_a_condition(bound: BoundPolicy, leaf: Branch, type_of_text: Callable[[s
         return None
     return ExpressionInvalid(
         "policy.not_a_condition",
-        f"`{' '.join(bound.policy.using.text[leaf.start : leaf.end].split())}` is {found}, not true or false",
+        f"`{' '.join(policy.using.text[leaf.start : leaf.end].split())}` is {found}, not true or false",
         offset=leaf.start,
         hint="compare it with something",
     )

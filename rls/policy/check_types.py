@@ -8,12 +8,12 @@ time in a strict form (`strict_forms`), which DuckDB binds only where both have 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
-from rls.catalog import Relation
+from rls.catalog import Catalog, Relation
 from rls.policy.attributes import Attribute
 from rls.policy.bind import bind
 from rls.policy.expressions import Expression
@@ -21,7 +21,7 @@ from rls.policy.parser import ExpressionInvalid, character_offset
 from rls.policy.scratch import Scratch
 from rls.policy.strict_forms import Strict
 
-__all__ = ["find_mismatches", "sample_parameters", "type_of"]
+__all__ = ["bound_forms", "find_mismatches", "sample_parameters", "type_of"]
 
 _SAMPLES: Final = {
     "string": "x",
@@ -49,17 +49,23 @@ def type_of(text: str, relation: Relation, scratch: Scratch, attributes: Mapping
     return problem
 
 
+def bound_forms(
+    forms: Iterable[Strict], relation: Relation, catalog: Catalog, attributes: Mapping[str, Attribute]
+) -> list[tuple[Strict, str]]:
+    """Strict forms with their texts for a relation."""
+    return [(one, one.form.root.text(bind(one.form, relation, catalog, attributes))) for one in forms]
+
+
 def find_mismatches(
     expression: Expression,
-    forms: Sequence[Strict],
+    forms: Iterable[tuple[Strict, str]],
     relation: Relation,
     scratch: Scratch,
     attributes: Mapping[str, Attribute],
 ) -> Iterator[ExpressionInvalid]:
     """Every comparison of an attribute with something of another type (`policy.type_mismatch`), and every `x IN y`
-    where `y` is text (`policy.in_text`); `forms` are the expression's strict ones."""
-    for strict in forms:
-        text = strict.form.root.text(bind(strict.form, relation, scratch.catalog, attributes))
+    where `y` is text (`policy.in_text`); `forms` are the expression's strict ones, bound."""
+    for strict, text in forms:
         problem = _bind_error(text, relation, scratch, attributes)
         if not isinstance(problem, Exception):
             continue

@@ -69,7 +69,8 @@ def ported(sql: str, types: Mapping[str, str] | None = None, target: Target = TA
 
 def test_a_guard_is_written_with_its_fence_and_bytewise_texts() -> None:
     made = ported("SELECT id FROM orders")
-    assert made.sql == f'SELECT "orders"."id" AS "id" FROM ({GUARD}) AS "orders"'
+    assert made.sql == f'SELECT "orders"."id" AS "id" FROM ({GUARD.removesuffix(" OFFSET 0")}) AS "orders"'
+    assert (made.fence_reason, f"FROM ({GUARD}) AS" in ported("SELECT id * 2 FROM orders").sql) == ("", True)
     assert (made.dialect, made.binds, made.columns) == ("postgres", ("rls_tenant",), (Column("id", "INTEGER"),))
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +39,7 @@ LIBRARIES = {
         "rls.lab.world.raw",
     ),
     "sqlglot": ("rls.rewrite", "rls.lab.leaks", "rls.lab.importing", "rls.lab.exporting"),
+    "pytz": ("rls.engines.postgres.values",),
     "orjson": ("rls.rewrite.engine_ast", "rls.rewrite.bound"),
     "jwt": ("rls.identity",),
     "joserfc": ("rls.identity.decrypt",),
@@ -62,6 +66,17 @@ LIBRARIES = {
     "rich": ("rls.cli",),
     "click": ("rls.cli",),
 }
+# Libraries that are called otherwise where they are installed from, and those that others bring along.
+DISTRIBUTIONS = {
+    "jwt": "pyjwt",
+    "ruamel": "ruamel.yaml",
+    "IPython": "ipython",
+    "z3": "z3-solver",
+    "opentelemetry": "opentelemetry-api",
+    "pyspark": "pyspark-client",
+}
+COME_WITH_OTHERS = {"cryptography", "grpc", "pytest"}  # PyJWT's, the Spark client's; and who runs tests has pytest
+
 # Package → the packages it may import. Data moves one way: token → principal → grants → guarded query → result → record.
 LAYERS = {
     "rls.identity": (
@@ -148,6 +163,18 @@ def late(node: ast.AST) -> bool:
     """Whether what is inside runs after the import of its module, or never."""
     for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
     return for_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def test_every_library_comes_with_the_package() -> None:
+    """A new environment has what is declared, and nothing else."""
+    used = {name.partition(".")[0] for path in MODULES.values() for name in imports(path)}
+    ours = {"rls", "fixtures"}
+    assert used - sys.stdlib_module_names - ours == set(LIBRARIES)
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {name: wanted for name, wanted in project["optional-dependencies"].items() if name != "dev"}
+    wanted = [*project["dependencies"], *(one for some in extras.values() for one in some)]
+    declared = {re.split(r"[^\w.-]", one)[0].lower() for one in wanted}
+    assert {DISTRIBUTIONS.get(one, one) for one in set(LIBRARIES) - COME_WITH_OTHERS} <= declared
 
 
 def inside(name: str, homes: tuple[str, ...]) -> bool:

@@ -2,7 +2,8 @@
 
 Binding a text takes time and memory that no limit of DuckDB's bounds (aliases that double an expression at each level),
 and moving filters evaluates constants. Takes what `Planner.plan` takes; returns JSON or nothing. Owns that the
-host waits for at most `SECONDS`: what is not planned by then is run behind fences.
+host waits for at most `SECONDS`: what is not planned by then is run behind fences, or tried once more with
+`PATIENT_SECONDS` for an engine that needs the plan.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from typing import Final
 from rls.catalog import Relation
 from rls.engines.children import Child, end_with
 from rls.engines.wire import WorkerGone, receive_frame, send_frame
-from rls.rewrite.bound import LOCAL, PlannerBusy, PlannerSlow
+from rls.rewrite.bound import LOCAL, Planner, PlannerBusy, PlannerSlow
 
 __all__ = ["PlannerProcess", "main"]
 
 SECONDS: Final = 2.0
+PATIENT_SECONDS: Final = 8.0
 # Another text may be on it; one that takes long must not hold up everybody's first queries.
 WAIT_SECONDS: Final = 0.5
 _START_SECONDS: Final = 60.0
@@ -47,11 +49,15 @@ class PlannerProcess:
 
     def plan(self, text: str, version: str, attached: str, tables: Mapping[str, Relation], *, optimize: bool) -> str:
         """See `Planner.plan`."""
-        return self._ask((text, version, attached, self._pack(version, tables), optimize))
+        return self.ask(text, version, attached, tables, optimize, seconds=SECONDS)
 
     def columns(self, text: str, version: str, attached: str, tables: Mapping[str, Relation]) -> str:
         """See `Planner.columns`."""
-        return self._ask((text, version, attached, self._pack(version, tables), None))
+        return self.ask(text, version, attached, tables, None, seconds=SECONDS)
+
+    def patient(self) -> Planner:
+        """See `Planner.patient`."""
+        return _Patient(self)
 
     def _pack(self, version: str, tables: Mapping[str, Relation]) -> dict[str, bytes]:
         """The relations as the process reads them; `version` tells those of one name apart."""
@@ -65,7 +71,18 @@ class PlannerProcess:
             found[source] = packed
         return found
 
-    def _ask(self, request: tuple[object, ...]) -> str:
+    def ask(
+        self,
+        text: str,
+        version: str,
+        attached: str,
+        tables: Mapping[str, Relation],
+        optimize: bool | None,
+        *,
+        seconds: float,
+    ) -> str:
+        """What the process answers within so much time. Raises `PlannerBusy`, `PlannerSlow`."""
+        request = (text, version, attached, self._pack(version, tables), optimize)
         if not self._lock.acquire(timeout=WAIT_SECONDS):
             raise PlannerBusy
         try:
@@ -73,7 +90,7 @@ class PlannerProcess:
                 raise PlannerBusy
             if self._process is None:
                 self._process = _Process()
-            return self._process.ask(request)
+            return self._process.ask(request, seconds)
         except TimeoutError:
             self._end()
             raise PlannerSlow from None
@@ -105,6 +122,25 @@ class PlannerProcess:
             self._process = None
 
 
+class _Patient:
+    """A planner process, asked by somebody who waits."""
+
+    def __init__(self, planner: PlannerProcess) -> None:
+        self._planner = planner
+
+    def plan(self, text: str, version: str, attached: str, tables: Mapping[str, Relation], *, optimize: bool) -> str:
+        """See `Planner.plan`."""
+        return self._planner.ask(text, version, attached, tables, optimize, seconds=PATIENT_SECONDS)
+
+    def columns(self, text: str, version: str, attached: str, tables: Mapping[str, Relation]) -> str:
+        """See `Planner.columns`."""
+        return self._planner.ask(text, version, attached, tables, None, seconds=PATIENT_SECONDS)
+
+    def patient(self) -> Planner:
+        """See `Planner.patient`."""
+        return self
+
+
 class _Process:
     """One process and its socket, ready when made. Raises `WorkerGone` or `OSError` where it does not start."""
 
@@ -113,12 +149,12 @@ class _Process:
         try:
             self._child.connection.settimeout(_START_SECONDS)
             receive_frame(self._child.connection, _PLAN_BYTES)
-            self._child.connection.settimeout(SECONDS)
         except BaseException:
             self.kill()
             raise
 
-    def ask(self, request: object) -> str:
+    def ask(self, request: object, seconds: float) -> str:
+        self._child.connection.settimeout(seconds)
         send_frame(self._child.connection, pickle.dumps(request))
         # JSON is all that comes back: data, whatever the process has become.
         return receive_frame(self._child.connection, _PLAN_BYTES).decode(errors="replace")

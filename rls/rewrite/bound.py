@@ -53,6 +53,9 @@ class Planner(Protocol):
     def columns(self, text: str, version: str, attached: str, tables: Mapping[str, Relation]) -> str:
         """Names and types of the answer as JSON, "" where the text does not bind. Raises `PlannerBusy`."""
 
+    def patient(self) -> Planner:
+        """The same, with more time for one text: for who cannot do without its plan."""
+
 
 class PlannerBusy(Exception):
     """Nothing can be said now; the next time something may."""
@@ -159,6 +162,10 @@ class _Copies:
             except (duckdb.Error, RecursionError):
                 return ""
         return json.dumps(list(zip(found.columns, map(str, found.types), strict=True)))
+
+    def patient(self) -> Planner:
+        """See `Planner.patient`. Here a text has all the time it takes."""
+        return self
 
     def converts(self, text: str, type_: str) -> bool:
         import duckdb

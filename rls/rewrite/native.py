@@ -6,6 +6,7 @@ whose meaning the dialect and DuckDB do not share: closed world over syntax, and
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import sqlglot
@@ -21,6 +22,7 @@ from rls.rewrite.parse import quietly
 __all__ = ["DIALECTS", "read_native"]
 
 DIALECTS: Final = ("postgres", "spark")
+_SHORT: Final = 20_000  # characters of a text that is remembered
 _HINT: Final = "write it in another way, or in DuckDB's SQL"
 # What a backslash may stand before in Spark's texts: of others, readers make this or that.
 _ESCAPED: Final = "\\'\"nrt"
@@ -36,6 +38,16 @@ def read_native(text: str, dialect: str) -> str:
     """
     if dialect not in DIALECTS:
         raise QueryRefused("query.dialect", "the query is in a dialect that nobody reads", hint="use the engine's")
+    return _remembered(text, dialect) if len(text) <= _SHORT else _read(text, dialect)
+
+
+@lru_cache(256)
+def _remembered(text: str, dialect: str) -> str:
+    """Nothing but the text decides what it becomes."""
+    return _read(text, dialect)
+
+
+def _read(text: str, dialect: str) -> str:
     tree = _parse(text, dialect)
     for node in list(tree.walk()):
         _check(node, dialect)

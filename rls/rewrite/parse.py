@@ -114,7 +114,7 @@ def parse(text: Any) -> Parsed:
         raise refuse_statement(text, first.start, first.text)
     try:
         with quietly():
-            trees = _DIALECT.parser(error_level=sqlglot.ErrorLevel.IMMEDIATE).parse(wrap(tokens, distinct), text)
+            trees = _DIALECT.parser(error_level=sqlglot.ErrorLevel.IMMEDIATE).parse(wrap(tokens, distinct, text), text)
     except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, KeyError, IndexError) as error:
         # The parser's own slips on hostile text (a missing attribute, a failed index) are syntax errors to the caller.
         raise _syntax(text, error) from None

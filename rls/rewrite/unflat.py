@@ -12,7 +12,7 @@ from typing import Any, Final
 from rls.catalog import fold
 from rls.rewrite.functions import Review
 
-__all__ = ["Growth"]
+__all__ = ["SEEN", "Growth"]
 
 MAX_CALLS: Final = 60  # each one keeps what it made of a dictionary, for as long as the query runs
 MAX_LONGER: Final = 16  # times that all calls of `replace` together make a text longer
@@ -55,9 +55,16 @@ _FIXED_TYPES: Final = frozenset(
     uinteger usmallint utinyint uuid guid""".split()  # noqa: SIM905 - as the others
 ) | {"time with time zone", "timestamp with time zone"}
 
+SEEN: Final = frozenset((
+    "LAMBDA", "OPERATOR_UNPACK", "ORDER_DEFAULT", "ASCENDING", "DESCENDING", "STAR", "ARRAY_CONSTRUCTOR",
+    "OPERATOR_CAST", "ARRAY_EXTRACT", "ARRAY_SLICE", "COLLATE", "VALUE_CONSTANT", "VALUE_PARAMETER",
+))  # fmt: skip
+"""Nodes beside functions that say something."""
+
 
 class Growth:
-    """What a text, its guards apart, could make of one stored text; it is shown every node once."""
+    """What a text, its guards apart, could make of one stored text; it is shown each node of `SEEN` and each call of a
+    function once."""
 
     def __init__(self) -> None:
         self.unknown = False

@@ -21,7 +21,7 @@ from rls.rewrite.guarded import Guard, Splice
 from rls.rewrite.nodes import CLASSES, KEYS
 from rls.rewrite.places import Places
 from rls.rewrite.unfenced import is_ever_total, last_limit, may_be_bare
-from rls.rewrite.unflat import Growth
+from rls.rewrite.unflat import SEEN, Growth
 
 __all__ = ["verify"]
 
@@ -179,7 +179,7 @@ class _Walk:
                     continue
             if sample := tree.get("sample"):
                 self._check_sample(tree, sample)
-            if kind != "FUNCTION":
+            if kind in SEEN:
                 self.growth.see(tree, kind)
             parts: Collection[Any] = tree.values()
             if kind in _JUDGED or kind.startswith("WINDOW_"):

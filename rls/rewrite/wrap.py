@@ -1,10 +1,11 @@
-"""Tokens → tokens of the same text that sqlglot's parser knows: PIVOT statements and VALUES in FROM.
+"""Tokens → tokens of the same text that sqlglot's parser knows: PIVOT statements, VALUES in FROM, `x'61'`.
 
 Only the token list changes, not the text: real tokens keep their offsets and the added ones name nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Final
 
@@ -14,15 +15,46 @@ from rls.rewrite.nesting import CLOSING, OPENING
 
 __all__ = ["clause_end", "starts_statement", "wrap"]
 
+_BYTES: Final = {
+    "x": (TokenType.HEX_STRING, re.compile("([0-9a-fA-F]{2})*")),
+    "b": (TokenType.BIT_STRING, re.compile("[01]+")),
+}
+_MAYBE_BYTES: Final = re.compile("[xXbB]'")
+_NAMES: Final = frozenset((TokenType.NUMBER, TokenType.VAR, TokenType.IDENTIFIER, TokenType.STRING, TokenType.DOT))
 _PIVOTS: Final = frozenset((TokenType.PIVOT, TokenType.UNPIVOT))
 _AFTER_PIVOT: Final = frozenset((TokenType.ORDER_BY, TokenType.LIMIT, TokenType.OFFSET))
 
 
-def wrap(tokens: list[Token], kinds: Collection[TokenType]) -> list[Token]:
-    """`kinds` are the types of token that there are."""
+def wrap(tokens: list[Token], kinds: Collection[TokenType], text: str) -> list[Token]:
+    """`kinds` are the types of token that there are in `text`."""
+    if _MAYBE_BYTES.search(text):
+        tokens = _join_bytes(tokens)
     if TokenType.VALUES in kinds:
         tokens = _wrap_values(tokens)
     return tokens if _PIVOTS.isdisjoint(kinds) else _wrap_pivots(tokens)
+
+
+def _join_bytes(tokens: list[Token]) -> list[Token]:
+    """`x'61'` and `b'01'`, which to DuckDB are one literal each, as one token; what stands close to another name,
+    number or string stays apart, and is a syntax error."""
+    out: list[Token] = []
+    for i, token in enumerate(tokens):
+        before = out[-1] if out else None
+        if (
+            before is not None
+            and token.token_type == TokenType.STRING
+            and before.token_type == TokenType.VAR
+            and before.end + 1 == token.start
+            and token.end - token.start == len(token.text) + 1  # no `$$`, and no quote in it
+            and (found := _BYTES.get(before.text.lower())) is not None
+            and found[1].fullmatch(token.text)
+            and not (len(out) > 1 and out[-2].end + 1 == before.start and out[-2].token_type in _NAMES)
+            and not (i + 1 < len(tokens) and tokens[i + 1].token_type == TokenType.STRING)
+        ):
+            out[-1] = Token(found[0], token.text, token.line, token.col, before.start, token.end)
+        else:
+            out.append(token)
+    return out
 
 
 def starts_statement(tokens: list[Token], i: int) -> bool:

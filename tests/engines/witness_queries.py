@@ -1,8 +1,13 @@
 """Queries of the fixture warehouse for more than one engine.
 
 `EVERYWHERE` are SQL that DuckDB and PostgreSQL read alike, over columns that nobody has masked: they run under native
-row security as well. `GUARDED` are DuckDB's SQL. `NOT_PORTABLE` are refused, with the word that names the construct.
+row security as well, as do those that `draw` gives. `GUARDED` are DuckDB's SQL. `NOT_PORTABLE` are refused, with the word
+that names the construct.
 """
+
+from __future__ import annotations
+
+import random
 
 EVERYWHERE = [
     "SELECT count(*) FROM orders",
@@ -116,3 +121,80 @@ NOT_PORTABLE = [
     ("SELECT regexp_matches(number, 'a') FROM orders", "REGEXP"),
     ("SELECT name FROM customers ORDER BY name COLLATE NOCASE", "not all names"),
 ]
+
+# Relations, with columns that nobody has masked: their names, and values that some of their rows have.
+_COLUMNS = {
+    "orders": {"id": "7", "customer_id": "3", "region": "'EMEA'", "amount": "250.5", "ordered_at": "'2024-06-01'"},
+    "customers": {"id": "12", "region": "'AMER'", "name": "'M'"},
+    "employees": {"id": "5", "department": "'sales'", "manager_id": "2", "name": "'K'"},
+    "order_lines": {"order_id": "9", "line_no": "1", "quantity": "2"},
+    "finance.ledger": {"id": "4", "amount": "1000", "classification": "2"},
+    "finance.orders": {"id": "6", "amount": "500"},
+    "tenants": {"name": "'acme'"},
+}
+_JOINS = (
+    ("orders", "customer_id", "customers", "id"),
+    ("order_lines", "order_id", "orders", "id"),
+    ("employees", "manager_id", "employees", "id"),
+    ("customers", "region", "orders", "region"),
+)
+
+
+def draw(seed: str) -> str:
+    """A query of one or two relations that both engines read alike."""
+    dice = random.Random(seed)
+    left, key, right, other = dice.choice(_JOINS)
+    joined = dice.random() < 0.6
+    if not joined:
+        left = dice.choice(list(_COLUMNS))
+    names = [("a", left), *([("b", right)] if joined else [])]
+    source = f"{left} AS a"
+    if joined:
+        source += f" {dice.choice(('JOIN', 'LEFT JOIN'))} {right} AS b ON a.{key} = b.{other}"
+    where = f" WHERE {_condition(dice, names, depth=2)}" if dice.random() < 0.8 else ""
+    column = _column(dice, names)
+    match dice.randrange(4):
+        case 0:
+            second = _column(dice, names)
+            return f"SELECT {column} AS k, count(*) AS n, min({second}) AS low FROM {source}{where} GROUP BY {column}"
+        case 1:
+            return f"SELECT DISTINCT {column} AS k FROM {source}{where}"
+        case 2:
+            word = dice.choice(("UNION", "EXCEPT", "INTERSECT"))
+            return f"SELECT {column} AS k FROM {source}{where} {word} SELECT {column} FROM {source}"
+        case _:
+            return f"SELECT count(*) AS n, count({column}) AS c, max({column}) AS m FROM {source}{where}"
+
+
+def _column(dice: random.Random, names: list[tuple[str, str]]) -> str:
+    alias, relation = dice.choice(names)
+    return f"{alias}.{dice.choice(list(_COLUMNS[relation]))}"
+
+
+def _condition(dice: random.Random, names: list[tuple[str, str]], *, depth: int) -> str:
+    alias, relation = dice.choice(names)
+    name, value = dice.choice(list(_COLUMNS[relation].items()))
+    column = f"{alias}.{name}"
+    if depth and dice.random() < 0.5:
+        first, second = (_condition(dice, names, depth=depth - 1) for _ in range(2))
+        return dice.choice((f"({first} AND {second})", f"({first} OR {second})", f"NOT ({first})"))
+    _, key, right, other = dice.choice(_JOINS)
+    nested = [(f"s{depth}", right)]
+    inner = (
+        f"SELECT s{depth}.{other} FROM {right} AS s{depth} WHERE {_condition(dice, nested, depth=0)}" if depth else ""
+    )
+    if inner and key in _COLUMNS[relation]:
+        word = dice.choice(("IN", "NOT IN"))
+        return dice.choice(
+            (f"{alias}.{key} {word} ({inner})", f"EXISTS ({inner} AND s{depth}.{other} = {alias}.{key})")
+        )
+    return dice.choice(
+        (
+            f"{column} {dice.choice(('<', '>=', '=', '<>'))} {value}",
+            f"{column} IS NULL",
+            f"{column} IS NOT NULL",
+            f"{column} IN ({value}, {value})",
+            f"{column} BETWEEN {value} AND {value}",
+            f"coalesce({column} <= {value}, true)",
+        )
+    )

@@ -80,6 +80,7 @@ REFUSED = [
 @pytest.mark.parametrize(("dialect", "given", "read"), READ)
 def test_what_is_read(dialect: str, given: str, read: str) -> None:
     assert read_native(given, dialect) == read
+    assert read_native(given, dialect) is read_native(given, dialect)
 
 
 @pytest.mark.parametrize(("dialect", "given", "named"), REFUSED)

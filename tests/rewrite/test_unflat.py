@@ -7,7 +7,10 @@ from unittest import mock
 
 import pytest
 
+from rls.catalog import Catalog, Relation
 from rls.errors import QueryRefused
+from rls.identity.principal import Principal
+from rls.policy.grant import Grant
 from rls.rewrite.barrier import lower
 from rls.rewrite.guard import draft
 from rls.rewrite.guarded import FENCED, Barrier
@@ -99,3 +102,14 @@ def test_an_engine_that_is_not_known_is_not_taken_for_another() -> None:
 
     with pytest.raises(ValueError, match="sqlite"):
         verify("SELECT 1", catalog=small.CATALOG, guards=[], bound=Counter(), runs_on="sqlite")  # type: ignore[arg-type]
+
+
+def test_a_mask_hides_too() -> None:
+    class Policies(small.Policies):
+        def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant | None:
+            return Grant("people", "always", masks={"email": 'left("email", 1)'})
+
+    query = draft("SELECT hex(email) FROM people", small.PRINCIPAL, Policies(), small.CATALOG)
+    with pytest.raises(QueryRefused, match="much of texts"):
+        query._finish(FENCED, flat=False)
+    assert 'list_extract([left("email", 1)], 1)' in query.finish(FENCED).sql

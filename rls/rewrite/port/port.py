@@ -17,7 +17,7 @@ from sqlglot import exp
 from rls.catalog import Catalog, Column, fold
 from rls.errors import QueryFailed
 from rls.rewrite.barrier import lower_fenced, typed_parameters
-from rls.rewrite.bound import Planner, PlannerBusy, PlannerSlow, answer_columns
+from rls.rewrite.bound import LOCAL, Planner, PlannerBusy, PlannerSlow, answer_columns
 from rls.rewrite.copies import refuse_strict
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
@@ -52,18 +52,24 @@ def port(
     parameter_types  DuckDB types of the values of the caller's own parameters, by name
     planner          where texts are bound; default: in this process
     Raises `QueryRefused`: what DuckDB's guarded query raises, and `query.not_portable` with the construct's name;
-    `QueryFailed` (`run.busy`) where the planner has no time.
+    `QueryFailed` (`run.busy`) where the planner has no time, or the text needs too much of it.
     """
-    until = time.monotonic() + _PATIENCE_SECONDS
+    planner = planner or LOCAL
+    until, slow = time.monotonic() + _PATIENCE_SECONDS, False
     while True:
         try:
             return _port(query, parameter_types, target, planner)
         except PlannerSlow:
-            break
+            # By itself, or for want of a processor: once more, with more time.
+            if slow:
+                break
+            planner, slow, until = planner.patient(), True, time.monotonic() + _PATIENCE_SECONDS
         except PlannerBusy:
             # It starts, or is at another text.
             if time.monotonic() > until:
                 break
+    if slow:
+        raise QueryFailed("run.busy", "the query takes too long to prepare", hint="simplify it, or send it again later")
     raise QueryFailed("run.busy", "too many queries are prepared at once", hint="send the query again later")
 
 
@@ -89,6 +95,8 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
         found = _lowered(tree, guards, _context(tree, catalog, target, fences=False))
         # What may stand below a fence stands in the guards all the same: they say where that was not judged.
         made = replace(made, fence_reason=made.fence_reason if made.fence_reason in (NO_TIME, TOO_SLOW) else "")
+    elif made.fence_reason not in ("", NO_TIME, TOO_SLOW) and found.context.sql.why:
+        made = replace(made, fence_reason=found.context.sql.why)
     _check_columns(found.columns, columns, found.context.sql)
     check(found.text, found.guards, found.context.sql)
     return replace(

@@ -17,6 +17,8 @@ CREATE TABLE orders (id integer, tenant_id text, amount numeric(9,2), n integer,
 INSERT INTO orders SELECT i, CASE WHEN i % 2 = 0 THEN 'acme' ELSE 'globex' END, i, CASE WHEN i % 2 = 0 THEN i ELSE 2147483647 END,
   CASE WHEN i % 2 = 0 THEN 'Zebra ' ELSE 'CANARY ' END || i, 'open', '2024-01-01 10:00+02', 0.1, '{{}}', i, '{{}}', 'x'
 FROM generate_series(1, 40) i;
+CREATE TABLE days (id integer, tenant_id text, amount numeric(9,2), n integer, note varchar(40), day date, moment timestamp);
+INSERT INTO days SELECT id, tenant_id, amount, n, note, date '2023-12-31' + id, date '2023-12-31' + id FROM orders;
 CREATE TABLE products (id integer, name text, zero integer);
 INSERT INTO products VALUES (1, 'Äpfel', 0), (2, 'zebra', 0), (3, 'Zoo', 0), (4, 'apple', NULL);
 CREATE SCHEMA finance;
@@ -35,7 +37,13 @@ GRANT USAGE ON SCHEMA public, finance TO {READER};
 GRANT SELECT ON ALL TABLES IN SCHEMA public, finance TO {READER};
 REVOKE SELECT ON secret FROM {READER};
 """
-POLICIES = shop.shop_policies('odd "name" 100%')
+_DAYS = """
+---
+relation: days
+policies:
+  - {name: own_tenant, using: tenant_id = user.tenant}
+"""
+POLICIES = shop.shop_policies('odd "name" 100%') + _DAYS
 
 
 def start_shop() -> Cluster:

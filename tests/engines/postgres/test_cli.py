@@ -92,6 +92,12 @@ def test_explain_check_and_export(url: str, policies: Path, capsys: pytest.Captu
     places = ("--policies", policies, "--database", url)
     explained = asked(capsys, "explain", "--as", "eve", *places, "--json", "SELECT id FROM orders")
     assert explained["relations"]["orders"]["policies"] == ["all_rows", "own_tenant"]
+    # What is run has no part in common with what was asked.
+    assert explained["splices"] == [{"start": 0, "end": len("SELECT id FROM orders"), "text": explained["sql"]}]
+    assert explained["sql"].startswith('SELECT "orders"."id" AS "id" FROM (SELECT')
+    assert not explained["barrier"]["fenced"]
+    raising = asked(capsys, "explain", "--as", "eve", *places, "--json", "SELECT id FROM orders WHERE id * 2 > 4")
+    assert raising["barrier"]["reason"] == "`*` of INTEGER may raise on a row there"
     # A table that nobody decided on is an error, and its name is the catalog's.
     checked = asked(capsys, "check", policies, "--database", url, "--json", code=1)
     assert "undecided" in repr(checked["findings"])

@@ -116,7 +116,7 @@ def test_the_fence_is_what_keeps_expressions_above_the_filter(cluster: Cluster) 
 
 
 def test_every_guard_that_hides_rows_has_a_fence(shop: Shop) -> None:
-    guarded = shop.engine.guard(shop.token, "SELECT count(*) FROM orders WHERE id = 2")
+    guarded = shop.engine.guard(shop.token, "SELECT count(*) FROM orders WHERE id = 2 AND n * 2 > 0")
     assert guarded.dialect == "postgres"
     assert guarded.sql.count("OFFSET 0") == 1
     # The caller's own harmless condition is copied below it.
@@ -144,6 +144,45 @@ def test_errors_on_visible_rows_say_no_value(shop: Shop) -> None:
     with pytest.raises(QueryFailed) as failed:
         shop.rows("SELECT (SELECT id FROM products)")
     assert failed.value.code == "run.subquery_rows"
+
+
+def test_texts_that_differ_in_literals_share_one(shop: Shop) -> None:
+    """Literals beside columns are bound, below the fence as well; patterns are not."""
+    text = "SELECT CAST(sum(n) AS INTEGER) AS s FROM days WHERE n * 2 > 0 AND {}"
+    for first, other, answer, bound in (
+        ("id = 4", "id = 6", 6, {"rls_0_0": 6}),
+        ("id IN (2, 4)", "id IN (2, 8)", 10, {"rls_0_0": 2, "rls_0_1": 8}),
+        ("id < 4 AND tenant_id = 'acme'", "id < 5 AND tenant_id = 'acme'", 6, {"rls_0_0": 5, "rls_0_1": "acme"}),
+        ("amount <= 2.5", "amount <= 4.5", 6, {"rls_0_0": Decimal("4.5")}),
+        ("day >= '2024-01-03' AND id < 7", "day >= DATE '2024-01-05' AND id < 9", 14, None),
+        ("day > DATE '2024-01-03' AND id < 7", "day > DATE '2024-01-05' AND id < 9", 14, None),
+        ("day = '2024-01-03'", "day = '2024-01-06'", 6, {"rls_0_0": "2024-01-06"}),
+        ("moment = '2024-01-03'", "moment = '2024-01-06'", 6, {"rls_0_0": "2024-01-06"}),
+    ):
+        sql, again = text.format(first), text.format(other)
+        shop.rows(sql)
+        assert shop.rows(again) == [(answer,)]
+        guarded = [shop.engine.guard(shop.token, one) for one in (sql, sql + " ", again)][-1]
+        if bound is not None:
+            assert guarded.near
+            assert {name: value for name, value in guarded.parameters.items() if name.startswith("rls_0_")} == bound
+            # DuckDB would move any of them there but a list of values that it does not know yet.
+            inside = guarded.sql[: guarded.sql.index("OFFSET 0")]
+            assert ("CAST($2" in inside) == (other != "id IN (2, 8)")
+    near = text.format("note LIKE 'A%'"), text.format("note LIKE 'B%'")
+    assert not shop.engine.guard(shop.token, near[1]).near or "'B%'" in shop.engine.guard(shop.token, near[1]).sql
+
+
+def test_names_that_are_too_long_for_the_server_are_the_answers(shop: Shop) -> None:
+    """It would cut them, and take two of them for one."""
+    one, other = "n" * 70, "n" * 69 + "m"
+    result = shop.engine.query(
+        shop.token,
+        f"SELECT {one} AS a, sum({other}) AS b, max(id + 1000000000000 + 1000000000000 + 1000000000000 + 1000000000000) "
+        f"FROM (SELECT id AS {one}, id * 10 AS {other}, id FROM products WHERE id < 2) {'t' * 80} GROUP BY 1",
+    )
+    assert result.rows == [(1, 10, 4000000000001)]
+    assert result.columns[2].startswith("max(") and len(result.columns[2]) > 63
 
 
 def test_joins_that_postgresql_lacks_are_refused(shop: Shop) -> None:

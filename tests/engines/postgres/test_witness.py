@@ -14,7 +14,7 @@ import rls
 from fixtures import warehouse
 from tests.engines.postgres.kit import start
 from tests.engines.witness import Witness, alike
-from tests.engines.witness_queries import EVERYWHERE, GUARDED, NOT_PORTABLE
+from tests.engines.witness_queries import EVERYWHERE, GUARDED, NOT_PORTABLE, draw
 
 PERSONAS = ("alice", "bob", "lena", "gina", "hugo", "ines", "soren", "sandy", "nora", "root", "otto")
 
@@ -42,6 +42,16 @@ def test_three_ways_to_one_answer(site: Witness, sql: str) -> None:
         seen.add(repr(expected))
     # A query that shows everybody the same proves little.
     assert len(seen) > 2
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_three_ways_to_one_answer_of_a_drawn_query(site: Witness, number: int) -> None:
+    """Policies by mapping tables, along a hierarchy, by lists and with missing attributes; rows with NULLs."""
+    sql = draw(f"witness/{number}")
+    for name in PERSONAS[number % 3 :: 3]:
+        expected = alike(site.duckdb.query(site.tokens[name], sql).rows)
+        assert alike(site.postgres.query(site.tokens[name], sql).rows) == expected, (name, sql)
+        assert alike(site.natively(site.personas[name], sql)) == expected, (name, sql)
 
 
 @pytest.mark.parametrize("sql", GUARDED)

@@ -146,6 +146,7 @@ def test_names_are_the_callers_whatever_they_become() -> None:
         ("SELECT id FROM places WHERE name = $n", 'CAST($1 AS text)'),
         ("SELECT id FROM places QUALIFY row_number() OVER (ORDER BY id) = 1", "WHERE q.kept"),
         ("WITH v(a, b) AS (VALUES (1, 'x')) SELECT b FROM v", 'WITH "v"("a", "b") AS (SELECT column1 AS "col0"'),
+        ("WITH v AS (SELECT * FROM (VALUES (1, 'x')) t(a, b)) SELECT b FROM v", 'WITH "v"("a", "b") AS (SELECT "t"."a" AS "a"'),
         ('WITH "PLACES" AS (SELECT id FROM orders) SELECT * FROM places', 'WITH "places"("id") AS (SELECT'),
         ("SELECT 'it''s' AS a", "CAST('it''s' AS text)"),
         ("SELECT year(placed) FROM orders", '(CASE WHEN isfinite("orders"."placed") THEN CAST(extract(year FROM '),

@@ -167,7 +167,7 @@ def _near(policies: PolicySet, catalog: Catalog) -> Iterator[Finding]:
 def _like(column: Column, wanted: str) -> bool:
     def bare(name: str) -> str:
         plain = re.sub(r"[^a-z0-9]", "", name.lower())
-        return re.sub(r"(?<=.{3})(id|key|code|no|nr)$", "", plain)
+        return re.sub(r"(?<=.{3})s$", "", re.sub(r"(?<=.{3})(id|key|code|no|nr|name)s?$", "", plain))
 
     return fold(column.name) != fold(wanted) and bare(column.name) == bare(wanted)
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from rls.catalog import Relation, shown_type
 from rls.errors import PolicyInvalid
+from rls.policy.check_mixed import find_mixed
 from rls.policy.check_sight import find_oversights
 from rls.policy.check_truth import find_constants
 from rls.policy.check_types import bound_forms, find_mismatches, sample_parameters, type_of
@@ -50,7 +51,7 @@ def check_policy(
         problems = (
             _constants(policies, policy, relation, scratch),
             _opening_lists(policy, root),
-            _mixed(policy, root),
+            find_mixed(policy),
             find_oversights(bound, relation, scratch.catalog),
         )
         for problem in (p for found in problems for p in found):
@@ -161,22 +162,6 @@ def _opening_lists(policy: Policy, branch: Branch) -> Iterator[ExpressionInvalid
                 hint=f"add `AND len(user.{name}) > 0` if that is not meant",
             )
         yield from _opening_lists(policy, child)
-
-
-def _mixed(policy: Policy, branch: Branch) -> Iterator[ExpressionInvalid]:
-    """`a OR b AND c` without parentheses: one of the two readings lets more rows through."""
-    text = policy.using.text
-    for child in branch.children:
-        if branch.kind == "or" and child.kind == "and":
-            inside = text[: child.start].rstrip().endswith("(") and text[child.end :].lstrip().startswith(")")
-            if not inside:
-                yield ExpressionInvalid(
-                    "policy.mixed_and_or",
-                    f"`AND` beside `OR` without parentheses in policy `{policy.name}`: `AND` binds first",
-                    offset=child.start,
-                    hint="put parentheses around what belongs together",
-                )
-        yield from _mixed(policy, child)
 
 
 def _list_attribute(leaf: Branch) -> str | None:

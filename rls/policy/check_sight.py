@@ -5,25 +5,30 @@ policy.pattern        a text from a token used as a pattern, or matched as a par
 policy.null_opens     a row without a value passes
 policy.not_in_null    one NULL in the sub-query, and no row passes
 policy.uncorrelated   a sub-query that does not look at the row
-policy.odd_key        `order_id IN (SELECT customer_id …)` where the table has an `order_id`
+policy.odd_key        `order_id IN (SELECT customer_id …)` where either table has the other column, too
+policy.always_true    a condition of a sub-query that compares something with itself
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from rls.catalog import Catalog, Relation, fold
 from rls.policy.compared import Compared, nodes_of
 from rls.policy.expressions import Branch
 from rls.policy.parser import ExpressionInvalid, Tree
-from rls.policy.reader import attribute_name
+from rls.policy.reader import NO_POSITION, attribute_name
 from rls.policy.rules import BoundPolicy
 
 __all__ = ["find_oversights"]
 
 _LIKE: Final = frozenset(("~~", "~~*", "~~~"))
 _NOT_LIKE: Final = frozenset(("!~~", "!~~*"))
+_REFLEXIVE: Final = frozenset(
+    ("COMPARE_EQUAL", "COMPARE_GREATERTHANOREQUALTO", "COMPARE_LESSTHANOREQUALTO", "COMPARE_NOT_DISTINCT_FROM")
+)
 _PARTS: Final = frozenset(("contains", "starts_with", "ends_with", "prefix", "suffix", "regexp_matches"))
 
 
@@ -67,7 +72,8 @@ def _nulls(node: Tree, compared: Compared, relation: Relation) -> Iterator[Expre
         case "FUNCTION" if node["function_name"] in ("coalesce", "ifnull"):
             operands = [a["expression"] for a in node["arguments"]]
         case "COMPARISON" if node["type"] == "COMPARE_DISTINCT_FROM":
-            operands = [node["left"], node["right"]]
+            # `consent IS NOT FALSE` is this comparison with a cast that nobody wrote.
+            operands = [_uncast(node["left"]), _uncast(node["right"])]
         case _:
             return
     names = [name for operand in operands[:2] if (name := compared.column(operand)) is not None]
@@ -78,12 +84,36 @@ def _nulls(node: Tree, compared: Compared, relation: Relation) -> Iterator[Expre
         yield _problem("policy.null_opens", compared, node, what, hint)
 
 
+def _uncast(node: Tree) -> Tree:
+    unwritten = node["class"] == "CAST" and node.get("query_location", NO_POSITION) >= NO_POSITION
+    return dict(node["child"]) if unwritten else node
+
+
+def _constants_inside(node: Tree, compared: Compared) -> Iterator[ExpressionInvalid]:
+    """`m.user_id = m.user_id` and `1 = 1` among the conditions of a sub-query."""
+    if node["class"] != "COMPARISON" or node["type"] not in _REFLEXIVE:
+        return
+    left, right = (_bare(node[side]) for side in ("left", "right"))
+    if left == right:
+        what = "holds for every row that has a value: it compares something with itself"
+        yield _problem("policy.always_true", compared, node, what, "compare with what is meant")
+
+
+def _bare(tree: Any) -> Any:
+    """A tree without its places."""
+    if isinstance(tree, dict):
+        return {k: _bare(v) for k, v in tree.items() if k not in ("query_location", "query_location_length")}
+    return [_bare(v) for v in tree] if isinstance(tree, list) else tree
+
+
 def _subqueries(
     node: Tree, compared: Compared, relation: Relation, catalog: Catalog, *, negated: bool
 ) -> Iterator[ExpressionInvalid]:
     if node["class"] != "SUBQUERY":
         return
     query = node["subquery"]["node"]
+    for part in nodes_of(query):
+        yield from _constants_inside(part, compared)
     if node["subquery_type"] in ("EXISTS", "NOT_EXISTS") and not compared.own_columns(query):
         what = f"does not look at the row: it is the same for every row of `{relation.label}`"
         hint = f"compare with `{relation.name}.…`; a column that the inner table has too is the inner table's"
@@ -101,9 +131,26 @@ def _subqueries(
         hint = f"add `WHERE {column.name} IS NOT NULL`, or write NOT EXISTS"
         yield _problem("policy.not_in_null", compared, node["child"], f"NOT IN (SELECT {column.name} …) {what}", hint)
     asked = compared.column(node["child"])
+    if asked is not None and _other_tables(asked, column.name, catalog) and relation.column(column.name) is not None:
+        what = f"is looked for among `{inner.label}.{column.name}`, and `{relation.label}` has a column `{column.name}`"
+        yield _problem("policy.odd_key", compared, node["child"], what, f"write `{column.name} IN`, if that is meant")
     if asked is not None and fold(asked) not in ("id", fold(column.name)) and inner.column(asked) is not None:
         what = f"is looked for among `{inner.label}.{column.name}`, and `{inner.label}` has a column `{asked}`"
         yield _problem("policy.odd_key", compared, node["child"], what, f"write `SELECT {asked}`, if that is meant")
+
+
+def _other_tables(asked: str, selected: str, catalog: Catalog) -> bool:
+    """Whether two columns are keys of two tables, by their names: `patient_id` and `team_id`."""
+    first, second = (_table_of(name, catalog) for name in (asked, selected))
+    return first is not None and second is not None and first != second
+
+
+def _table_of(name: str, catalog: Catalog) -> tuple[str, ...] | None:
+    stem = re.sub(r"_?(id|key)$", "", fold(name))
+    if stem in ("", fold(name)):
+        return None
+    named = (stem, f"{stem}s", f"{stem}es", re.sub("y$", "ies", stem))
+    return next((key for key, r in catalog.relations.items() if fold(r.name) in named), None)
 
 
 def _inner(query: Tree, catalog: Catalog) -> Relation | None:

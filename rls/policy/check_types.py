@@ -69,6 +69,9 @@ def find_mismatches(
         problem = _bind_error(text, relation, scratch, attributes)
         if not isinstance(problem, Exception):
             continue
+        found = _OTHER_TYPE.search(str(problem))
+        if not found and not _binds(expression, relation, scratch, attributes):
+            continue  # as it is, it fails for another reason, which the caller says
         start = strict.operand["query_location"]
         offset = character_offset(expression.text, start)
         if strict.attribute is None:
@@ -79,7 +82,6 @@ def find_mismatches(
                 hint="write `=`, or `contains(…)` if a part is meant",
             )
             continue
-        found = _OTHER_TYPE.search(str(problem))
         end = start + strict.operand["query_location_length"]
         other = found[1].removesuffix("_LITERAL") if found else "a value of another type"
         yield ExpressionInvalid(
@@ -89,6 +91,11 @@ def find_mismatches(
             length=character_offset(expression.text, end) - offset,
             hint="change the attribute's `type` in the identity file, or convert one side with CAST",
         )
+
+
+def _binds(expression: Expression, relation: Relation, scratch: Scratch, attributes: Mapping[str, Attribute]) -> bool:
+    text = expression.root.text(bind(expression, relation, scratch.catalog, attributes))
+    return not isinstance(_bind_error(text, relation, scratch, attributes), Exception)
 
 
 def _bind_error(

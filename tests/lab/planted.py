@@ -6,7 +6,7 @@ shown: words of the finding, the failing case or the open point, and where to me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -510,11 +510,11 @@ sees: {ada: {orders: [1]}}
 )  # fmt: skip
 
 
-def write_database(path: Path, *, names: Sequence[str] = NAMES, more: str = "") -> Path:
+def write_database(path: Path, *, names: Sequence[str] = NAMES, tables: str = TABLES, more: str = "") -> Path:
     """The forty tables (or fewer that are alike: `names`), without rows."""
     columns = "id BIGINT PRIMARY KEY, tenant_id VARCHAR NOT NULL, region VARCHAR, amount DECIMAL(9,2), note VARCHAR"
     with duckdb.connect(str(path)) as connection:
-        connection.execute(TABLES)
+        connection.execute(tables)
         for name in names:
             connection.execute(f"CREATE TABLE {name} ({columns})")
         if more:
@@ -522,16 +522,16 @@ def write_database(path: Path, *, names: Sequence[str] = NAMES, more: str = "") 
     return path
 
 
-def write_set(folder: Path, fault: Fault | None = None) -> Path:
+def write_set(folder: Path, fault: Fault | None = None, *, right: Mapping[str, str] = FILES) -> Path:
     """The policy directory, with a mistake in it or without."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = dict(FILES)
+    files = dict(right)
     if fault is not None:
         files.update(fault.add)
         if fault.change is not None:
-            name, right, wrong = fault.change
-            assert right in files[name], f"{fault.name}: {right} is not in {name}"
-            files[name] = files[name].replace(right, wrong)
+            name, before, after = fault.change
+            assert before in files[name], f"{fault.name}: {before} is not in {name}"
+            files[name] = files[name].replace(before, after)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder

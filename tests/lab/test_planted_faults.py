@@ -8,20 +8,11 @@ import pytest
 
 from rls.catalog import Catalog
 from rls.cli.opening import open_catalog
-from rls.errors import PolicyInvalid
-from rls.lab.coverage.measure import measure_coverage
-from rls.lab.coverage.report import advice
-from rls.lab.mutate.score import mutate
 from rls.lab.seed import Seed, make_seed
-from rls.lab.suites.prove_invariants import prove_invariants
-from rls.lab.suites.reader import directory_personas, read_suite, read_suites
-from rls.lab.suites.report import plain_failure
-from rls.lab.suites.run import Filters, Run, run_suites
 from rls.policy.check import check_policies
 from rls.policy.load import load_policies
 from tests.lab.planted import FAULTS, FEW, Fault, write_database, write_set
-
-NOON = 1_768_478_400.0  # 2026-01-15T12:00:00Z
+from tests.lab.telling import NOON, tell
 
 
 @pytest.fixture(scope="module")
@@ -65,43 +56,7 @@ def test_it_is_found_and_shown(fault: Fault, right: Seed, small: Path, catalog: 
     folder = write_set(tmp_path / "policies", fault)
     if fault.tables:
         catalog = open_catalog(write_database(tmp_path / "app.duckdb", more=fault.tables))
-    told = _tell(fault, folder, small, catalog, right)
+    told = tell(fault, folder, small, catalog, right)
     assert told, f"nothing found by {fault.found}"
     # One of the things that are told has all that the reader needs.
     assert any(all(word in each for word in fault.shows) for each in told), "\n".join(told)
-
-
-def _tell(fault: Fault, folder: Path, small: Path, catalog: Catalog, right: Seed) -> list[str]:
-    """What the tool says, a text for each thing that it finds."""
-    if fault.found == "load":
-        with pytest.raises(PolicyInvalid) as caught:
-            load_policies(folder, keys="none")
-        return [f"{caught.value.code} {caught.value}"]
-    policies = load_policies(folder, keys="none")
-    match fault.found:
-        case "check":
-            return [f"{f.code} {f}" for f in check_policies(policies, catalog)]
-        case "seed":
-            return _failures(make_seed(folder, small, open_catalog(small), now=NOON).run)
-        case "suite":
-            suite = read_suite(right.file, policies.identity, directory_personas(folder, policies.identity))
-            return _failures(run_suites([suite], policies, filters=Filters(relation=fault.relation)))
-        case "coverage":
-            suite = read_suite(right.file, policies.identity, directory_personas(folder, policies.identity))
-            found = measure_coverage(policies, [suite])
-            return [f"{p.place.file}:{p.place.line} {p.subject}: {advice(p)}" for p in found.open]
-        case "mutate":
-            fates = mutate(policies, read_suites(folder, policies.identity)).survivors
-            return [
-                f"{f.mutant.place.file}:{f.mutant.place.line} {f.mutant.subject} {' '.join(f.mutant.after)}"
-                for f in fates
-            ]
-        case "prove":
-            text = f"invariants:\n  - {{prove: isolated by tenant, about: [{fault.relation}]}}\n"
-            (folder / "invariants.yaml").write_text(text, encoding="utf-8")
-            outcomes = prove_invariants(policies, catalog)
-            return ["\n".join(map(plain_failure, o.failures)) for o in outcomes if o.status == "failed"]
-
-
-def _failures(run: Run) -> list[str]:
-    return [f"{o.case.test} {o.case.persona}\n" + "\n".join(map(plain_failure, o.failures)) for o in run.failed]

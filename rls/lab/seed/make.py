@@ -22,19 +22,23 @@ from rls.lab.coverage.measure import Coverage, Point, measure_coverage
 from rls.lab.seed.board import Board, BoardFailed
 from rls.lab.seed.choose import Choice, choose
 from rls.lab.seed.draft import draft_suite
-from rls.lab.seed.meet import Eye, look
+from rls.lab.seed.goals import find_goals
+from rls.lab.seed.meet import Eye, Met, look
+from rls.lab.seed.neighbours import add_neighbours, seen_rows
 from rls.lab.seed.oracle import see
 from rls.lab.seed.people import choose_base, try_people
 from rls.lab.seed.pools import Pools
 from rls.lab.seed.reach import Reached, reach
 from rls.lab.seed.rows import Rows, add_rows, try_rows
 from rls.lab.seed.shorten import shorten
+from rls.lab.seed.solutions import place_solutions
 from rls.lab.seed.spots import Spots, attribute_spot, column_spot, find_spots
 from rls.lab.seed.stage import Stage
 from rls.lab.seed.wall import Wall, find_wall
 from rls.lab.seed.write import suite_text
 from rls.lab.suites.reader import directory_personas, read_suite
 from rls.lab.suites.run import Run, run_suites
+from rls.lab.suites.suite import Suite
 from rls.lab.world.raw import Raw
 from rls.policy.check_usage import attributes_read
 from rls.policy.load import load_policies
@@ -44,7 +48,9 @@ from rls.policy.rules import Bound
 __all__ = ["FILE", "Seed", "make_seed"]
 
 FILE: Final = "seeded.test.yaml"
+MOST_SOLVED: Final = 6  # rows of a relation that others are made beside
 OnStep = Callable[[str, int, int], None]
+Seen = dict[tuple[str, ...], list[dict[str, object]]]
 
 
 @dataclass(frozen=True)
@@ -110,16 +116,8 @@ def make_seed(
     policies = load_policies(directory, keys="none")
     moment = datetime.fromtimestamp(now, UTC) if now is not None else _noon()
     work = _Work(directory, policies, database, catalog, moment, on_step or (lambda *_: None))
-    suite = work.make(Reached())
-    missing = suite.coverage.open
-    reached = Reached()
-    if missing:
-        work.on_step("asking the solver", 3, 4)
-        reached = reach(missing, policies, catalog, work.relations())
-        if reached.people:
-            suite = work.make(reached)
-    why = {_point_key(missing[n]): reason for n, reason in reached.never.items()}
-    unreached = tuple((p, why.get(_point_key(p)) or _why(p)) for p in suite.coverage.open)
+    suite = work.make()
+    unreached = tuple((p, work.never.get(_point_key(p)) or _why(p)) for p in suite.coverage.open)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(suite.text, encoding="utf-8")
     return Seed(
@@ -178,6 +176,8 @@ class _Work:
     moment: datetime
     on_step: OnStep
     left_out: dict[str, str] = field(default_factory=dict)
+    never: dict[tuple[object, ...], str] = field(default_factory=dict)  # by `_point_key`
+    keys: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)  # primary ones, by relation
 
     def relations(self) -> list[Relation]:
         """The tables that somebody decided on."""
@@ -192,9 +192,11 @@ class _Work:
                 self.left_out[relation.label] = "nobody decided on it"
         return found
 
-    def make(self, reached: Reached) -> _Suite:
-        """One round: candidates, choice, expectations, and the suite that comes of it."""
-        self.on_step("trying rows", 1, 4)
+    def make(self, reached: Reached | None = None, seen: Seen | None = None) -> _Suite:
+        """Candidates, choice, expectations, and the suite that comes of it: with what the solver found (`reached`) for
+        what a first round did not meet, and beside the rows that somebody saw in it (`seen`)."""
+        seen = {} if seen is None else seen
+        self.on_step("trying rows" if reached is None else "trying what the solver found", 1, 4)
         existing = directory_personas(self.directory, self.policies.identity)
         with self._board() as board:
             bounds = self._bounds(board)
@@ -210,8 +212,14 @@ class _Work:
             # Rows are made for the others: whom the solver found brings rows of their own.
             twins = _twins(bounds, spots, wall)
             tried = self._rows([r for r in relations if r.key not in twins], spots, pools, people, wall)
-            people |= reached.people
-            add_rows(tried, reached.rows)
+            if reached is not None:
+                found, rows, shown = place_solutions(reached.solutions, spots, pools, people, wall)
+                people |= found
+                add_rows(tried, rows)
+                for key, listed in shown.items():
+                    seen.setdefault(key, []).extend(listed[:MOST_SOLVED])
+                known = {key: listed for key, listed in seen.items() if key in tried.rows}
+                add_neighbours(tried, known, spots, pools, walls={} if wall is None else wall.columns)
             for key, listed in tried.rows.items():
                 try:
                     board.put(tried.relations[key], listed)
@@ -219,21 +227,33 @@ class _Work:
                     self.left_out[tried.relations[key].label] = f"no rows could be made: {error}"
                     tried.rows[key] = []
             firsts = {key: bound for key, bound in bounds.items() if key not in twins}
-            choice = self._choose(board, Stage(self.policies, firsts, spots, wall, people, existing, tried), base)
+            stage = Stage(self.policies, bounds, spots, wall, people, existing, tried)
+            some = replace(stage, bounds=firsts)
             self.on_step("choosing", 2, 4)
+            choice, mets = self._choose(board, some, base)
+            if reached is None:
+                missing = self._measure(self._draft(board, some, choice)[0]).open
+                goals = find_goals(firsts.values(), choice.points)
+                self.on_step("asking the solver", 3, 4)
+                reached = reach(missing, goals, self.policies, self.catalog, self.relations(), keys=self.keys)
+                self.never = {_point_key(missing[n]): reason for n, reason in reached.never.items()}
+                return self.make(reached, seen_rows(mets, tried))
             shorten(board, self.policies, choice, people, bounds=firsts, read=read, rows=tried.rows)
             self._copy(board, {bounds[twin].relation: first for twin, first in twins.items()}, tried, choice)
-            stage = Stage(self.policies, bounds, spots, wall, people, existing, tried)
-            sights = {
-                name: {key: see(board, self.policies, bound, people[name]) for key, bound in bounds.items()}
-                for name in choice.people
-            }
+            text, over = self._draft(board, stage, choice)
+        run = self._run(text)
+        rows_told = sum(len(choice.rows.get(key, ())) for key in tried.rows)
+        return _Suite(text, len(choice.people), rows_told, run, self._measure(text), wall, over)
+
+    def _draft(self, board: Board, stage: Stage, choice: Choice) -> tuple[str, tuple[str, ...]]:
+        """The suite's text, and who sees all tenants."""
+        sights = {
+            name: {key: see(board, self.policies, bound, stage.people[name]) for key, bound in stage.bounds.items()}
+            for name in choice.people
+        }
         schema = (self.directory / ".schemas").is_dir()
         draft, over = draft_suite(stage, choice.people, choice.rows, sights, now=self.moment, schema=schema)
-        text = suite_text(draft)
-        run, coverage = self._measure(text)
-        rows = sum(len(r) for r in draft.rows.values())
-        return _Suite(text, len(choice.people), rows, run, coverage, wall, over)
+        return suite_text(draft), over
 
     @contextmanager
     def _board(self) -> Iterator[Board]:
@@ -287,12 +307,12 @@ class _Work:
     ) -> Rows:
         raw = Raw(self.database.resolve(), self.catalog)
         try:
-            primary = {r.key: raw.primary_key(r) for r in relations}
+            self.keys |= {r.key: key for r in relations if (key := raw.primary_key(r))}
         finally:
             raw.close()
         walled = {} if wall is None else wall.columns
         extra = {r.key: [column_spot(r, walled[r.key])] for r in relations if r.key in walled}
-        return try_rows(relations, spots, pools, list(people.values()), primary=primary, extra=extra)
+        return try_rows(relations, spots, pools, list(people.values()), primary=self.keys, extra=extra)
 
     @staticmethod
     def _copy(board: Board, twins: Mapping[Relation, tuple[str, ...]], tried: Rows, choice: Choice) -> None:
@@ -304,7 +324,9 @@ class _Work:
             choice.rows[relation.key] = set(range(len(rows)))
             board.put(relation, rows)
 
-    def _choose(self, board: Board, stage: Stage, base: Mapping[str, Principal]) -> Choice:
+    def _choose(
+        self, board: Board, stage: Stage, base: Mapping[str, Principal]
+    ) -> tuple[Choice, dict[tuple[str, tuple[str, ...]], Met]]:
         eye, wall, rows = Eye(board, self.policies), stage.wall, stage.tried.rows
         mets = {
             (name, key): look(eye, bound, person)
@@ -314,20 +336,27 @@ class _Work:
         wanted: dict[tuple[str, ...], set[int]] = {}
         for key, bound in stage.bounds.items():
             if wall is not None and key in wall.columns:
-                wanted[key] = _one_per_tenant(rows[key], wall.columns[key])
+                wanted[key] = _one_per_tenant(rows[key], wall.columns[key], _visible(mets, key))
             elif bound.public:
                 wanted[key] = set(range(min(2, len(rows[key]))))
-        return choose(mets, always=_always(stage.people, base, wall), wanted=wanted)
+        return choose(mets, always=_always(stage.people, base, wall), wanted=wanted), mets
 
-    def _measure(self, text: str) -> tuple[Run, Coverage]:
-        """The suite as it will be read, run and measured."""
+    def _run(self, text: str) -> Run:
+        """The suite as it will be read, run."""
+        with self._read(text) as suite:
+            return run_suites([suite], self.policies)
+
+    def _measure(self, text: str) -> Coverage:
+        with self._read(text) as suite:
+            return measure_coverage(self.policies, [suite])
+
+    @contextmanager
+    def _read(self, text: str) -> Iterator[Suite]:
         identity = self.policies.identity
         with tempfile.TemporaryDirectory(prefix="rls-seed-") as folder:
             file = Path(folder) / FILE
             file.write_text(text, encoding="utf-8")
-            suite = replace(read_suite(file, identity, directory_personas(self.directory, identity)), name="seeded")
-            run = run_suites([suite], self.policies)
-            return run, measure_coverage(self.policies, [suite])
+            yield replace(read_suite(file, identity, directory_personas(self.directory, identity)), name="seeded")
 
 
 def _twins(
@@ -362,9 +391,21 @@ def _always(people: Mapping[str, Principal], base: Mapping[str, Principal], wall
     return [*chosen, *twins]
 
 
-def _one_per_tenant(rows: Sequence[Mapping[str, object]], column: str) -> set[int]:
+def _visible(mets: Mapping[tuple[str, tuple[str, ...]], Met], key: tuple[str, ...]) -> set[int]:
+    """The rows of a relation that anybody sees."""
+    return {
+        number
+        for (_, asked), met in mets.items()
+        if asked == key
+        for number, points in met.rows.items()
+        if any(p[0] == "visible" and p[-1] is True for p in points)
+    }
+
+
+def _one_per_tenant(rows: Sequence[Mapping[str, object]], column: str, visible: set[int]) -> set[int]:
+    """A row of each tenant, one that somebody sees where there is one: others would tell nothing of the wall."""
     first: dict[object, int] = {}
-    for number, row in enumerate(rows):
+    for number, row in sorted(enumerate(rows), key=lambda pair: pair[0] not in visible):
         if row.get(column) is not None:
             first.setdefault(row[column], number)
     # Two tenants, a third, and those whose names differ from one of them in case only.

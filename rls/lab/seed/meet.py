@@ -16,7 +16,7 @@ from rls.catalog import Relation
 from rls.identity.principal import Principal
 from rls.lab.seed.board import Board, BoardFailed
 from rls.lab.truth.branches import branches_of, leaves_of
-from rls.lab.truth.inner import dropped_inside
+from rls.lab.truth.inner import dropped_inside, moved
 from rls.policy.attributes import known_values
 from rls.policy.bind import bind
 from rls.policy.evaluate import evaluate
@@ -219,8 +219,15 @@ def _edges(leaf: Branch) -> Iterator[Tree]:
 
 
 def _others(leaf: Branch) -> Iterator[Tree]:
-    """A leaf without one of the conditions inside its sub-queries: rows tell whether it is there."""
-    return islice(dropped_inside(leaf.tree), MOST_OTHERS)
+    """A leaf without one of the conditions inside its sub-queries, without one item of its list, or with the number
+    next to the one that something is compared with: rows tell whether it is there."""
+    tree = leaf.tree
+    yield from islice(dropped_inside(tree), MOST_OTHERS)
+    yield from islice(moved(tree), MOST_OTHERS)
+    if tree["type"] in ("COMPARE_IN", "COMPARE_NOT_IN") and len(tree["children"]) > 2:
+        first, *items = tree["children"]
+        for place in range(min(len(items), MOST_OTHERS)):
+            yield {**tree, "children": [first, *items[:place], *items[place + 1 :]]}
 
 
 def _class_of(value: object) -> str:

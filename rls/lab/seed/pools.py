@@ -57,10 +57,17 @@ class Pools:
         """Give a spot's whole group other values: the keys that its own table has."""
         self._made[self.spots.group(spot)] = values
 
+    def is_key(self, spot: Spot) -> bool:
+        """Whether a spot's group has whole numbers or texts that mean nothing but themselves."""
+        return self.is_free(spot) and kind_of(self.spots.types[spot]) in ("integer", "text")
+
     def is_free(self, spot: Spot) -> bool:
         """Whether nothing but columns meets in a spot's group: no attribute, and no constant."""
-        group = self.spots.group(spot)
-        return not self.spots.constants(group) and all(s[0] == "column" for s in self.spots.members(group))
+        return not self.spots.constants(self.spots.group(spot)) and self.is_of_columns(spot)
+
+    def is_of_columns(self, spot: Spot) -> bool:
+        """Whether no attribute is in a spot's group."""
+        return all(s[0] == "column" for s in self.spots.members(self.spots.group(spot)))
 
     def _make(self, group: Spot) -> list[Any]:
         members = self.spots.members(group)

@@ -1,11 +1,13 @@
 """What no candidate met → a principal and rows that meet it, by the solver; or the proof that there are none.
 
+Branches of policies are asked for by themselves; whether a policy decides alone, by what is seen with it and without.
 The solver is an extra: without it nothing is added, and nothing is called unreachable that was only not found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from rls.catalog import Catalog, Relation
 from rls.identity.principal import Principal
 from rls.lab.coverage.measure import Point
+from rls.lab.seed.goals import Goal
 from rls.lab.truth.branches import branches_of, own_text
 from rls.policy.expressions import read_expression
 from rls.policy.parser import ExpressionInvalid
@@ -20,40 +23,70 @@ from rls.policy.policy_set import PolicySet, rules_for
 from rls.policy.rules import Policy, Rules
 
 if TYPE_CHECKING:
+    from rls.lab.prove.claims import Claim
+    from rls.lab.prove.solve import Answer
     from rls.lab.prove.types import TypeOracle
 
-__all__ = ["Reached", "reach"]
+__all__ = ["Reached", "Solution", "reach"]
 
 SECONDS: Final = 3.0
 MOST: Final = 40
 _ASKED: Final = {"TRUE": "{}", "FALSE": "NOT ({})", "NULL": "({}) IS NULL"}
+Keys = Mapping[tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Somebody, and the rows that are needed together; `shown`: the first of them is seen, or hidden by one policy."""
+
+    name: str
+    shown: bool
+    person: Principal
+    rows: tuple[tuple[Relation, Mapping[str, object]], ...]
 
 
 @dataclass
 class Reached:
-    """People and rows (relation key → rows) to add, and what cannot be met: points with the reason."""
+    """What was found, and what cannot be met: points of coverage, by place in their list, with the reason."""
 
-    people: dict[str, Principal] = field(default_factory=dict)
-    rows: dict[tuple[str, ...], list[Mapping[str, object]]] = field(default_factory=dict)
-    never: dict[int, str] = field(default_factory=dict)  # by place in the list of points
+    solutions: list[Solution] = field(default_factory=list)
+    never: dict[int, str] = field(default_factory=dict)
 
 
-def reach(points: Sequence[Point], policies: PolicySet, catalog: Catalog, relations: Sequence[Relation]) -> Reached:
-    """Ask the solver for each branch among the points, at most 40."""
+def reach(
+    points: Sequence[Point],
+    goals: Sequence[Goal],
+    policies: PolicySet,
+    catalog: Catalog,
+    relations: Sequence[Relation],
+    *,
+    keys: Keys,
+) -> Reached:
+    """Ask the solver for each branch among the points and for each goal, at most 40 of both kinds. `keys` are the
+    primary keys of relations."""
     found = Reached()
-    if find_spec("z3") is None:
+    if find_spec("z3") is None or not (points or goals):
         return found
+    with _asking(found, policies, catalog, relations, keys) as asking:
+        branches = [(number, point) for number, point in enumerate(points) if point.kind == "branch"]
+        for number, point in branches[:MOST]:
+            asking.ask(number, point)
+        for goal in goals[:MOST]:
+            asking.ask_goal(goal)
+    return found
+
+
+@contextmanager
+def _asking(
+    found: Reached, policies: PolicySet, catalog: Catalog, relations: Sequence[Relation], keys: Keys
+) -> Iterator[_Asking]:
     from rls.lab.prove.types import TypeOracle
 
     oracle = TypeOracle(catalog)
-    asking = _Asking(found, policies, catalog, relations, oracle)
     try:
-        for number, point in enumerate(points):
-            if point.kind == "branch" and len(found.people) + len(found.never) < MOST:
-                asking.ask(number, point)
+        yield _Asking(found, policies, catalog, relations, keys, oracle)
     finally:
         oracle.close()
-    return found
 
 
 @dataclass
@@ -64,12 +97,12 @@ class _Asking:
     policies: PolicySet
     catalog: Catalog
     relations: Sequence[Relation]
+    keys: Keys
     oracle: TypeOracle
 
     def ask(self, number: int, point: Point) -> None:
         """Who and which row meet a point."""
         from rls.lab.prove.claims import Claim, Limits, Sight
-        from rls.lab.prove.solve import solve
 
         policy = next((p for r in self.policies.rules for p in r.policies if p.place is point.place), None)
         if policy is None:
@@ -87,20 +120,49 @@ class _Asking:
                 using = read_expression(text, self.policies.attributes, branches=True)
             except ExpressionInvalid:
                 return
-            only = (Policy("condition", "permissive", None, using, policy.place),)
-            rules = Rules(
-                (*relation.schema, relation.name), public=False, policies=only, columns=(), place=policy.place
-            )
-            asked = replace(self.policies, rules=(rules,))
+            asked = self._only(relation, (Policy("condition", "permissive", None, using, policy.place),), policy)
             limits = Limits(tuple(sorted(policy.roles or ())))
             claim = Claim(relation, point.part, (Sight("one", "row", "asked"),), {"asked": asked}, limits)
-            answer = solve(claim, self.catalog, self.oracle, seconds=SECONDS)
+            answer = self._solve(claim, f"for_{policy.name}_{number}", shown=False)
             if answer.found is not None:
-                self.found.people[f"for_{policy.name}_{number}"] = answer.found.principals["one"]
-                rows = [(relation, answer.found.rows.get("row", {})), *answer.found.others]
-                for each, row in rows:
-                    self.found.rows.setdefault(each.key, []).append(dict(row))
                 return
             proved += answer.status == "proved"
         if covered and proved == len(covered[:3]) and len(covered) <= 3:
             self.found.never[number] = "no principal and no row make it so"
+
+    def ask_goal(self, goal: Goal) -> None:
+        """Who sees a row by this policy alone, or by this policy alone does not; else who sees a row by it at all."""
+        from rls.lab.prove.claims import Claim, Limits, Sight
+
+        policy = goal.policy
+        every = tuple(p for r in rules_for(self.policies, goal.relation, self.catalog) for p in r.policies)
+        others = tuple(p for p in every if p is not policy)
+        opens = policy.kind == "permissive"
+        sets = {"with": self._only(goal.relation, every, policy), "without": self._only(goal.relation, others, policy)}
+        alone = (Sight("one", "row", "with", wanted=opens), Sight("one", "row", "without", wanted=not opens))
+        limits = Limits(() if goal.role is None else (goal.role,))
+        for sights in (alone, alone[:1]) if opens else (alone,):
+            named = {s.policies: sets[s.policies] for s in sights}
+            answer = self._solve(Claim(goal.relation, "", sights, named, limits), f"by_{policy.name}", shown=True)
+            if answer.found is not None:
+                return
+
+    def _only(self, relation: Relation, policies: tuple[Policy, ...], some: Policy) -> PolicySet:
+        path = (*relation.schema, relation.name)
+        rules = Rules(path, public=False, policies=policies, columns=(), place=some.place)
+        return replace(self.policies, rules=(rules,))
+
+    def _solve(self, claim: Claim, name: str, *, shown: bool) -> Answer:
+        from rls.errors import PolicyInvalid
+        from rls.lab.prove.solve import Answer, solve
+
+        try:
+            answer = solve(claim, self.catalog, self.oracle, seconds=SECONDS, keys=self.keys)
+        except PolicyInvalid:
+            return Answer("unknown")
+        if answer.found is not None:
+            taken = sum(s.name.startswith(name) for s in self.found.solutions)
+            rows = ((claim.relation, answer.found.rows.get("row", {})), *answer.found.others)
+            person = answer.found.principals["one"]
+            self.found.solutions.append(Solution(f"{name}_{taken + 1}" if taken else name, shown, person, rows))
+        return answer

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import count, product
 from typing import Any, Final
 
 from rls.catalog import Relation, fold
@@ -54,12 +54,17 @@ def try_rows(
         name = _single_key(relation, primary.get(relation.key, ()))
         spot = None if name is None else column_spot(relation, name)
         used = spots.used.get(relation.key, {})
-        if name is not None and spot in used and pools.is_free(spot) and kind_of(spots.types[spot]) in _NUMBERED:
+        if name is not None and spot in used and pools.is_of_columns(spot) and kind_of(spots.types[spot]) in _NUMBERED:
+            # Another thousand for each table: what is joined on the wrong key meets nothing.
+            first = 1000 * len(owners) if spots.types[spot] in _WIDE else 0
+            numbered = [_numbered(kind_of(spots.types[spot]), name, first + n) for n in range(1, MOST_READ + 1)]
+            # `id > 100`: what it is compared with comes first.
+            compared = [] if pools.is_free(spot) else pools.values(spot)
+            pools.set(spot, [*dict.fromkeys([*compared, *numbered])])
             owners.setdefault(spots.group(spot), []).append((relation.key, name))
-            pools.set(spot, [_numbered(kind_of(spots.types[spot]), name, n) for n in range(1, MOST_READ + 1)])
-    first = {key for listed in owners.values() for key, _ in listed}
+    owning = {key for listed in owners.values() for key, _ in listed}
     made: dict[Spot, list[Row]] = {}
-    for relation in sorted(relations, key=lambda r: (r.key not in first, _points(r, spots, owners))):
+    for relation in sorted(relations, key=lambda r: (r.key not in owning, _points(r, spots, owners))):
         owned = next((n for listed in owners.values() for key, n in listed if key == relation.key), None)
         work = _Table(relation, spots, pools, people, made, owned, source, tuple(extra.get(relation.key, ())))
         rows = work.rows()
@@ -86,6 +91,7 @@ def add_rows(rows: Rows, more: Mapping[tuple[str, ...], Sequence[Mapping[str, ob
             rows.rows[key].append(made)
 
 
+_WIDE = frozenset(("INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "UHUGEINT"))
 _NUMBERED = frozenset(("integer", "text", "uuid"))
 
 
@@ -164,7 +170,8 @@ class _Table:
             some = [values[s] if self._points_to(s) else values[s][:6] + values[s][-2:] for s in varied]
             one, two = self._changed(list(picked)[:MOST_BASES], some)
             # What suits somebody stays in any case.
-            picked = dict.fromkeys([*picked, *one[: MOST * 2 // 3], *two])
+            single = self._single(bases, varied, some) if self.relation.key in self.spots.read else []
+            picked = dict.fromkeys([*picked, *single, *one[: MOST * 2 // 3], *two])
         most = MOST_READ if self.relation.key in self.spots.read else MOST
         suiting = {tuple(base.values()) for base in bases}
         chosen: list[tuple[Any, ...]] = self._thinned(self._few_nulls(list(picked), varied), varied, suiting)[:most]
@@ -191,6 +198,39 @@ class _Table:
         # `until IS NULL` beside another customer is what tables of mappings are made of.
         return singles, sorted(pairs, key=lambda row: None not in row)
 
+    def _single(
+        self, bases: Sequence[Mapping[Spot, Any]], varied: Sequence[Spot], values: Sequence[list[Any]]
+    ) -> list[tuple[Any, ...]]:
+        """Of a table of mappings: rows that map somebody to a key which nothing else maps them to, with one thing
+        changed. Beside a row that maps them to it already, the change would tell nothing."""
+        keys = [n for n, spot in enumerate(varied) if self._points_to(spot)]
+        rest = [n for n in range(len(varied)) if n not in keys]
+        found: dict[tuple[Any, ...], None] = {}
+        for number, base in enumerate(bases[:MOST_BASES] if keys and rest else ()):
+            row = tuple(base.values())
+            taken = count(number)
+            for n in rest:
+                for value in values[n] if not self._is_asker(varied[n]) else ():
+                    if value != row[n]:
+                        changed = [*row[:n], value, *row[n + 1 :]]
+                        turn = next(taken)
+                        for key in keys:
+                            named = [v for v in values[key] if v is not None and v != row[key]]
+                            named = self._keys_for(self.people[number], varied[key], named) or named
+                            changed[key] = named[turn % len(named)] if named else row[key]
+                        found[tuple(changed)] = None
+        return list(found)
+
+    def _keys_for(self, person: Principal, spot: Spot, keys: Sequence[Any]) -> list[Any]:
+        """Those of some keys whose rows hold something of the person's: the same tenant."""
+        theirs = {v for v in person.attributes.values() if isinstance(v, str)}
+        rows = self.made[self.spots.group(spot)]
+        return [k for k in keys if any(k in row.values() and theirs & _texts(row) for row in rows)]
+
+    def _is_asker(self, spot: Spot) -> bool:
+        """Whether a column holds what an attribute says."""
+        return any(s[0] == "attribute" for s in self.spots.members(self.spots.group(spot)))
+
     def _few_nulls(self, rows: list[tuple[Any, ...]], varied: Sequence[Spot]) -> list[tuple[Any, ...]]:
         """Where sub-queries read it, NULL keys in two rows only: beside one, nothing is surely not `IN` the rest."""
         if self.relation.key not in self.spots.read:
@@ -202,11 +242,7 @@ class _Table:
     def _thinned(self, rows: list[tuple[Any, ...]], varied: Sequence[Spot], suiting: set[Any]) -> list[tuple[Any, ...]]:
         """Where sub-queries read it, one row only of each pair that a mapping is about: `until IS NULL` decides
         nothing while each pair is there with and without an end. All rows of those pairs that suit somebody."""
-        naming = [
-            n
-            for n, spot in enumerate(varied)
-            if self._points_to(spot) or any(s[0] == "attribute" for s in self.spots.members(self.spots.group(spot)))
-        ]
+        naming = [n for n, spot in enumerate(varied) if self._points_to(spot) or self._is_asker(spot)]
         if self.relation.key not in self.spots.read or len(naming) in (0, len(varied)):
             return rows
         pairs: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
@@ -236,7 +272,8 @@ class _Table:
         if kind_of(self.spots.types[spot]) == "other":
             pool = []
         elif self.spots.types[spot].endswith("[]"):
-            pool = [[v] for v in pool[:4]] + [pool[:2], []]
+            # As tuples, which rows are found by; a cell is a list.
+            pool = [(v,) for v in pool[:4]] + [tuple(pool[:2]), ()]
         return [*pool, *nullable] or [None]
 
     def _suiting(self, person: Principal, varied: Sequence[Spot], values: Mapping[Spot, list[Any]]) -> dict[Spot, Any]:
@@ -245,7 +282,7 @@ class _Table:
         for spot in varied:
             group = self.spots.group(spot)
             mine = [v for s in self.spots.members(group) if s[0] == "attribute" for v in _of(person, s[1])]
-            mine = [v for v in mine if v in values[spot] or [v] in values[spot]]
+            mine = [v for v in mine if v in values[spot] or (v,) in values[spot]]
             target = self.made.get(group)
             if mine:
                 value = mine[0]
@@ -254,7 +291,7 @@ class _Table:
                 value = value if value in values[spot] else values[spot][0]
             else:
                 value = values[spot][0]
-            row[spot] = [value] if self.spots.types[spot].endswith("[]") and not isinstance(value, list) else value
+            row[spot] = (value,) if self.spots.types[spot].endswith("[]") and not isinstance(value, tuple) else value
         return row
 
     def _key_suiting(self, person: Principal, group: Spot, target: list[Row]) -> object:
@@ -269,7 +306,7 @@ class _Table:
         if self.owned is not None:
             row[self.owned] = key
         for spot, value in zip(varied, values, strict=True):
-            _put(row, [self._spelled(spot[2]), *spot[3:]], value)
+            _put(row, [self._spelled(spot[2]), *spot[3:]], list(value) if isinstance(value, tuple) else value)
         for spot in self.spots.shown.get(self.relation.key, {}):
             name = self._spelled(spot[2])
             column = self.relation.column(name)
@@ -280,6 +317,10 @@ class _Table:
     def _spelled(self, name: str) -> str:
         column = self.relation.column(name)
         return name if column is None else column.name
+
+
+def _texts(row: Row) -> set[str]:
+    return {value for value in row.values() if isinstance(value, str)}
 
 
 def _put(row: Row, path: list[str], value: object) -> None:

@@ -5,6 +5,7 @@ Takes a board with all candidates; leaves those that are needed on it. Owns that
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +63,7 @@ class _Table:
     eyes: Mapping[Key, Eye]
     stale: set[int]
     wanted: set[Point] = field(init=False)
-    telling: list[_Look] = field(init=False)
+    telling: list[tuple[_Look, set[Point]]] = field(init=False)  # with what no other of them meets
 
     def __post_init__(self) -> None:
         looks = {(key, name): self._look(key, name) for key in self.asking for name in self.people}
@@ -84,7 +85,14 @@ class _Table:
             self.board.take(self.relation, numbers)
             for eye in self.eyes.values():
                 eye.forget(self.stale)
-            found = set[Point]().union(*(self._look(*each) for each in self.telling))
+            found: set[Point] = set()
+            for place, (each, needed) in enumerate(self.telling):
+                met = self._look(*each)
+                if not needed <= met:
+                    # Who misses something now will miss something soon again: they are asked first.
+                    self.telling.insert(0, self.telling.pop(place))
+                    return False
+                found |= met
             if self.wanted <= found:
                 keep.append(True)
         return bool(keep)
@@ -100,12 +108,14 @@ def _reads(bound: BoundPolicy, relation: Relation, board: Board) -> bool:
     return any(other is not None and other.key == relation.key for other in found)
 
 
-def _covering(looks: Mapping[_Look, set[Point]]) -> list[_Look]:
-    """Few looks that meet all that all of them meet."""
+def _covering(looks: Mapping[_Look, set[Point]]) -> list[tuple[_Look, set[Point]]]:
+    """Few looks that meet all that all of them meet, each with what it alone meets; those that need most first."""
     left = set[Point]().union(*looks.values())
     found = []
     while left:
         best = max(looks, key=lambda each: len(looks[each] & left))
         found.append(best)
         left -= looks[best]
-    return found
+    often = Counter(point for each in found for point in looks[each])
+    alone = [(each, {point for point in looks[each] if often[point] == 1}) for each in found]
+    return sorted(alone, key=lambda pair: -len(pair[1]))

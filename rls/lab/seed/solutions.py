@@ -1,0 +1,106 @@
+"""What the solver found → people and rows beside the others that are tried, with keys of their own.
+
+Takes solutions, each a person and rows that belong together; returns rows by relation. Owns that two solutions never
+share a key, and that each is also told of somebody who is there already: `ada` reads better than a made-up name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+from rls.catalog import Relation, fold
+from rls.identity.principal import Principal
+from rls.lab.seed.pools import Pools
+from rls.lab.seed.reach import Solution
+from rls.lab.seed.spots import Spot, Spots, column_spot, kind_of
+from rls.lab.seed.wall import Wall, value_of
+
+__all__ = ["place_solutions"]
+
+FIRST: Final = 301  # beyond the keys that rows are numbered with
+Placed = dict[tuple[str, ...], list[dict[str, object]]]
+
+
+def place_solutions(
+    solutions: Sequence[Solution],
+    spots: Spots,
+    pools: Pools,
+    existing: Mapping[str, Principal],
+    wall: Wall | None,
+) -> tuple[dict[str, Principal], Placed, Placed]:
+    """People by name, rows by the key of their relation, and those among them that are shown to somebody."""
+    rows: Placed = {}
+    shown: Placed = {}
+    numbers = count(FIRST)
+    for solution in solutions:
+        for person, told in _tellings(solution, existing):
+            keys = _Keys(spots, pools, numbers)
+            for relation, row in told:
+                made = {name: keys.renamed(column_spot(relation, name), value) for name, value in row.items()}
+                if wall is not None and relation.key in wall.columns:
+                    made.setdefault(wall.columns[relation.key], value_of(person, wall.attribute))
+                rows.setdefault(relation.key, []).append(made)
+            if solution.shown:
+                key = solution.rows[0][0].key
+                shown.setdefault(key, []).append(rows[key][-len([r for r, _ in told if r.key == key])])
+    return {s.name: s.person for s in solutions}, rows, shown
+
+
+def _tellings(
+    solution: Solution, existing: Mapping[str, Principal]
+) -> Iterator[tuple[Principal, tuple[tuple[Relation, Mapping[str, object]], ...]]]:
+    """The rows as they are, and as they would be for each who has the same roles."""
+    yield solution.person, solution.rows
+    for person in existing.values():
+        if person.roles == solution.person.roles:
+            words = _words(solution.person, person)
+            yield (
+                person,
+                tuple(
+                    (relation, {name: _said(value, words) for name, value in row.items()})
+                    for relation, row in solution.rows
+                ),
+            )
+
+
+def _words(found: Principal, person: Principal) -> dict[object, object]:
+    """What somebody's texts are called by somebody else."""
+    words: dict[object, object] = {found.subject: person.subject}
+    theirs = {fold(name): value for name, value in person.attributes.items()}
+    for name, value in found.attributes.items():
+        other = theirs.get(fold(name))
+        mine, yours = (v if isinstance(v, tuple) else (v,) for v in (value, other))
+        words |= {a: b for a, b in zip(mine, yours, strict=False) if isinstance(a, str) and isinstance(b, str)}
+    return words
+
+
+def _said(value: object, words: Mapping[object, object]) -> object:
+    if isinstance(value, list | tuple):
+        return [_said(item, words) for item in value]
+    return words.get(value, value) if isinstance(value, str) else value
+
+
+@dataclass
+class _Keys:
+    """The keys of one solution: those that mean nothing but themselves get a value that no other solution has."""
+
+    spots: Spots
+    pools: Pools
+    numbers: Iterator[int]
+    names: dict[tuple[Spot, object], object] = field(default_factory=dict)
+
+    def renamed(self, spot: Spot, value: object) -> object:
+        """The same wherever it stands."""
+        if value is None or isinstance(value, list | dict) or spot not in self.spots.types:
+            return value
+        if not self.pools.is_key(spot):
+            return value
+        key = (self.spots.group(spot), value)
+        if key not in self.names:
+            number = next(self.numbers)
+            whole = kind_of(self.spots.types[spot]) == "integer"
+            self.names[key] = number if whole else f"{spot[-1]}-{number}"
+        return self.names[key]

@@ -1,0 +1,51 @@
+"""Mistakes planted among mapping tables, hierarchies and sub-queries: each is found, and told with the place to mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rls.catalog import Catalog
+from rls.cli.opening import open_catalog
+from rls.lab.seed import Seed, make_seed
+from rls.policy.check import check_policies
+from rls.policy.load import load_policies
+from tests.lab.planted import Fault, write_database, write_set
+from tests.lab.planted_care import FAULTS, FILES, TABLES
+from tests.lab.telling import NOON, tell
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_database(tmp_path_factory.mktemp("care") / "care.duckdb", names=(), tables=TABLES)
+
+
+@pytest.fixture(scope="module")
+def catalog(database: Path) -> Catalog:
+    return open_catalog(database)
+
+
+@pytest.fixture(scope="module")
+def right(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Seed:
+    """The suite seeded from the right policies."""
+    folder = write_set(tmp_path_factory.mktemp("right") / "policies", right=FILES)
+    return make_seed(folder, database, open_catalog(database), now=NOON)
+
+
+def test_the_right_set_is_right(right: Seed, catalog: Catalog) -> None:
+    policies = load_policies(right.file.parent, keys="none")
+    assert [str(f) for f in check_policies(policies, catalog)] == []
+    assert right.run.failed == () and right.coverage.open == () and right.over == ()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
+def test_it_is_found_and_shown(fault: Fault, right: Seed, database: Path, catalog: Catalog, tmp_path: Path) -> None:
+    folder = write_set(tmp_path / "policies", fault, right=FILES)
+    if fault.tables:
+        changed = write_database(tmp_path / "care.duckdb", names=(), tables=TABLES, more=fault.tables)
+        catalog = open_catalog(changed)
+    told = tell(fault, folder, database, catalog, right)
+    assert told, f"nothing found by {fault.found}"
+    # One of the things that are told has all that the reader needs.
+    assert any(all(word in each for word in fault.shows) for each in told), "\n".join(told)

@@ -86,9 +86,11 @@ class _Table:
             for eye in self.eyes.values():
                 eye.forget(self.stale)
             found: set[Point] = set()
-            for each, needed in self.telling:
+            for place, (each, needed) in enumerate(self.telling):
                 met = self._look(*each)
                 if not needed <= met:
+                    # Who misses something now will miss something soon again: they are asked first.
+                    self.telling.insert(0, self.telling.pop(place))
                     return False
                 found |= met
             if self.wanted <= found:

@@ -42,7 +42,7 @@ p{margin:.3rem 0}a{color:inherit;text-decoration-color:var(--soft)}.nowrap{white
 .soft{color:var(--soft)}.good{color:var(--good)}.bad{color:var(--bad)}.warn{color:var(--warn)}
 code,pre,td.value{font-family:ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;font-size:.87em}
 pre{background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:.7rem .9rem;overflow:auto;
-margin:.4rem 0}
+margin:.4rem 0;clear:both}
 .cards{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.1rem 0}
 .card{background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:.6rem 1.1rem;min-width:7rem}
 .card b{display:block;font-size:1.5rem;line-height:1.25}.card span{color:var(--soft);font-size:.85rem}

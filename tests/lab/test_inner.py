@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rls.lab.truth.inner import changed_inside, dropped_inside
+from rls.lab.truth.inner import changed_inside, dropped_inside, moved
 from rls.policy.parser import read_select, write_expression
 
 NESTED = "id IN (SELECT m.pid FROM member AS m JOIN team AS t ON t.id = m.team WHERE m.who = 'u' AND m.until IS NULL)"
@@ -32,3 +32,19 @@ def test_and_becomes_or_and_comparisons_turn() -> None:
 
 def test_what_has_no_sub_query_stays() -> None:
     assert texts("a = 1 AND b < 2", changed=True) == []
+
+
+def test_a_hierarchy_without_its_steps_and_the_other_way_up() -> None:
+    tree = read_select(
+        "id IN (WITH RECURSIVE b AS (SELECT 1 AS id UNION SELECT s.id FROM s JOIN b ON s.above = b.id) SELECT id FROM b)"
+    )["select_list"][0]
+    found = [write_expression(made) for made in dropped_inside(tree)]
+    assert any("UNION" not in text for text in found)
+    assert any("SELECT s.above" in text and "(s.id = b.id)" in text for text in found)
+
+
+def test_numbers_that_order_move_by_one() -> None:
+    tree = read_select("level >= 2 AND id IN (SELECT x FROM t WHERE 5 < y AND z = 7)")["select_list"][0]
+    found = [write_expression(made) for made in moved(tree)]
+    assert len(found) == 4
+    assert sorted(number in text for text in found for number in (">= 1", ">= 3", "(4 <", "(6 <")).count(True) == 4

@@ -27,8 +27,8 @@ CREATE TABLE orders (id INTEGER, Org_ID UUID, state state, "Card Number" VARCHAR
 INSERT INTO orders VALUES (1, '11111111-1111-1111-1111-111111111111', 'new', '4', '2000-01-01', 'x'),
     (2, '22222222-2222-2222-2222-222222222222', 'done', '5', '2000-01-01', 'y'),
     (3, '11111111-1111-1111-1111-111111111111', 'done', '6', NULL, 'z'), (4, NULL, 'new', '7', NULL, 'q');
-CREATE TABLE customers (id INTEGER, org_id VARCHAR, user_email VARCHAR);
-INSERT INTO customers VALUES (1, '11111111-1111-1111-1111-111111111111', 'a@b'), (2, 'other', 'c@d');
+CREATE TABLE customers (id INTEGER, org_id VARCHAR, user_email VARCHAR, surname VARCHAR);
+INSERT INTO customers VALUES (1, '11111111-1111-1111-1111-111111111111', 'a@b', 'A'), (2, 'other', 'c@d', 'B');
 CREATE TABLE order_lines (order_id INTEGER, amount DECIMAL(9,2), salary INTEGER);
 INSERT INTO order_lines VALUES (1, 2.5, 1), (2, 1, 1), (3, 4, 1);
 CREATE TABLE orgs (id VARCHAR, name VARCHAR);
@@ -96,6 +96,7 @@ def test_a_start_is_closed(tmp_path: Path, rls: Rls) -> None:
     assert all(cells["nobody_a"]["visible"] == 0 for cells in relations.values())
     assert relations["orders"]["explorer_a"]["absent"] == ["api_token", "birth_date"]
     assert relations["orders"]["explorer_a"]["masked"] == ["Card Number"]
+    assert "surname" in relations["customers"]["explorer_a"]["masked"]
     assert relations["orders"]["maker_a"]["absent"] == ["api_token"]
 
 

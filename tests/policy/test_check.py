@@ -105,6 +105,15 @@ CONDITIONS = {
     "region = NULL": ("policy.always_false", "warning", 7, "never true"),
     "region NOT IN user.regions": ("policy.empty_list_opens", "warning", 7, "empty list"),
     "region = 'x' OR id = 1 AND amount = 2": ("policy.mixed_and_or", "warning", 23, "binds first"),
+    "id IN (SELECT customer_id FROM account_managers WHERE employee = 'x' OR employee = 'y' AND customer_id > 2)": (
+        "policy.mixed_and_or", "warning", 94, "binds first",
+    ),
+    "id IN (SELECT customer_id FROM account_managers WHERE employee = employee)": (
+        "policy.always_true", "warning", 61, "with itself",
+    ),
+    "id IN (SELECT p.id FROM products p JOIN employees e ON e.id = p.id WHERE id = user.clearance)": (
+        "policy.type", "error", 7, "ambiguous",
+    ),
 }  # fmt: skip
 
 
@@ -123,6 +132,8 @@ def test_faults_of_a_condition(tmp_path: Path, condition: str) -> None:
         "length(region) > 300",
         "region LIKE '%x'",
         "id = 1 OR (region = 'x' AND amount = 2)",
+        "id IN (SELECT customer_id FROM account_managers WHERE (employee = 'a' OR employee = 'b') AND customer_id > 2)",
+        "id IN (SELECT customer_id FROM account_managers WHERE customer_id BETWEEN 1 AND 2 OR employee = 'OR x AND y')",
         "region IS NULL OR region IN user.regions",
         "contains(region, 'x')",
         "user.tenant IN ('a', 'b')",

@@ -34,7 +34,7 @@ _SUSPICIOUS: tuple[tuple[Treatment, str], ...] = (
         "personal",
         r"phone(_number)?|mobile|fax|ssn|social_security(_number)?|tax_(id|number)|national_id|passport(_number)?|iban|"
         r"bank_account|account_number|card_number|credit_card|cvv|birth_?da(y|te)|date_of_birth|dob|street|address|"
-        r"home_address|ip(_address)?|license_plate|maiden_name",
+        r"home_address|ip(_address)?|license_plate|((maiden|first|last|full|given|family|birth)_?name)|surname",
     ),
     (
         "sensitive",

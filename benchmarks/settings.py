@@ -30,12 +30,12 @@ from rls.policy.policy_set import PolicySet
 from rls.rewrite.barrier import lower
 from rls.rewrite.guard import draft
 from rls.rewrite.guard_text import guard_text
-from rls.rewrite.guarded import GuardedQuery
+from rls.rewrite.guarded import FENCED, GuardedQuery
 from rls.rewrite.splice import apply_splices
 
 __all__ = [
     "SUITES", "GrantOf", "Setting", "drop_record", "guard_as_engine", "known_grants", "open_suite",
-    "warehouse_setting", "write_unchecked",
+    "warehouse_setting", "write_checked", "write_unchecked",
 ]  # fmt: skip
 
 GrantOf = Callable[[Relation], Grant | None]
@@ -141,6 +141,13 @@ def write_unchecked(
         lambda one, _, source: (one, guard_text(one, source=source))
     )
     return apply_splices(sql, written.splices)
+
+
+def write_checked(
+    sql: str, principal: Principal, policies: PolicySet, catalog: Catalog, *, grant_of: GrantOf | None = None
+) -> GuardedQuery:
+    """The same with every guard fenced, after DuckDB's parser has read what came out and agrees."""
+    return draft(sql, principal, policies, catalog, grant_of).finish(FENCED)
 
 
 def known_grants(principal: Principal, policies: PolicySet, catalog: Catalog) -> GrantOf:

@@ -24,8 +24,6 @@ from pathlib import Path
 
 import pytest
 
-import rls
-
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
@@ -121,38 +119,6 @@ def test_readme_does_what_it_shows(shell: tuple[Path, dict[str, str]]) -> None:
                 compare(block.text, printed, f"README line {block.line}")
             case "text", _:
                 continue
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "WITH x AS (INSERT INTO products VALUES (1) RETURNING *) FROM x",
-        "SET threads = 1",
-        "PRAGMA version",
-        "ATTACH 'x.duckdb'",
-        "COPY products TO 'x.csv'",
-        "EXPLAIN SELECT 1",
-        "SELECT 1; SELECT 2",
-        "FROM query('FROM products')",
-        "FROM read_csv('x.csv')",
-        "FROM duckdb_tables()",
-        "SELECT stats(id) FROM products",
-        "SELECT 'a' LIKE 'b' ESCAPE note FROM products",
-        "FROM products AT (VERSION => 1)",
-        "FROM 'x.csv'",
-        "FROM df",
-        "FROM \u200bproducts",
-        "FROM nobody_decided",
-    ],
-)
-def test_what_it_says_is_refused_is(sql: str) -> None:
-    columns = (rls.Column("id", "INTEGER"), rls.Column("note", "VARCHAR"))
-    catalog = rls.Catalog.of("db", [rls.Relation(("main",), n, columns) for n in ("products", "nobody_decided")])
-    policies = rls.load_policies(ROOT / "fixtures" / "policies", keys="none")
-    principal = rls.Principal("acme-1", frozenset({"admin"}), {"tenant": "acme"})
-    assert rls.guard("SELECT id FROM products WHERE note LIKE 'b!%' ESCAPE '!'", principal, policies, catalog).sql
-    with pytest.raises(rls.QueryRefused):
-        rls.guard(sql, principal, policies, catalog)
 
 
 def test_links_lead_somewhere() -> None:

@@ -34,6 +34,7 @@ ITEMS = (10, 100, 1_000, 10_000)
 ROWS = (10_000, 100_000, 1_000_000, 10_000_000)
 PER_RELATION = 10
 POINT_SECONDS = 5.0
+FEW = 7  # rounds, where each is short; two, of a quick run, say nothing of calls of a millisecond
 
 
 def exponent(points: Sequence[tuple[float, float]]) -> float:
@@ -139,7 +140,8 @@ def _attribute(options: Options) -> Iterator[Measurement]:
         connection.execute("ATTACH ':memory:' AS data")
         columns = "range AS id, 'acme' AS tenant_id, 'r' || range % 20000 AS region, range AS customer_id, "
         columns += "(range % 1000)::DECIMAL(15,2) AS amount, DATE '2024-01-01' AS day, 'x' AS email"
-        rows = min(1_000_000, options.largest)
+        # Enough that reading them is what takes time, and not planning.
+        rows = min(1_000_000, options.largest * 10)
         connection.execute(f"CREATE TABLE data.main.table_0 AS SELECT {columns} FROM range({rows})")
         for size in (n for n in ITEMS if n <= options.largest // 100):
             regions = tuple(f"r{2 * number}" for number in range(size))
@@ -155,7 +157,7 @@ def _attribute(options: Options) -> Iterator[Measurement]:
                 GUARDED: lambda one=guarded: connection.execute(one.sql, dict(one.parameters)).fetchall(),
             }
             checked = compare_rows(f"attribute length {size}", calls[GUARDED](), calls[IN_LIST]())
-            timings = time_in_turn(calls, rounds=min(options.rounds, 5), seconds=options.seconds)
+            timings = time_in_turn(calls, rounds=FEW, seconds=options.seconds)
             for what in (IN_LIST, GUARDED):
                 yield Measurement.of(
                     "growth", "attribute length", timings, what=what, floor=HAND, size=size, checked=checked
@@ -190,7 +192,7 @@ def _rows(options: Options) -> Iterator[Measurement]:
                 GUARDED: lambda one=guarded: connection.execute(one.sql, dict(one.parameters)).fetchall(),
             }
             checked = compare_rows(f"{size} rows", calls[GUARDED](), calls["by hand"]())
-            timings = time_in_turn(calls, rounds=min(options.rounds, 5), seconds=options.seconds)
+            timings = time_in_turn(calls, rounds=FEW, seconds=options.seconds)
             yield Measurement.of("growth", "rows", timings, what=GUARDED, floor="by hand", size=size, checked=checked)
 
 

@@ -19,7 +19,16 @@ from benchmarks.cases import Case, choose
 from benchmarks.measure import Measurement, time_in_turn, time_once
 from benchmarks.options import Options
 from benchmarks.peers import open_peers
-from benchmarks.settings import SUITES, Setting, drop_record, guard_as_engine, known_grants, open_suite, write_unchecked
+from benchmarks.settings import (
+    SUITES,
+    Setting,
+    drop_record,
+    guard_as_engine,
+    known_grants,
+    open_suite,
+    write_checked,
+    write_unchecked,
+)
 from benchmarks.texts import NearMisses, new_spelling
 from rls.audit.sinks import CallableSink
 from rls.audit.trail import Trail
@@ -30,14 +39,15 @@ from rls.rewrite.guard import guard
 __all__ = ["measure_rewrite"]
 
 PARSE, PRINT, SERIALIZE = "sqlglot parse", "sqlglot parse + print", "DuckDB parse to JSON"
-UNCHECKED, PURE, GUARD = "guard, unchecked", "rls.guard, cold", "guard, cold"
+UNCHECKED, CHECKED, PURE, GUARD = "guard, unchecked", "guard, checked", "rls.guard, cold", "guard, cold"
 COLD, NEAR, WARM = "engine, cold", "engine, near miss", "engine, warm"
 AT_ONCE = 100
 
 
 def measure_rewrite(options: Options) -> Iterator[Measurement]:
-    """`guard, unchecked` is what is done before DuckDB is asked anything; `rls.guard` also has it check the text, and
-    makes the grants anew; `guard` also finds out whether a fence may go; `engine` also verifies the token and records.
+    """`guard, unchecked` is what is done before DuckDB is asked anything; `checked` also has it check the text;
+    `rls.guard` also makes the grants anew; `guard, cold` also finds out whether a fence may go, and makes no grants;
+    `engine` also verifies the token and records.
     Raises `WrongAnswer`.
     """
     with open_peers(options) as peers, duckdb.connect() as parser:
@@ -54,14 +64,14 @@ def measure_rewrite(options: Options) -> Iterator[Measurement]:
                     asking = engine, setting.token, case.sql
                     apart = {**elsewhere, COLD: partial(_cold, *asking), WARM: partial(_warm, *asking)}
                     timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds, elsewhere=apart)
-                    for what in (PRINT, SERIALIZE, UNCHECKED, PURE, GUARD, COLD, *elsewhere):
+                    for what in (PRINT, SERIALIZE, UNCHECKED, CHECKED, PURE, GUARD, COLD, *elsewhere):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=PARSE)
                     yield Measurement.of("rewrite", name, timings, what=WARM, floor=PARSE, checked=checked, share=0.5)
                     for what in (NEAR, WARM):
                         yield Measurement.of(
                             "rewrite", name, timings, what=what, floor=COLD, checked=checked, share=0.5
                         )
-                    for what, peer in product((UNCHECKED, GUARD), elsewhere):
+                    for what, peer in product((UNCHECKED, CHECKED, GUARD), elsewhere):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=peer)
 
 
@@ -99,6 +109,7 @@ def _calls(
         PRINT: lambda: sqlglot.parse_one(new_spelling(sql), dialect="duckdb").sql("duckdb"),
         SERIALIZE: lambda: parser.execute("SELECT json_serialize_sql($1)", [new_spelling(sql)]).fetchone(),
         UNCHECKED: lambda: write_unchecked(new_spelling(sql), principal, policies, catalog, grant_of=grant_of),
+        CHECKED: lambda: write_checked(new_spelling(sql), principal, policies, catalog, grant_of=grant_of),
         PURE: lambda: guard(new_spelling(sql), principal, policies, catalog),
         GUARD: lambda: guard_as_engine(new_spelling(sql), principal, policies, catalog, grant_of=grant_of),
         NEAR: lambda: engine.guard(token, near()),

@@ -208,23 +208,25 @@ class Attempt:
         if failure:
             known = known | self._about_failure(failure)
         return AuditRecord.made_of(
-            known,
-            # Who is given a record may change what it holds.
-            attributes=known["attributes"].copy(),
-            relations={label: one.copy() for label, one in known["relations"].items()},
-            time=_iso_time(self._now),
-            audit_id=self.audit_id,
-            action=self.action,
-            sql=self._kept_sql(self._text_limit if who else min(_TEXT_OF_STRANGERS, self._text_limit)),
-            sql_length=len(self.sql),
-            dialect=self.dialect,
-            parameters=self._parameters,
-            parameter_types=self._parameter_types,
-            row_count=self.row_count if failure is None else None,
-            byte_count=self.byte_count if failure is None else None,
-            duration=_microseconds(now - self._started),
-            timings=self._timings,
-            trace_id=current_trace_id(),
+            {
+                **known,
+                # Who is given a record may change what it holds.
+                "attributes": known["attributes"].copy(),
+                "relations": {label: one.copy() for label, one in known["relations"].items()},
+                "time": _iso_time(self._now),
+                "audit_id": self.audit_id,
+                "action": self.action,
+                "sql": self._kept_sql(self._text_limit if who else min(_TEXT_OF_STRANGERS, self._text_limit)),
+                "sql_length": len(self.sql),
+                "dialect": self.dialect,
+                "parameters": self._parameters,
+                "parameter_types": self._parameter_types,
+                "row_count": self.row_count if failure is None else None,
+                "byte_count": self.byte_count if failure is None else None,
+                "duration": _microseconds(now - self._started),
+                "timings": self._timings,
+                "trace_id": current_trace_id(),
+            }
         )
 
     def _about_failure(self, failure: RlsError) -> dict[str, Any]:

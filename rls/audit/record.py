@@ -103,11 +103,11 @@ class AuditRecord:
     trace_id: str = ""
 
     @classmethod
-    def made_of(cls, known: dict[str, Any], **rest: Any) -> AuditRecord:
-        """A record whose every field is in `known`, which stays as it is, or, before that, among the rest."""
+    def made_of(cls, values: dict[str, Any]) -> AuditRecord:
+        """A record of these values, one for every field; the dictionary becomes its own."""
         found = object.__new__(cls)
         # A frozen dataclass sets its fields one by one: half of what a warm query would cost.
-        object.__setattr__(found, "__dict__", known | rest)
+        object.__setattr__(found, "__dict__", values)
         return found
 
     def to_dict(self) -> dict[str, Any]:

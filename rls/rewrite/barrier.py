@@ -286,7 +286,7 @@ def _why_observable(plan: Any) -> str | None:
             return "a parameter may be long"
         if (children := tree.get("children")) is not None:
             stack.append(children)
-        stack += [v for key, v in tree.items() if isinstance(v, PARTS) and key not in WITHOUT_EXPRESSIONS]
+        stack += [v for key, v in tree.items() if v and isinstance(v, PARTS) and key not in WITHOUT_EXPRESSIONS]
     return None
 
 

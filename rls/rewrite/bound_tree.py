@@ -106,7 +106,7 @@ def expressions_in(value: Any) -> Iterator[Tree]:
         yield value
     else:
         for key, item in value.items():
-            if isinstance(item, PARTS) and key not in TYPES:
+            if item and isinstance(item, PARTS) and key not in TYPES:
                 yield from expressions_in(item)
 
 

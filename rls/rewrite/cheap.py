@@ -60,17 +60,21 @@ _SHORT_RESULTS: Final = {
 # Nor do these make anything of a text.
 _NO_FUNCTIONS: Final = {
     "array", "unnest", "lateral", "row", "exclude", "except", "rename", "reservoir", "bernoulli", "system", "unpivot",
-    "pivot", "nulls", "bucket", "sample", "within",
+    "pivot", "nulls", "bucket", "sample", "within", "try", "try_cast",
+    "range", "generate_series", "limit", "offset", "key",
 }  # fmt: skip
 
 # What gives a text about as long as the one that went in, if its other arguments are literals of these kinds; how much
-# longer `replace` makes it, the verifier says.
+# longer it gets, the verifier says.
 _ARGUMENTS: Final = {
     "replace": ((TokenType.STRING, TokenType.STRING),),
     "regexp_extract": ((TokenType.STRING,), (TokenType.STRING, TokenType.NUMBER)),
+    **dict.fromkeys(("hex", "to_hex", "base64", "to_base64", "url_encode"), ((),)),
 }
 _OPENING: Final = {TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE}
 _CLOSING: Final = {TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE}
+
+_DEFINES: Final = ([TokenType.ALIAS, TokenType.L_PAREN], [TokenType.USING, TokenType.VAR])
 
 _JSON: Final = {TokenType.ARROW, TokenType.DARROW}
 _CALLS: Final = {
@@ -106,7 +110,7 @@ def grows(parsed: Parsed) -> bool:
             name in _SHORT_RESULTS
             or name in _NO_FUNCTIONS
             or _runs_on_rows_of_the_answer(name)
-            or (name in _ARGUMENTS and _keeps_length(parsed.tokens, name, index))
+            or _keeps_length(parsed.tokens, name, index)
         )
         for name, index in _unlisted_calls(parsed)
     )
@@ -134,9 +138,9 @@ def _unlisted_calls(parsed: Parsed) -> list[tuple[str, int]]:
 
 
 def _keeps_length(tokens: Sequence[Token], name: str, opening: int) -> bool:
-    """Whether a call has no argument after the first but such literals; `* REPLACE (…)` is no call."""
+    """Whether a call has no argument after the first but such literals; what names columns is no call."""
     if opening > 1 and tokens[opening - 2].token_type in (TokenType.STAR, TokenType.R_PAREN):
-        return True
+        return True  # `* REPLACE (…)`, `(VALUES …) v(x)`
     depth, close, commas = 0, opening, []
     for close in range(opening, len(tokens)):
         kind = tokens[close].token_type
@@ -145,8 +149,10 @@ def _keeps_length(tokens: Sequence[Token], name: str, opening: int) -> bool:
             break
         if depth == 1 and kind == TokenType.COMMA:
             commas.append(close)
+    if [token.token_type for token in tokens[close + 1 : close + 3]] in _DEFINES:
+        return True  # `WITH o(a, b) AS (…)`
     alone = all(end - comma == 2 for comma, end in pairwise([*commas, close]))
-    return alone and tuple(tokens[comma + 1].token_type for comma in commas) in _ARGUMENTS[name]
+    return alone and tuple(tokens[comma + 1].token_type for comma in commas) in _ARGUMENTS.get(name, ())
 
 
 def _runs_on_rows_of_the_answer(name: str) -> bool:

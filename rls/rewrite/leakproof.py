@@ -140,7 +140,7 @@ def _judge_node(tree: Tree, ctes: dict[int, Inputs]) -> Inputs:
 def _judge_others(tree: Tree, inputs: Inputs) -> None:
     """Every expression of a node, its children apart."""
     for key, value in tree.items():
-        if key not in WITHOUT_EXPRESSIONS and isinstance(value, PARTS):
+        if value and key not in WITHOUT_EXPRESSIONS and isinstance(value, PARTS):
             for part in expressions_in(value):
                 judge(part, inputs)
 

@@ -45,6 +45,8 @@ _LITERALS: Final = frozenset((TokenType.NUMBER, TokenType.STRING))
 _INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,12})\.([0-9]{1,6})")
 _NUMBERS: Final = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "DOUBLE"}
+# What sqlglot calls the types that a day may have.
+_DAYS: Final = {exp.DType.DATE: "DATE", exp.DType.TIMESTAMP: "TIMESTAMP", exp.DType.TIMESTAMPNTZ: "TIMESTAMP"}
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # A text that both parsers read alike, and that converts to nothing but VARCHAR: no digit makes it a number or a date.
 _WORDS: Final = re.compile(r"[A-Za-z#%_][A-Za-z0-9 _.,:;/@#&%+()\[\]*-]*")
@@ -165,12 +167,12 @@ def bound_literals(
         if token.token_type not in _LITERALS or (class_ := class_of(spelled)) is None:
             continue
         operand, cast = node, class_ if class_.startswith("DECIMAL") else ""
-        if isinstance(node.parent, exp.Cast):
-            # `DATE '2026-01-01'`, with the word before it: `DATE $name` is no syntax.
-            operand, before = node.parent, parsed.tokens[index - 1]
-            if class_ != "DATE" or before.text.upper() != "DATE" or operand.to.this != exp.DType.DATE:
+        start, end = token.start, token.end + 1
+        if type(node.parent) is exp.Cast:
+            operand = node.parent
+            if class_ != "DATE" or (typed := _typed_literal(parsed, index, operand)) is None:
                 continue
-            start, cast = before.start, "DATE"
+            start, end, cast = typed
         column = _compared_column(operand, conditions)
         if column is None or not isinstance(column.this, exp.Identifier) or column.args.get("db") is not None:
             continue
@@ -182,14 +184,29 @@ def bound_literals(
             continue
         if class_ == "DATE" and not cast and kind in ("DATE", "TIMESTAMP"):
             cast = kind
-        if _alike(class_, kind, dated=cast == "DATE"):
-            bound.append((start, token.end + 1, index, "VARCHAR" if spelled[0] == "'" else class_, cast))
+        if _alike(class_, kind, dated=operand is not node):
+            bound.append((start, end, index, "VARCHAR" if spelled[0] == "'" else class_, cast))
     if len(bound) > MAX_LITERALS:
         return ()
     return tuple(
         BoundLiteral(index, start, end, f"{PREFIX}{number}", type_, cast)
         for number, (start, end, index, type_, cast) in enumerate(sorted(bound))
     )
+
+
+def _typed_literal(parsed: Parsed, index: int, cast: exp.Cast) -> tuple[int, int, str] | None:
+    """Span and type of `DATE '2026-01-01'` and `CAST('2026-01-01' AS DATE)` (`TIMESTAMP` likewise) around the token of
+    the text; the words are replaced with it, since `DATE $name` is no syntax."""
+    type_ = _DAYS.get(cast.to.this)
+    if type_ is None:
+        return None
+    tokens = parsed.tokens
+    around = [token.text.upper() for token in tokens[max(0, index - 2) : index + 4]]
+    if index and tokens[index - 1].text.upper() == type_:
+        return tokens[index - 1].start, tokens[index].end + 1, type_
+    if index > 1 and (around[:2], around[3:]) == (["CAST", "("], ["AS", type_, ")"]):
+        return tokens[index - 2].start, tokens[index + 3].end + 1, type_
+    return None
 
 
 def _alias(reference: Reference) -> str:

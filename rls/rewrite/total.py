@@ -97,7 +97,7 @@ def check_comparison(a: Tree, b: Tree) -> None:
 def _judge_parts(tree: Tree, inputs: Inputs, *, besides: str = "") -> None:
     """Every expression somewhere below `tree`."""
     for key, value in tree.items():
-        if isinstance(value, PARTS) and key != besides and key not in TYPES:
+        if value and isinstance(value, PARTS) and key != besides and key not in TYPES:
             for part in expressions_in(value):
                 judge(part, inputs)
 

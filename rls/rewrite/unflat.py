@@ -15,7 +15,7 @@ from rls.rewrite.functions import Review
 __all__ = ["SEEN", "Growth"]
 
 MAX_CALLS: Final = 60  # each one keeps what it made of a dictionary, for as long as the query runs
-MAX_LONGER: Final = 16  # times that all calls of `replace` together make a text longer
+MAX_LONGER: Final = 16  # times that such calls together make a text longer
 MAX_ADDED: Final = 1_000  # characters of literals, where something adds them to texts
 _NOWHERE: Final = 2**64 - 1
 
@@ -39,6 +39,8 @@ _TIMES: Final = """
     quarter second timezone to_days to_hours to_minutes to_months to_quarters to_seconds to_weeks to_years week weekday
     weekofyear year yearweek
 """
+# What makes a text so many times longer, by itself.
+_LONGER: Final = {"hex": 2, "to_hex": 2, "base64": 2, "to_base64": 2, "url_encode": 3}
 # What puts the literals beside it, or the texts of one row, together.
 _ADDING: Final = frozenset("|| concat concat_ws greatest least strftime".split())  # noqa: SIM905 - as the others
 # What makes a list or a struct of a text: each time that one becomes text, quotes and brackets are added.
@@ -110,6 +112,8 @@ class Growth:
             self.longer *= max(1, -(-len(literals[2].encode()) // max(1, len(literals[1].encode()))))
         elif name == "regexp_extract" and len(literals) in (2, 3) and None not in literals[1:]:
             pass  # with a list of names it gives a field for each
+        elif name in _LONGER:
+            self.longer *= _LONGER[name]
         elif name not in _KNOWN:
             # Aggregates run on rows that passed the filter.
             self.unknown |= found is None or not {"aggregate", "window"}.issuperset(found.kinds)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlglot.tokens import TokenType
 
+from rls.catalog import Catalog, Column, Relation
 from rls.errors import QueryRefused
 from rls.identity.capabilities import Capabilities
 from rls.identity.principal import Principal
@@ -238,10 +239,10 @@ def test_many_threads_get_the_same_answers() -> None:
     assert faults == []
 
 
-def spelled(sql: str) -> list[str]:
+def spelled(sql: str, catalog: Catalog = small.CATALOG) -> list[str]:
     """The literals of a text that are bound."""
     parsed = parse(sql)
-    found = bound_literals(parsed, resolve(parsed, small.CATALOG), lambda relation: ["email"])
+    found = bound_literals(parsed, resolve(parsed, catalog), lambda relation: ["email"])
     return [sql[one.start : one.end] for one in found]
 
 
@@ -273,6 +274,25 @@ def spelled(sql: str) -> list[str]:
 )  # fmt: skip
 def test_which_literals_are_bound(sql: str, bound: list[str]) -> None:
     assert spelled(sql) == bound
+
+
+DATED = Catalog.of("data", [Relation(("main",), "days", (Column("day", "DATE"), Column("at", "TIMESTAMP")))])
+
+
+@pytest.mark.parametrize(
+    ("condition", "bound"),
+    [
+        ("day > DATE '2026-01-01'", ["DATE '2026-01-01'"]),
+        ("day BETWEEN CAST('2026-01-01' AS date) AND '2026-02-01'", ["CAST('2026-01-01' AS date)", "'2026-02-01'"]),
+        ("at < TIMESTAMP '2026-01-01' OR day = cast ( '2026-01-01' as timestamp )",
+         ["TIMESTAMP '2026-01-01'", "cast ( '2026-01-01' as timestamp )"]),
+        # Other types, other times of the day, and words that convert where a cast may fail.
+        ("at < TIMESTAMPTZ '2026-01-01' AND day = '2026-01-01'::DATE AND day = TRY_CAST('2026-01-01' AS DATE)", []),
+        ("at < TIMESTAMP '2026-01-01 12:00:00' AND day < CAST('today' AS DATE) AND day > CAST(20260101 AS DATE)", []),
+    ],
+)  # fmt: skip
+def test_which_days_are_bound(condition: str, bound: list[str]) -> None:
+    assert spelled(f"SELECT count(*) FROM days WHERE {condition}", DATED) == bound
 
 
 def test_near_texts_share_a_template() -> None:
@@ -423,6 +443,13 @@ VALUES = {
 }
 
 
+DAYS = [
+    f"SELECT id, CAST(notes AS VARCHAR) FROM orders WHERE placed_at {comparison} AND id <> 7 ORDER BY id"
+    for day in ("'2024-02-01'", "DATE '2024-02-01'", "TIMESTAMP '2024-02-01'", "CAST('2024-02-01' AS DATE)")
+    for comparison in (f"> {day}", f"BETWEEN {day} AND CAST('2026-01-05' AS TIMESTAMP)")
+]
+
+
 def varied(sql: str, draw: random.Random) -> str:
     """The text with other literals of the same class, and other white space."""
     text = sql
@@ -470,12 +497,12 @@ def test_a_shared_template_gives_the_answer_of_the_text_itself(drivers: tuple[Dr
         mock.patch.object(templates, "guard_alike", alike),
         mock.patch.object(own, "guard_alike", exactly),
     ):
-        for record in records("legal.jsonl"):
-            if re.search(r"sample|random|uuid|now\(|current_|today", record["sql"], re.IGNORECASE):
+        for text in (*(record["sql"] for record in records("legal.jsonl")), *DAYS):
+            if re.search(r"sample|random|uuid|now\(|current_|today", text, re.IGNORECASE):
                 continue
-            sharing.ask(record["sql"])
+            sharing.ask(text)
             for _ in range(2):
-                other = varied(record["sql"], draw)
+                other = varied(text, draw)
                 wanted, got = plain.ask(other), sharing.ask(other)
                 if isinstance(wanted, Answer) and wanted.error is None:
                     assert isinstance(got, Answer), (other, got)

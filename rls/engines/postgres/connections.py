@@ -34,6 +34,8 @@ _SETTINGS: Final = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "cursor_tuple_fraction": "1",
+    "transform_null_equals": "off",
+    "synchronize_seqscans": "off",  # which rows a LIMIT takes must not depend on what others read at the time
     "idle_in_transaction_session_timeout": "600000",
 }
 

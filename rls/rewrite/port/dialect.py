@@ -48,11 +48,13 @@ class Dialect(ABC):
     def __init__(self, texts: Mapping[str, str]) -> None:
         self.texts = texts
         self.may_raise = False
+        self.why = ""  # in words, what is the first of it; "" also where nobody says so
         self._is_late = self._answers = False
 
-    def raises(self) -> None:
-        """What is written now may raise on a row."""
+    def raises(self, what: str) -> None:
+        """What is written now, and called so, may raise on a row."""
         if not self._is_late:
+            self.why = self.why or f"{what} may raise on a row there"
             self.may_raise = True
 
     @contextmanager
@@ -84,7 +86,7 @@ class Dialect(ABC):
             raise not_portable(f"{operation} of {kind}" if kind else operation)
         fits = digits is not None and digits <= self.holds.get(kind, -1)
         if not fits and operation not in self.total and f"{operation} {kind}" not in self.total:
-            self.raises()
+            self.raises(f"`{operation}` of {kind}" if kind else f"`{operation}`")
         return text.format(*operands)
 
     def demand(self, construct: str) -> None:

@@ -12,6 +12,7 @@ from rls.catalog import fold
 __all__ = ["finish", "prepare"]
 
 _USING = "rls_using"
+_PUT = "_values"  # what the parser calls the rows around which it puts a SELECT
 
 
 def prepare(tree: exp.Expr) -> exp.Expr:
@@ -77,7 +78,8 @@ def _take_rows(table: exp.CTE) -> None:
     clause = made.args.get("from_")
     rows = clause.this if isinstance(made, exp.Select) and clause is not None else None
     said = {key for key, value in made.args.items() if value}
-    if not isinstance(rows, exp.Values) or said != {"expressions", "from_"}:
+    # A caller's own `SELECT * FROM (VALUES …) t` stays.
+    if not isinstance(rows, exp.Values) or said != {"expressions", "from_"} or rows.alias != _PUT:
         return
     items = made.expressions
     listed = [fold(one.name) for one in rows.args["alias"].args.get("columns") or []]

@@ -100,7 +100,7 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             if len(columns) != 1:
                 raise not_portable("a sub-query of several columns as a value")
             if not _is_one_row(node.this):
-                sql.raises()  # on a second row
+                sql.raises("a sub-query of more than one row")
             found = Lowered(f"({text})", columns[0].kind)
         case exp.Case():
             only(node, "this", "ifs", "default")

@@ -95,6 +95,8 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
         found = _lowered(tree, guards, _context(tree, catalog, target, fences=False))
         # What may stand below a fence stands in the guards all the same: they say where that was not judged.
         made = replace(made, fence_reason=made.fence_reason if made.fence_reason in (NO_TIME, TOO_SLOW) else "")
+    elif made.fence_reason not in ("", NO_TIME, TOO_SLOW) and found.context.sql.why:
+        made = replace(made, fence_reason=found.context.sql.why)
     _check_columns(found.columns, columns, found.context.sql)
     check(found.text, found.guards, found.context.sql)
     return replace(

@@ -138,6 +138,7 @@ class Postgres(Dialect):
         "cast TIMESTAMP DATE",
         *(f"cast {one} DOUBLE" for one in ("SMALLINT", "INTEGER", "BIGINT")),
         *(f"cast {one} VARCHAR" for one in ("SMALLINT", "INTEGER", "BIGINT", "BOOLEAN", "DATE", "TIMESTAMP", "UUID")),
+        "cast ENUM VARCHAR",
     ))  # fmt: skip
     # DECIMAL and HUGEINT are numeric, which would have room for more than DOUBLE has.
     holds: ClassVar[Mapping[str, int]] = {
@@ -151,7 +152,7 @@ class Postgres(Dialect):
     def widened(self, value: Lowered, kind: str) -> str:
         """See `Dialect.widened`. There are days that no time has."""
         if (value.kind, kind) == ("DATE", "TIMESTAMP"):
-            self.raises()
+            self.raises("a day as a time")
         return super().widened(value, kind)
 
     def ordered(self, text: str) -> str:
@@ -191,7 +192,7 @@ class Postgres(Dialect):
         """DuckDB knows no escape unless one is given; with PostgreSQL's, a backslash at the end of a pattern raises on
         rows that match up to there. A text may match so many of its `%` at once that the server's stack is full."""
         if pattern.literal is None or pattern.literal.count("%") > _MOST_MATCHES:
-            self.raises()
+            self.raises("a pattern that is no literal, or has many `%`,")
         return f"{self.convert(pattern, 'VARCHAR').text} ESCAPE ''"
 
     def source(self, relation: Relation, catalog: Catalog) -> str | None:  # noqa: ARG002 (it has names of its own)

@@ -125,6 +125,8 @@ class Spark(Dialect):
 
     name = "spark"
     total = _TOTAL
+    # DECIMAL and HUGEINT are not here: they have 38 digits, and what a multiplication gives is rounded to fit.
+    holds: ClassVar[Mapping[str, int]] = {"SMALLINT": 4, "INTEGER": 9, "BIGINT": 18}
     directives: ClassVar[Mapping[str, str]] = {
         "Y": "yyyy", "m": "MM", "d": "dd", "H": "HH", "M": "mm", "S": "ss",
     }  # fmt: skip

@@ -73,6 +73,25 @@ def test_query_and_replay(url: str, policies: Path, tmp_path: Path, capsys: pyte
     assert "orders: grant" in {one.what for one in other.differences}
 
 
+def test_texts_that_share_a_template_are_replayed(url: str, policies: Path, tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    token = token_of(policies)
+    with rls.Engine.open(url, policies=policies, audit=log, isolation="thread") as engine:
+        for number in (4, 6, 8):
+            sql = f"SELECT note FROM orders WHERE id = {number} AND n * 2 > 0 AND amount < 100.5"
+            assert engine.query(token, sql).rows == [(f"Zebra {number}",)]
+            assert engine.guard(token, sql).near == (number > 4)
+    records = list(read_records(log))
+    assert len(records) == 6
+    for record in records:
+        first = "SELECT note FROM orders WHERE id = 4 AND n * 2 > 0 AND amount < 100.5"
+        template = first if record.get("template_sha256") else None
+        found = replay_record(
+            record, snapshots=snapshots_beside(log), attributes={"tenant": "acme"}, keyed=None, template=template
+        )
+        assert (found.differences, found.not_compared) == ((), ())
+
+
 def test_a_record_of_an_unknown_engine_is_not_replayed(url: str, policies: Path, tmp_path: Path) -> None:
     log = tmp_path / "audit.jsonl"
     with rls.Engine.open(url, policies=policies, audit=log, isolation="thread") as engine:
@@ -92,6 +111,12 @@ def test_explain_check_and_export(url: str, policies: Path, capsys: pytest.Captu
     places = ("--policies", policies, "--database", url)
     explained = asked(capsys, "explain", "--as", "eve", *places, "--json", "SELECT id FROM orders")
     assert explained["relations"]["orders"]["policies"] == ["all_rows", "own_tenant"]
+    # What is run has no part in common with what was asked.
+    assert explained["splices"] == [{"start": 0, "end": len("SELECT id FROM orders"), "text": explained["sql"]}]
+    assert explained["sql"].startswith('SELECT "orders"."id" AS "id" FROM (SELECT')
+    assert not explained["barrier"]["fenced"]
+    raising = asked(capsys, "explain", "--as", "eve", *places, "--json", "SELECT id FROM orders WHERE id * 2 > 4")
+    assert raising["barrier"]["reason"] == "`*` of INTEGER may raise on a row there"
     # A table that nobody decided on is an error, and its name is the catalog's.
     checked = asked(capsys, "check", policies, "--database", url, "--json", code=1)
     assert "undecided" in repr(checked["findings"])

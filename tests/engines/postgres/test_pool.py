@@ -92,8 +92,11 @@ def test_servers_that_aggregate_below_joins_do_not_for_us(cluster: Cluster, monk
 
 def test_the_environment_does_not_change_a_session(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGOPTIONS", "-c search_path=public -c default_transaction_read_only=off")
+    as_owner(cluster, f"ALTER ROLE {READER} SET transform_null_equals = on")
     connections = Connections(cluster.url("shop", user=READER))
     with connections.take() as connection:
+        assert connection.execute("SELECT 1 WHERE (SELECT 1 WHERE false) = NULL").fetchall() == []
+        assert connection.execute("SHOW synchronize_seqscans").fetchone() == ("off",)
         assert connection.execute("SHOW search_path").fetchone() == ("pg_catalog,pg_temp",)
         assert connection.execute("SHOW transaction_read_only").fetchone() == ("on",)
     connections.close()

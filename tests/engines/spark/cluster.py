@@ -50,7 +50,7 @@ QUERIES = {
         "SELECT date_trunc('month', event_date) AS m, type, avg(score) AS a FROM events "
         "WHERE event_date >= '2024-07-01' GROUP BY ALL",
         "SELECT date_trunc('MONTH', event_date) AS m, type, avg(score) AS a FROM events "
-        "WHERE event_date >= '2024-07-01' GROUP BY ALL",
+        "WHERE event_date >= '2024-07-01' GROUP BY 1, 2",
     ),
     "users": (
         "SELECT tenant_id, count(DISTINCT user_id) AS n FROM events GROUP BY tenant_id",
@@ -274,10 +274,10 @@ def _measure_all(options: argparse.Namespace) -> int:
                     found[f"{workers} workers, {rows} rows"] = measure(
                         server, events, options.queries, rounds=options.rounds
                     )
+                    if options.json:
+                        options.json.write_text(json.dumps(found, indent=1) + "\n")
             finally:
                 server.stop()
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 

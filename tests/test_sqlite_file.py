@@ -174,3 +174,48 @@ def test_what_is_no_database_is_said_at_once(tmp_path: Path) -> None:
     file.write_text("no database " * 100)
     with pytest.raises(sqlite3.DatabaseError, match="not a database"):
         opened(file, 600)
+
+
+def test_nothing_is_kept_in_a_file_without_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "moved.sqlite"
+    database = opened(file)
+    add(database, "a")
+    file.rename(tmp_path / "old.sqlite")
+    with pytest.raises(FileNotFoundError):
+        add(database, "lost")
+    assert not file.exists()
+    assert opened(tmp_path / "old.sqlite").fetch("SELECT line FROM lines") == [("a",)]
+    add(opened(file), "b")
+    assert database.fetch("SELECT line FROM lines") == [("b",)]
+
+
+def test_a_file_that_goes_during_a_transaction_keeps_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "going.sqlite"
+    database = opened(file)
+    with pytest.raises(FileNotFoundError), database.transaction() as connection:
+        connection.execute("INSERT INTO lines VALUES ('lost')")
+        file.unlink()
+
+
+def test_who_still_has_the_old_file_does_not_harm_the_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "replaced.sqlite"
+    old = opened(file)
+    add(old, "old")
+    for left in tmp_path.iterdir():
+        left.rename(tmp_path / f"away-{left.name}")
+    script = """
+import os, sys
+from tests.test_sqlite_file import *
+database = opened(Path(sys.argv[1]))
+add(database, "new")
+print("acknowledged", flush=True)
+sys.stdin.readline()
+os._exit(1)
+"""
+    command = [sys.executable, "-c", script, str(file)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "acknowledged\n"
+        old.close()
+        other.communicate("\n")
+    assert opened(file).fetch("SELECT line FROM lines") == [("new",)]

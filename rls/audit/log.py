@@ -67,9 +67,10 @@ class AuditLog:
         heads: tuple[int, float] = (HEADS_RECORDS, HEADS_SECONDS),
         anchor: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.path = Path(path)
+        # Wherever the process goes: who runs in the background leaves the directory it was started in.
+        self.path = Path(path).absolute()
         self._signer, self._durability, self._rotate_bytes = signer, durability, rotate_bytes
-        self._heads_due, self._anchor = heads, None if anchor is None else Path(anchor)
+        self._heads_due, self._anchor = heads, None if anchor is None else Path(anchor).absolute()
         self._chain = Chain()
         self._place: Place | None = None
         self._after: dict[str, Any] | None = None
@@ -80,7 +81,8 @@ class AuditLog:
         try:
             self._place = self._open()
         except OSError as error:
-            failure = AuditFailed("audit.open", f"the audit log `{self.path}` cannot be opened", detail=str(error))
+            what = f"the audit log `{os.fspath(path)}` cannot be opened"
+            failure = AuditFailed("audit.open", what, detail=str(error))
         if failure:
             raise failure
         _OPEN.add(self)

@@ -20,15 +20,16 @@ from typing import Literal, Protocol
 from rls.audit.chain import Link, read_link
 from rls.sqlite_file import SharedDatabase
 
-__all__ = ["Durability", "OwnFiles", "Place", "SharedFile", "SqliteFile", "open_place", "place_kind"]
+__all__ = ["Durability", "OwnFiles", "Place", "SharedFile", "SqliteFile", "open_place", "place_kind", "sync_directory"]
 
 Durability = Literal["disk", "process"]
 _TAIL = 1 << 18
 _MOST_HEADS = 64
 # Seconds after which the operating system has surely written what nobody asked it to.
 _SETTLED = 300
-# Seconds that a writer waits for another one's transaction.
+# Seconds that a writer waits for another one's transaction or lock: it may be stopped, and no query hangs for that.
 _WAIT = 30
+_PAUSE = 0.0002
 _SQLITE = (".sqlite", ".sqlite3", ".db")
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
@@ -83,11 +84,11 @@ class SharedFile:
         self._path, self._durability = path, durability
         self._fd = _open(path)
         if durability == "disk":
-            _sync_directory(path.absolute().parent)
+            sync_directory(path.absolute().parent)
 
     def append(self, lines: bytes) -> None:
         self._follow()
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        _lock(self._fd)
         try:
             size = os.fstat(self._fd).st_size
             # What a crash left of a line gets an end, so that it spoils no other.
@@ -97,6 +98,7 @@ class SharedFile:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
         if self._durability == "disk":
             _sync(self._fd)
+        _check_kept(self._fd)
 
     def heads(self) -> dict[str, Link]:
         size = os.fstat(self._fd).st_size
@@ -140,15 +142,14 @@ class OwnFiles:
             fresh = self._begin()
             os.close(self._fd)
             self._fd, self._size = fresh, 0
-        if os.fstat(self._fd).st_nlink == 0:
-            raise OSError("the file was deleted")
         _write(self._fd, lines)
         self._size += len(lines)
         if self._durability == "disk":
             _sync(self._fd)
+        _check_kept(self._fd)
 
     def heads(self) -> dict[str, Link]:
-        files = sorted(self._directory.glob("*.jsonl"), key=lambda p: p.stat().st_mtime_ns)[-_MOST_HEADS:]
+        files = sorted(self._directory.glob("*.jsonl"), key=_changed_at)[-_MOST_HEADS:]
         found: dict[str, Link] = {}
         for path in files:
             with contextlib.suppress(OSError):
@@ -164,7 +165,7 @@ class OwnFiles:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
         fd = _open(self._directory / f"{stamp}-{self._writer}-{self._number:06}.jsonl", exclusive=True)
         if self._durability == "disk":
-            _sync_directory(self._directory)
+            sync_directory(self._directory)
         return fd
 
 
@@ -216,13 +217,41 @@ def _write(fd: int, data: bytes) -> None:
         raise OSError("the lines were written in part")
 
 
+def _lock(fd: int) -> None:
+    """Raises OSError where another process keeps the lock."""
+    until = time.monotonic() + _WAIT
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise OSError("another process keeps the file locked") from None
+        # Whoever writes has done so by then.
+        time.sleep(_PAUSE)
+
+
+def _check_kept(fd: int) -> None:
+    """Raises OSError where nobody will find what was written: the file was deleted, perhaps just now."""
+    if os.fstat(fd).st_nlink == 0:
+        raise OSError("the file was deleted")
+
+
+def _changed_at(path: Path) -> int:
+    # Who tidies up takes files away at any moment; that is no reason to refuse a query.
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _sync(fd: int) -> None:
     # A pipe or a device has nothing to sync.
     if stat.S_ISREG(os.fstat(fd).st_mode):
         os.fdatasync(fd)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
     """Makes new names in a directory survive a loss of power."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -233,7 +262,7 @@ def _sync_directory(directory: Path) -> None:
 
 def _last_link(path: Path, *, sync: bool) -> Link | None:
     """The last whole line of a file, once it is on the disk: what is referred to must not be lost with the power."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe of that name is not waited for
     try:
         found = os.fstat(fd)
         if sync and time.time() - found.st_mtime < _SETTLED:

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rls.audit.places import place_kind
 from rls.audit.shape import is_record
@@ -62,18 +62,12 @@ def read_lines(source: Path, *, after: int = 0) -> Iterator[Line]:
 
     Raises `AuditFailed` (`audit.unreadable`).
     """
-    failure: str | None = None
-    try:
+    with _readable(source):
         if place_kind(source) == "sqlite":
             yield from _rows(source, after)
         else:
-            yield from _file_lines(source, after)
-    except OSError as error:
-        failure = error.strerror or "error"
-    except sqlite3.Error as error:
-        failure = str(error)
-    if failure:
-        raise AuditFailed("audit.unreadable", f"the audit log `{source}` cannot be read", detail=failure)
+            with source.open("rb") as file:
+                yield from _lines_of(file, source, after)
 
 
 def read_records(path: str | os.PathLike[str] | Iterable[Path]) -> Iterator[dict[str, Any] | TornLine]:
@@ -92,11 +86,17 @@ def read_records(path: str | os.PathLike[str] | Iterable[Path]) -> Iterator[dict
 
 
 class FollowedLogs:
-    """What is written to some logs from now on."""
+    """What is written to some logs from now on, also after one was moved away, replaced or emptied.
+
+    Raises `AuditFailed` (`audit.unreadable`) for a path that is not there at first.
+    """
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = list(paths)
         self._read: dict[Path, int] = {}
+        # Held open, so that what was written before a file was moved away is read to its end.
+        self._files: dict[Path, BinaryIO] = {}
+        sources(self._paths)
         for _ in self._lines():
             pass
 
@@ -105,11 +105,30 @@ class FollowedLogs:
         return [record for _, record in _parsed(self._lines()) if isinstance(record, dict)]
 
     def _lines(self) -> Iterator[Line]:
-        for source in sources(self._paths):
-            for line in read_lines(source, after=self._read.get(source, 0)):
-                if line.whole:
-                    self._read[source] = line.end
-                    yield line
+        for source in sources(path for path in self._paths if path.exists()):
+            # The files of a directory have names of their own for ever.
+            if source not in self._paths or place_kind(source) == "sqlite":
+                yield from self._whole(source, read_lines(source, after=self._read.get(source, 0)))
+                continue
+            with _readable(source):
+                file = self._files.get(source) or self._begin(source)
+                if os.fstat(file.fileno()).st_size < self._read.get(source, 0):
+                    self._read[source] = 0
+                yield from self._whole(source, _lines_of(file, source, self._read.get(source, 0)))
+                if not os.path.samestat(os.fstat(file.fileno()), source.stat()):
+                    file.close()
+                    yield from self._whole(source, _lines_of(self._begin(source), source, 0))
+
+    def _begin(self, source: Path) -> BinaryIO:
+        self._read[source] = 0
+        file = self._files[source] = source.open("rb")
+        return file
+
+    def _whole(self, source: Path, lines: Iterator[Line]) -> Iterator[Line]:
+        for line in lines:
+            if line.whole:
+                self._read[source] = line.end
+                yield line
 
 
 def _timed(source: Path) -> Iterator[tuple[str, dict[str, Any] | TornLine]]:
@@ -133,15 +152,27 @@ def _parsed(lines: Iterable[Line]) -> Iterator[tuple[str, dict[str, Any] | TornL
             yield at, {key: value for key, value in found.items() if key not in _CHAIN}
 
 
-def _file_lines(source: Path, after: int) -> Iterator[Line]:
-    with source.open("rb") as file:
-        file.seek(after)
-        number = 0
-        while text := file.readline(_MOST):
-            number += 1
-            after += len(text)
-            if text != b"\n":
-                yield Line(text.rstrip(b"\n"), str(source), number, whole=text.endswith(b"\n"), end=after)
+@contextlib.contextmanager
+def _readable(source: Path) -> Iterator[None]:
+    failure: str | None = None
+    try:
+        yield
+    except OSError as error:
+        failure = error.strerror or "error"
+    except sqlite3.Error as error:
+        failure = str(error)
+    if failure:
+        raise AuditFailed("audit.unreadable", f"the audit log `{source}` cannot be read", detail=failure)
+
+
+def _lines_of(file: BinaryIO, source: Path, after: int) -> Iterator[Line]:
+    file.seek(after)
+    number = 0
+    while text := file.readline(_MOST):
+        number += 1
+        after += len(text)
+        if text != b"\n":
+            yield Line(text.rstrip(b"\n"), str(source), number, whole=text.endswith(b"\n"), end=after)
 
 
 def _rows(source: Path, after: int) -> Iterator[Line]:

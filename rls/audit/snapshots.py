@@ -13,9 +13,10 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rls.audit.log import AuditLog
+from rls.audit.places import sync_directory
 from rls.audit.settings import AUDIT_FILES
 from rls.catalog import Catalog, Column, Relation
 from rls.errors import AuditFailed
@@ -145,14 +146,17 @@ def read_catalog_snapshot(path: Path) -> Catalog:
 
 
 def _keep_directory(target: Path, files: Mapping[str, bytes]) -> None:
-    """All files or none: another process may be writing the same version."""
+    """All files or none: another process may be writing the same version, and the power may fail."""
     if target.is_dir():
         return
     draft = Path(tempfile.mkdtemp(dir=target.parent, prefix=".draft-"))
     try:
         for name, content in files.items():
-            (draft / name).write_bytes(content)
+            with (draft / name).open("wb") as file:
+                _fill(file, content)
+        sync_directory(draft)
         draft.rename(target)
+        sync_directory(target.parent)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
         if not target.is_dir():
@@ -162,9 +166,22 @@ def _keep_directory(target: Path, files: Mapping[str, bytes]) -> None:
 def _keep_file(target: Path, content: bytes) -> None:
     if target.is_file():
         return
-    draft = target.with_name(f".draft-{os.getpid()}-{target.name}")
-    draft.write_bytes(content)
-    draft.rename(target)
+    # A name of its own: two threads may be writing the same version.
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".draft-", delete=False) as draft:
+        try:
+            _fill(draft, content)
+            Path(draft.name).rename(target)
+        except OSError:
+            Path(draft.name).unlink()
+            raise
+    sync_directory(target.parent)
+
+
+def _fill(file: IO[bytes], content: bytes) -> None:
+    """Under its final name a file is whole, whatever happens to the machine."""
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _hash(content: bytes) -> str:

@@ -141,7 +141,11 @@ class RemoteKeys:
         if now - self._started < self._cooldown:
             return
         self._busy, self._started = True, now
-        threading.Thread(target=self._fetch, args=(now,), name="rls-key-set", daemon=True).start()
+        try:
+            threading.Thread(target=self._fetch, args=(now,), name="rls-key-set", daemon=True).start()
+        except RuntimeError:
+            # There can be no more threads for now, or the program is ending. The keys at hand stay in use.
+            self._settle(now, None, "no thread can be started to ask the server")
 
     def _fetch(self, started: float) -> None:
         found, problem = None, None
@@ -152,16 +156,19 @@ class RemoteKeys:
         except Exception:  # noqa: BLE001  (whatever a server made of it, the keys at hand stay in use)
             problem = "the answer cannot be read"
         with self._changed:
-            if started != self._started:
-                return  # abandoned; a later one is under way
-            if problem is not None and self._problem is None:
-                self._failing = started
-            self._busy, self._problem = False, problem
-            if found is not None:
-                if found != self._good[0]:
-                    self.generation += 1
-                self._good = (found, started)
-            self._changed.notify_all()
+            if started == self._started:  # else it was abandoned, and a later one is under way
+                self._settle(started, found, problem)
+
+    def _settle(self, started: float, found: Mapping[str, Key] | None, problem: str | None) -> None:
+        """A fetch has come to an end. Called with the lock held."""
+        if problem is not None and self._problem is None:
+            self._failing = started
+        self._busy, self._problem = False, problem
+        if found is not None:
+            if found != self._good[0]:
+                self.generation += 1
+            self._good = (found, started)
+        self._changed.notify_all()
 
     def _after_fork(self) -> None:
         # The child has neither the thread that fetches nor the one that may hold the lock.
@@ -227,5 +234,7 @@ _ALL: weakref.WeakSet[RemoteKeys] = weakref.WeakSet()
 
 @after_fork
 def _renew_locks() -> None:
+    global _SHARING  # noqa: PLW0603
+    _SHARING = threading.Lock()
     for each in list(_ALL):
         each._after_fork()

@@ -17,10 +17,11 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from operator import getitem
+from operator import getitem, setitem
 from pathlib import Path
 from typing import cast
 
+from rls.forks import after_fork
 from rls.sqlite_file import SharedDatabase
 
 __all__ = ["Revocations", "RevocationsDown", "shared_revocations"]
@@ -29,6 +30,9 @@ __all__ = ["Revocations", "RevocationsDown", "shared_revocations"]
 LONGEST_LIFETIME = 30 * 86_400
 # How long to wait for another process's transaction, in seconds.
 BUSY = 5.0
+# How long, in seconds, what could not be accepted any more is kept: a clock that was ahead for a while must not have
+# made us forget what holds again once it is right.
+GRACE = 86_400
 _STAMP = 8
 
 _TABLES = """
@@ -38,6 +42,9 @@ CREATE TABLE IF NOT EXISTS used_tokens (
     issuer TEXT, token_id TEXT, until REAL NOT NULL, PRIMARY KEY (issuer, token_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS revoked_subjects (
     subject TEXT, issuer TEXT, before REAL NOT NULL, until REAL NOT NULL, PRIMARY KEY (subject, issuer)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS revoked_tokens_until ON revoked_tokens (until);
+CREATE INDEX IF NOT EXISTS used_tokens_until ON used_tokens (until);
+CREATE INDEX IF NOT EXISTS revoked_subjects_until ON revoked_subjects (until);
 """
 _ASK = """
 SELECT EXISTS (SELECT 1 FROM revoked_tokens WHERE issuer = :issuer AND token_id = :token_id),
@@ -58,11 +65,19 @@ class Revocations:
     """
 
     def __init__(self, file: Path | str | None = None) -> None:
-        self._file = None if file is None else Path(file)
-        self._marks = mmap.mmap(-1, _STAMP) if self._file is None else _map(self._file)
-        # Not a method: every query asks it, and this is the whole of it.
-        self.stamp = cast(Callable[[], bytes], partial(getitem, self._marks, slice(_STAMP)))
+        self._file = None if file is None else Path(file).absolute()
+        # Not methods: every query asks for the stamp, and this is the whole of it.
+        self.stamp: Callable[[], bytes]
+        if self._file is None:
+            marks = mmap.mmap(-1, _STAMP)
+            self.stamp = cast(Callable[[], bytes], partial(getitem, marks, slice(_STAMP)))
+            self._put_stamp: Callable[[bytes], None] = partial(setitem, marks, slice(_STAMP))
+        else:
+            place = f"{self._file}-stamp"
+            self.stamp, self._put_stamp = partial(_read_stamp, place), partial(_write_stamp, place)
         with _as_down():
+            if self.stamp() != self.stamp():
+                self._put_stamp(os.urandom(_STAMP))
             self._database = SharedDatabase(self._file, wait=BUSY, durable=True, schema=_TABLES)
             # Whether it can be written, too.
             with self._database.transaction():
@@ -130,7 +145,8 @@ class Revocations:
             yield connection
         # After the commit: who sees the new stamp sees the change, and who looked before keeps an old stamp. Random, so
         # that no two processes need to agree on a next one.
-        self._marks[:_STAMP] = os.urandom(_STAMP)
+        with _as_down():
+            self._put_stamp(os.urandom(_STAMP))
 
 
 @contextlib.contextmanager
@@ -152,23 +168,43 @@ def shared_revocations(file: Path | None, *, identity: Path) -> Revocations:
 
 
 def _forget(connection: sqlite3.Connection, now: float) -> None:
-    """Drop what could not be accepted any more anyhow."""
+    """Drop what could not be accepted any more for long."""
     for table in ("revoked_tokens", "used_tokens", "revoked_subjects"):
-        connection.execute(f"DELETE FROM {table} WHERE until < ?", (now,))
+        connection.execute(f"DELETE FROM {table} WHERE until < ?", (now - GRACE,))
 
 
-def _map(file: Path) -> mmap.mmap:
-    """The shared stamp, in a file of its own beside the database: that one is SQLite's alone."""
+def _read_stamp(place: str) -> bytes:
+    """The shared stamp, in a file of its own beside the database, which is SQLite's alone. One that cannot be read is
+    another one each time, so that everybody asks the database.
+
+    Not mapped into memory: there, a file that was cut short or a disk that is full ends the process, and one that was
+    put in its place is never seen.
+    """
     try:
-        descriptor = os.open(f"{file}-stamp", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if os.fstat(descriptor).st_size < _STAMP:
-                os.ftruncate(descriptor, _STAMP)
-            return mmap.mmap(descriptor, _STAMP)
+            found = os.read(descriptor, _STAMP)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise RevocationsDown((error.strerror or "not a usable path").lower()) from None
+    except OSError:
+        found = b""
+    return found if len(found) == _STAMP else os.urandom(_STAMP)
+
+
+def _write_stamp(place: str, stamp: bytes) -> None:
+    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(descriptor, stamp) != len(stamp):
+            raise OSError("the stamp was written in part")
+    finally:
+        os.close(descriptor)
+
+
+@after_fork
+def _renew_lock() -> None:
+    # The thread that may hold it is not in the child.
+    global _SHARING  # noqa: PLW0603
+    _SHARING = threading.Lock()
 
 
 _SHARING = threading.Lock()

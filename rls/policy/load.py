@@ -69,7 +69,8 @@ def load_policies(
         identity=identity,
         attributes=attributes,
         version=version.hexdigest()[:16],
-        directory=str(folder),
+        # Wherever the process goes, they are read again from here.
+        directory=str(folder.absolute()),
     )
 
 

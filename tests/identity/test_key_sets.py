@@ -412,3 +412,26 @@ def test_a_server_that_closes_at_once() -> None:
         threading.Thread(target=accept, daemon=True).start()
         with pytest.raises(FetchFailed):
             fetch(f"http://127.0.0.1:{listening.getsockname()[1]}/", timeout=1, limit=10)
+
+
+def test_where_no_thread_can_be_started_the_keys_at_hand_stay_in_use(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    keys = RemoteKeys(server.url, ("ES256",), refresh=100, stale=100, clock=lambda: now[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_more_threads)
+        keys.prefetch()
+        assert keys.problem == "no thread can be started to ask the server"
+    now[0] = 10.0
+    keys.prefetch()
+    while not keys._good[0]:
+        time.sleep(0.005)
+    now[0] = 70.0
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_more_threads)
+        assert set(keys.current("a")) == {"a"}
+
+
+def _no_more_threads(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rls.identity.revocations import Revocations, RevocationsDown, shared_revocations
+from rls.identity import revocations
+from rls.identity.revocations import GRACE, Revocations, RevocationsDown, shared_revocations
 
 NOW = 1_800_000_000.0
 ROOT = str(Path(__file__).parents[2])
@@ -65,6 +67,9 @@ def test_what_has_expired_is_forgotten(store: Revocations) -> None:
     store.use_once(issuer="i", token_id="s", until=NOW + 60, now=NOW)
     store.revoke_subject("u", now=NOW)
     store.revoke_token("other", issuer="i", now=NOW + 61)
+    assert revoked(store, subject="x"), "the clock may have been ahead"
+    assert store.is_used(issuer="i", token_id="s")
+    store.revoke_token("other", issuer="i", now=NOW + 61 + GRACE)
     assert not revoked(store, subject="x")
     assert not store.is_used(issuer="i", token_id="s")
     assert revoked(store, issued_at=NOW - 1), "no expiry is known, so it stays as long as any token may live"
@@ -147,6 +152,86 @@ def test_a_file_that_breaks_later_refuses(tmp_path: Path) -> None:
         revoked(store)
     with pytest.raises(RevocationsDown):
         store.use_once(issuer="i", token_id="t", until=NOW, now=NOW)
+
+
+@pytest.mark.parametrize("left", [b"", b"1234"])
+def test_a_stamp_that_is_cut_short_ends_no_process_and_hides_no_change(tmp_path: Path, left: bytes) -> None:
+    # In a process of its own: a file that is mapped into memory and cut short ends it.
+    script = f"""
+import sys
+from pathlib import Path
+from rls.identity.revocations import Revocations
+file, stamp = Path(sys.argv[1]), Path(sys.argv[1] + "-stamp")
+reader, writer = Revocations(file), Revocations(file)
+stamp.write_bytes({left!r})
+assert reader.stamp() != reader.stamp()
+writer.revoke_token("t", issuer="i")
+before = reader.stamp()
+assert before == reader.stamp()
+stamp.unlink()
+assert reader.stamp() != reader.stamp()
+writer.revoke_token("u", issuer="i")
+assert before != reader.stamp() == reader.stamp()
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "r.sqlite")]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_database_that_is_gone_lets_nobody_in_until_there_is_one(tmp_path: Path) -> None:
+    file, aside = tmp_path / "r.sqlite", tmp_path / "aside.sqlite"
+    store = Revocations(file)
+    store.revoke_token("t", issuer="i", until=NOW, now=NOW)
+    file.rename(aside)
+    for _ in range(2):
+        with pytest.raises(RevocationsDown, match="deleted or moved away"):
+            revoked(store)
+    with pytest.raises(RevocationsDown):
+        store.use_once(issuer="i", token_id="t", until=NOW, now=NOW)
+    assert not file.exists()
+    aside.rename(file)
+    assert revoked(store)
+
+
+def test_a_database_that_is_replaced_is_followed(tmp_path: Path) -> None:
+    file = tmp_path / "r.sqlite"
+    store = Revocations(file)
+    assert not revoked(store)
+    other = Revocations(tmp_path / "other.sqlite")
+    other.revoke_token("t", issuer="i", until=NOW, now=NOW)
+    other.close()
+    (tmp_path / "other.sqlite").rename(file)
+    assert revoked(store)
+
+
+def test_a_process_that_goes_elsewhere_asks_the_same_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    store = Revocations("r.sqlite")
+    store.revoke_token("t", issuer="i", until=NOW, now=NOW)
+    store.close()  # as a fork does
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert revoked(store)
+    assert list(Path().iterdir()) == []
+
+
+def test_a_change_that_cannot_be_told_to_others_fails(tmp_path: Path) -> None:
+    store = Revocations(tmp_path / "r.sqlite")
+    (tmp_path / "r.sqlite-stamp").unlink()
+    (tmp_path / "r.sqlite-stamp").mkdir()
+    with pytest.raises(RevocationsDown):
+        store.revoke_token("t", issuer="i")
+    assert revoked(store)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_while_a_store_is_being_opened_leaves_no_lock(tmp_path: Path) -> None:
+    with revocations._SHARING:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            found = shared_revocations(tmp_path / "r.sqlite", identity=tmp_path)
+            os._exit(0 if found.shared else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_memory_outlives_a_reload(tmp_path: Path) -> None:

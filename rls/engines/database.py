@@ -97,6 +97,8 @@ class Database:
 
     def refresh(self, *, force: bool = False) -> bool:
         """Open the file anew if it has changed, or with `force`; whether it was. Raises `EngineInvalid`."""
+        if self.closed:
+            raise closed()
         if not force and self._file.state() == self._opened.file:
             return False
         with self._refreshing:
@@ -104,14 +106,23 @@ class Database:
                 return False
             opened = self._open(None)
             with self._lock:
-                old, self._opened = self._opened, opened
+                # Closed meanwhile: then what was opened is nobody's.
+                over = self.closed
+                old = opened if over else self._opened
+                self._opened = self._opened if over else opened
             # Queries that run have cursors, and end on what they began with.
             old.close()
+            if over:
+                self._end()
+                raise closed()
         return True
 
     def close(self) -> None:
         with self._lock:
             self.closed = True
+        self._end()
+
+    def _end(self) -> None:
         self._opened.close()
         if self._spill:
             self._spill.close()

@@ -21,7 +21,15 @@ import duckdb
 from rls.catalog import Catalog, Column, fold
 from rls.engines.base import Executor, Fetched, Job
 from rls.engines.database import Database
-from rls.engines.failures import EngineReport, closed, explain_failure, interrupted, read_report, timed_out
+from rls.engines.failures import (
+    EngineReport,
+    closed,
+    database_changed,
+    explain_failure,
+    interrupted,
+    read_report,
+    timed_out,
+)
 from rls.engines.fetch import fetch_arrow, fetch_rows
 from rls.engines.instance import Instance
 from rls.engines.limits import Limits
@@ -192,6 +200,9 @@ class DuckDBExecutor(Executor):
                 )
         if self._database.closed:
             return closed()
+        if instance.closed and report.kind == "Connection":
+            # Another one took its place before this query had a cursor of it.
+            return database_changed()
         if report.kind == "INTERRUPT":
             if watched is not None and watched.exceeded:
                 return QueryFailed(

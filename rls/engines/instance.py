@@ -24,7 +24,8 @@ __all__ = ["Instance"]
 
 
 class Instance:
-    """`lost` once DuckDB has invalidated it; `attached` is the data's name, `temporary` its directory if it has one."""
+    """`lost` once DuckDB has invalidated it, `closed` once it is to be used no more; `attached` is the data's name,
+    `temporary` its directory if it has one."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class Instance:
 
         Raises `EngineInvalid`: `engine.database_locked`, `engine.database_invalid`.
         """
-        self.lost = False
+        self.lost = self.closed = False
         self.attached, self.temporary = attached, temporary
         self._lock = threading.Lock()
         failure = None
@@ -72,6 +73,7 @@ class Instance:
     def close(self) -> None:
         """Free it. A cursor that is still busy (it ignores interrupts) keeps the instance; it goes with that cursor."""
         with self._lock, contextlib.suppress(duckdb.Error):
+            self.closed = True
             self.connection.close()
         if self.temporary is not None:
             shutil.rmtree(self.temporary, ignore_errors=True)

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from rls.engines.failures import closed
 from rls.errors import EngineInvalid
 
 __all__ = ["SpillDirectory", "size_of"]
@@ -28,7 +29,7 @@ class SpillDirectory:
     def __init__(self, parent: str | os.PathLike[str] | None = None) -> None:
         """In `parent`; default: where the system keeps temporary files. Raises `EngineInvalid` (`engine.temporary`)."""
         self._lock = -1
-        base = Path(tempfile.gettempdir() if parent is None else parent)
+        base = Path(tempfile.gettempdir() if parent is None else parent).absolute()
         # DuckDB lets a query reach its own temporary directory: nobody can guess its name (nor call a function there).
         self.path = base / f"{_PREFIX}{secrets.token_hex(16)}"
         failure = None
@@ -40,28 +41,42 @@ class SpillDirectory:
             _try_lock(self._lock)
             (self.path / "new").rename(self.path / _LOCK)
         except OSError as error:
-            failure = EngineInvalid(
-                "engine.temporary",
-                f"temporary files cannot be kept in `{base}`",
-                hint="give another directory with temporary=, or none with Limits(temporary_disk=0)",
-                detail=str(error),
-            )
+            failure = _unusable(base, error)
         if failure:
             self.close()
             raise failure
 
     def part(self) -> Path:
-        """A new directory inside, of a random name."""
+        """A new directory inside, of a random name. Raises `EngineInvalid`: `engine.temporary`, `engine.closed`."""
+        if self._lock < 0:
+            raise closed()
         found = self.path / secrets.token_hex(16)
-        found.mkdir(mode=0o700)
+        failure = None
+        try:
+            # Systems tidy up their temporary directories, and what nobody has touched for days is gone.
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            found.mkdir(mode=0o700)
+        except OSError as error:
+            failure = _unusable(self.path.parent, error)
+        if failure:
+            raise failure
         return found
 
     def close(self) -> None:
-        """Remove it."""
+        """Remove it; it may be called again."""
         shutil.rmtree(self.path, ignore_errors=True)
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _unusable(base: Path, error: OSError) -> EngineInvalid:
+    return EngineInvalid(
+        "engine.temporary",
+        f"temporary files cannot be kept in `{base}`",
+        hint="give another directory with temporary=, or none with Limits(temporary_disk=0)",
+        detail=str(error),
+    )
 
 
 def size_of(directory: Path) -> int:

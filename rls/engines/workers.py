@@ -58,8 +58,9 @@ class WorkersExecutor(Executor):
         """`path` is an existing file."""
         planner = PlannerProcess()
         super().__init__(limits=limits, concurrent=limits.processes, planner=planner, slices=slices)
-        self._path, self._name, self._planner = path, name, planner
-        self._database = DatabaseFile(path)
+        # Not resolved: a link that is pointed at another file is a change of the database, too.
+        self._path, self._name, self._planner = path.absolute(), name, planner
+        self._database = DatabaseFile(self._path)
         self._share = limits.shared_by(limits.processes)
         self._closed = False
         self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
@@ -97,6 +98,8 @@ class WorkersExecutor(Executor):
 
     def refresh(self, *, force: bool = False) -> bool:
         """See `Executor.refresh`. Queries that run end where they are; other processes take the place of theirs."""
+        if self._closed:
+            raise closed()
         if not force and self._database.state() == self._file:
             return False
         with self._refreshing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import pytest
 
 from rls.engine import Engine
+from rls.engines import database
 from rls.engines.limits import Limits
 from rls.errors import EngineInvalid, RlsError
 from rls.identity import mint_token
@@ -172,3 +174,76 @@ def test_no_query_fails_while_the_file_is_replaced(folder: Path, opened: Open, m
         thread.join()
     assert set(map(str, seen)) <= set(map(str, known))
     assert engine.query(token, COUNT).rows == [(15, 2400)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_closed_engine_opens_nothing_again(folder: Path, opened: Open, mode: str) -> None:
+    engine, token = opened(mode)
+    engine.close()
+    replace_file(folder, WAREHOUSE)
+    for ask in (engine.refresh, lambda: engine.query(token, COUNT)):
+        with pytest.raises(EngineInvalid) as caught:
+            ask()
+        assert caught.value.code == "engine.closed"
+
+
+def test_an_engine_that_is_closed_while_the_file_is_read_leaves_nothing_open(
+    folder: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, _ = opened("thread")
+    found, read = [], database.Database._open
+
+    def read_and_close(this: Any, attached: str | None) -> Any:
+        found.append(read(this, attached))
+        engine.close()
+        return found[0]
+
+    monkeypatch.setattr(database.Database, "_open", read_and_close)
+    with pytest.raises(EngineInvalid) as caught:
+        engine.refresh()
+    assert caught.value.code == "engine.closed"
+    (instance,) = found[0].instances.values()
+    assert instance.closed
+    assert not instance.temporary.parent.exists()
+
+
+def test_a_query_whose_instance_is_replaced_before_it_begins_has_the_next(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, token = opened("thread")
+    choose, chosen = database.Database.instance, []
+
+    def choose_and_refresh(this: Any, **which: Any) -> Any:
+        chosen.append(choose(this, **which))
+        if len(chosen) == 1:
+            engine.refresh()
+        return chosen[-1]
+
+    monkeypatch.setattr(database.Database, "instance", choose_and_refresh)
+    assert engine.query(token, COUNT).rows == [(20, 4200)]
+    assert len(chosen) == 2
+
+
+def test_a_temporary_directory_that_was_tidied_up_is_made_again(opened: Open) -> None:
+    engine, token = opened("thread")
+    (instance,) = engine._executor._database._opened.instances.values()  # type: ignore[attr-defined]
+    shutil.rmtree(instance.temporary.parent)
+    engine.refresh()
+    assert engine.query(token, COUNT).rows == [(20, 4200)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_process_that_goes_elsewhere_reads_the_same_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, mode: Literal["thread", "process"]
+) -> None:
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder)
+    limits = Limits(threads=1, processes=1, seconds=20)
+    with Engine.open("w.duckdb", policies="policies", audit="log.jsonl", isolation=mode, limits=limits) as engine:
+        token = mint_token(engine.policies.identity, subject="u", roles=["maker"], attributes={"tenant": "acme"})
+        monkeypatch.chdir(folder / "elsewhere")
+        engine.reload()
+        assert engine.query(token, COUNT).rows == [(20, 4200)]
+        replace_file(folder, WAREHOUSE.replace("range(1, 41)", "range(1, 31)"))
+        assert engine.query(token, COUNT).rows == [(15, 2400)]
+    assert list((folder / "elsewhere").iterdir()) == []

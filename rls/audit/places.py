@@ -159,11 +159,17 @@ class OwnFiles:
         return found
 
     def close(self) -> None:
-        os.close(self._fd)
+        try:
+            if os.fstat(self._fd).st_size == 0:
+                # On a full disk each attempt begins a file: they must not pile up.
+                self._file.unlink(missing_ok=True)
+        finally:
+            os.close(self._fd)
 
     def _begin(self) -> int:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-        fd = _open(self._directory / f"{stamp}-{self._writer}-{self._number:06}.jsonl", exclusive=True)
+        self._file = self._directory / f"{stamp}-{self._writer}-{self._number:06}.jsonl"
+        fd = _open(self._file, exclusive=True)
         if self._durability == "disk":
             sync_directory(self._directory)
         return fd

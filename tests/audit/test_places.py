@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -78,6 +79,23 @@ def test_what_goes_into_a_deleted_file_is_not_acknowledged(
     log.write(record(2))
     log.close()
     assert ids(tmp_path / name) == [2]
+
+
+def test_a_full_disk_is_not_filled_with_empty_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = write(tmp_path / "audit", range(2), close=False)
+
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        for number in range(5):
+            with pytest.raises(AuditFailed):
+                log.write(record(10 + number))
+    log.write(record(2))
+    log.close()
+    assert len(list((tmp_path / "audit").iterdir())) == 2
+    assert ids(tmp_path / "audit") == [0, 1, 2]
 
 
 def test_what_others_leave_or_tidy_up_in_a_directory_refuses_nothing(tmp_path: Path) -> None:

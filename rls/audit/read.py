@@ -178,9 +178,11 @@ def _lines_of(file: BinaryIO, source: Path, after: int) -> Iterator[Line]:
 def _rows(source: Path, after: int) -> Iterator[Line]:
     # Opened for reading alone, but not as immutable: another process may be writing.
     connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
+    # A text that is no UTF-8 is a torn line like any other, and no reason to read nothing.
+    connection.text_factory = bytes
     try:
         for number, text in connection.execute("SELECT id, line FROM lines WHERE id > ? ORDER BY id", [after]):
-            raw = text if isinstance(text, bytes) else str(text).encode(errors="surrogatepass")
+            raw = text if isinstance(text, bytes) else str(text).encode()
             yield Line(raw, str(source), number, end=number)
     finally:
         connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -191,3 +192,14 @@ def test_a_snapshot_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkey
     log.close()
     kept = tmp_path / "audit" / "snapshots"
     assert {path.stat().st_ino for path in (kept, *kept.rglob("*"))} <= set(synced)
+
+
+def test_one_line_that_is_no_text_hides_no_other(tmp_path: Path) -> None:
+    write(tmp_path / "audit.sqlite", range(2))
+    database = sqlite3.connect(tmp_path / "audit.sqlite")
+    for number, value in enumerate(("CAST(x'ff80' AS TEXT)", "x'00ff'", "5", "0.5")):
+        database.execute(f"INSERT INTO lines (writer, sequence, line) VALUES ('x', {number}, {value})")
+    database.commit()
+    database.close()
+    assert [isinstance(found, dict) for found in read_records(tmp_path / "audit.sqlite")] == [True] * 2 + [False] * 4
+    assert "torn" in {f.code for f in verify(tmp_path / "audit.sqlite").findings}

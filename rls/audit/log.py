@@ -74,6 +74,8 @@ class AuditLog:
         self._chain = Chain()
         self._place: Place | None = None
         self._after: dict[str, Any] | None = None
+        # Whether the place may end otherwise than the chain says: while lines are on their way, and if that went wrong.
+        self._unsure = False
         self._since_heads, self._heads_at = 0, time.monotonic()
         self._referred: dict[str, int] = {}
         self._filling, self._turn, self._batch = threading.Lock(), threading.Lock(), _Batch()
@@ -100,7 +102,8 @@ class AuditLog:
         with self._turn:
             if self._place is None:
                 return
-            if self._chain.sequence:
+            if self._chain.sequence and not self._unsure:
+                self._unsure = True
                 with contextlib.suppress(OSError):
                     self._place.append(self._chain.seal([_event("close", {})], self._signer))
                     self._publish()
@@ -133,14 +136,17 @@ class AuditLog:
     def _commit(self, batch: _Batch) -> None:
         batch.failure = "interrupted"
         try:
+            if self._unsure:
+                self._abandon()
             if self._place is None:
                 self._place = self._open()
+            self._unsure = True
             bodies = batch.bodies if self._chain.sequence else [self._opening(self._place), *batch.bodies]
             heads = self._heads(self._place, len(batch.bodies))
             self._place.append(self._chain.seal(bodies + heads, self._signer))
             if heads or len(bodies) > len(batch.bodies):
                 self._publish()
-            batch.failure = None
+            batch.failure, self._unsure = None, False
         except OSError as error:
             batch.failure = str(error)
         finally:
@@ -189,12 +195,15 @@ class AuditLog:
 
     def _abandon(self) -> None:
         """Leave a place whose end is not known any more; what comes next is a chain of its own."""
-        if self._place is not None:
-            with contextlib.suppress(OSError):
-                self._place.close()
-        self._place = None
-        self._after = {"writer": self._chain.writer}
+        # In an order that an interrupt may break off anywhere: then it is done again.
+        place, self._place = self._place, None
+        if self._chain.sequence:
+            self._after = {"writer": self._chain.writer}
         self._chain = Chain()
+        self._unsure = False
+        if place is not None:
+            with contextlib.suppress(OSError):
+                place.close()
 
     def _begin_in_child(self) -> None:
         """After a fork this is another process: with a chain of its own, and without the threads that held locks."""

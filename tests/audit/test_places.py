@@ -203,3 +203,38 @@ def test_one_line_that_is_no_text_hides_no_other(tmp_path: Path) -> None:
     database.close()
     assert [isinstance(found, dict) for found in read_records(tmp_path / "audit.sqlite")] == [True] * 2 + [False] * 4
     assert "torn" in {f.code for f in verify(tmp_path / "audit.sqlite").findings}
+
+
+@KINDS
+def test_interrupts_leave_no_trace_that_looks_like_tampering(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    log = write(tmp_path / name, range(2), close=False)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        # Once while the line is on its way, and again while that is tidied up.
+        patch.setattr(log._place, "append", interrupt)
+        patch.setattr(log._place, "close", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            log.write(record(2))
+    log.write(record(3))
+    log.close()
+    assert ids(tmp_path / name) == [0, 1, 3]
+    assert {f.severity for f in verify(tmp_path / name).findings} <= {"warning"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_before_the_first_record_makes_two_writers(tmp_path: Path) -> None:
+    log = write(tmp_path / "audit.jsonl", range(0), close=False)
+    child = os.fork()
+    if child == 0:
+        log.write(record(1))
+        log.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    log.write(record(0))
+    log.close()
+    assert verify(tmp_path / "audit.jsonl").findings == ()

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rls.audit.anchors import Anchor
 from rls.audit.chain import Link, read_link
 from rls.audit.chain_state import ChainState
+from rls.audit.places import place_kind
 from rls.audit.read import Line, read_lines, sources
 from rls.audit.signing import Verifier
 from rls.audit.snapshots import changed_snapshots
@@ -140,16 +141,14 @@ def verify_log(
     work = _Work({verifier.name: verifier for verifier in verifiers})
     work.references += anchors
     work.missing_ids |= set(expected)
-    files = sources(paths)
-    for source in files:
-        last: Line | None = None
-        for last in read_lines(source):
-            _look_at(last, work)
-        if last is not None and last.whole and work.findings:
-            torn = work.findings[-1]
-            if (torn.code, torn.source, torn.line) == ("torn", last.source, last.number):
-                # Nobody ends a line that a crash has left but who writes another one after it.
-                work.findings[-1] = Finding("error", "damaged", "a line that cannot be read", last.source, last.number)
+    read: dict[Path, tuple[int, int]] = {}
+    _read_on(paths, read, work)
+    if _unmet(work):
+        # Somebody may be writing: a file that was read late refers to lines that one read early did not have yet. What
+        # was referred to by then is there now; what the new lines refer to is for the next time.
+        told = list(work.references)
+        _read_on(paths, read, work)
+        work.references = told
     missing = [f"there is no record `{audit_id[:40]}`" for audit_id in sorted(work.missing_ids)]
     changed = [text for path in paths for text in changed_snapshots(path, work.snapshots)]
     for finding in (
@@ -164,8 +163,27 @@ def verify_log(
         findings=tuple(work.findings),
         chains=tuple(_summary(state) for state in work.states.values()),
         signatures="checked" if work.verifiers else "unchecked" if work.signed else "none",
-        files=len(files),
+        files=len(read),
     )
+
+
+def _read_on(paths: Sequence[Path], read: dict[Path, tuple[int, int]], work: _Work) -> None:
+    """Look at what has not been `read` yet: up to which line, and where that ends, by file."""
+    for source in sources(paths):
+        number, end = read.get(source, (0, 0))
+        numbered = place_kind(source) == "sqlite"
+        last: Line | None = None
+        for line in read_lines(source, after=end):
+            last = line if numbered else replace(line, number=number + line.number)
+            _look_at(last, work)
+            if line.whole:
+                read[source] = last.number, line.end
+        read.setdefault(source, (0, 0))
+        if last is not None and last.whole and work.findings:
+            torn = work.findings[-1]
+            if (torn.code, torn.source, torn.line) == ("torn", last.source, last.number):
+                # Nobody ends a line that a crash has left but who writes another one after it.
+                work.findings[-1] = Finding("error", "damaged", "a line that cannot be read", last.source, last.number)
 
 
 def _look_at(line: Line, work: _Work) -> None:

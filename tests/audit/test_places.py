@@ -7,13 +7,15 @@ import fcntl
 import os
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rls.audit import places, snapshots
+from rls.audit import verify as verification
 from rls.audit.log import AuditLog
-from rls.audit.read import FollowedLogs, read_records
+from rls.audit.read import FollowedLogs, Line, read_records
 from rls.catalog import Catalog
 from rls.errors import AuditFailed
 from tests.audit.test_verify import record, verify, write
@@ -238,3 +240,25 @@ def test_a_fork_before_the_first_record_makes_two_writers(tmp_path: Path) -> Non
     log.write(record(0))
     log.close()
     assert verify(tmp_path / "audit.jsonl").findings == ()
+
+
+def test_a_log_that_is_written_while_it_is_verified_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = write(tmp_path / "audit", range(2), close=False)
+    second = write(tmp_path / "audit", range(10, 12), close=False, heads=(1, 0))
+    read_all, seen = verification.read_lines, []
+
+    def read_and_write(source: Path, *, after: int = 0) -> Iterator[Line]:
+        yield from read_all(source, after=after)
+        seen.append(source)
+        if len(seen) == 1:
+            # The file that was just read grows, and the one that is read next refers to that.
+            first.write(record(2))
+            second.write(record(12))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verification, "read_lines", read_and_write)
+        found = verify(tmp_path / "audit")
+    assert {f.code for f in found.findings} == {"open_end"}
+    assert [chain.records for chain in found.chains] == [3, 3]
+    first.close()
+    second.close()

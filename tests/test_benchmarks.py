@@ -249,12 +249,12 @@ def test_the_command_line_runs_checks_compares_and_reports(tmp_path: Path) -> No
 
     file = tmp_path / "made.json"
     series = [line(r, group="growth", case="rows", size=s) for r, s in ((1.0, 10.0), (2.0, 100.0))]
-    many = [line(1.0 + n, case=f"tpch: q{n}", what="guard, cold", floor="sqlglot parse") for n in range(1, 6)]
+    many = [line(1.0 + n, case=f"tpch: q{n}", what="guard, checked", floor="sqlglot parse") for n in range(1, 6)]
     tail = [line(1.0, group="throughput", case=f"{n}", size=n, checked="9 queries/s") for n in (1.0, 2.0)]
     run = Run({"duckdb": "2"}, [*many, *series, *tail], ["<peer> is not installed"])
     _written(run, file)
     judged = json.loads(invoke("check", str(file), "--json"))
-    assert {one["name"]: one["state"] for one in judged}["cold, TPC-H"] == "holds"
+    assert {one["name"]: one["state"] for one in judged}["cold with DuckDB's check, TPC-H"] == "holds"
     slower = tmp_path / "slower.json"
     _written(Run({}, [replace(m, cpu=m.cpu * 3) for m in run.measurements]), slower)
     assert "missed" in invoke("check", str(slower), exit_code=1)

@@ -19,10 +19,21 @@ class Child:
     """A process that runs a module of this package, and the socket to it."""
 
     def __init__(self, module: str, *arguments: str) -> None:
-        """The module gets the descriptors of its socket and of its lifeline, and then the `arguments`."""
+        """The module gets the descriptors of its socket and of its lifeline, and then the `arguments`. Raises OSError,
+        and then leaves nothing open."""
+        with contextlib.ExitStack() as undo:
+            self._begin(module, arguments, undo)
+            undo.pop_all()
+        self.pid = self._process.pid
+        _RUNNING.add(self)
+
+    def _begin(self, module: str, arguments: tuple[str, ...], undo: contextlib.ExitStack) -> None:
         self.connection, theirs = socket.socketpair()
-        lifeline, self._lifeline = os.pipe()
+        undo.callback(self.connection.close)
+        lifeline = -1
         try:
+            lifeline, self._lifeline = os.pipe()
+            undo.callback(os.close, self._lifeline)
             self._process = subprocess.Popen(  # noqa: S603 (this interpreter, a module of this package)
                 [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(lifeline), *arguments],
                 pass_fds=(theirs.fileno(), lifeline),
@@ -33,9 +44,8 @@ class Child:
             )
         finally:
             theirs.close()
-            os.close(lifeline)
-        self.pid = self._process.pid
-        _RUNNING.add(self)
+            if lifeline >= 0:
+                os.close(lifeline)
 
     def kill(self) -> None:
         """End the process, whatever it does."""

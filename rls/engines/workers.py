@@ -226,16 +226,23 @@ class _Worker:
     def __init__(self, settings: str, *, catalog: str, temporary: Path | None) -> None:
         self.problem: RlsError | None = None
         self.catalog, self._temporary = catalog, temporary
-        self._child = Child("rls.engines.worker", settings)
-        self.pid = self._child.pid
+        self._child: Child | None = None
+        try:
+            self._child = Child("rls.engines.worker", settings)
+        except OSError as error:
+            # Too many processes or files for now. It keeps its place, and whoever is given it makes another.
+            self.problem = _not_started(str(error))
+        self.pid = self._child.pid if self._child else 0
 
     def wait(self) -> None:
         """Return when the process is ready; `problem` then says what kept it from that, if anything did."""
+        if self._child is None:
+            return
         self._child.connection.settimeout(_START_SECONDS)
         try:
             found = receive_answer(self._child.connection, size=1 << 20)
         except (WorkerGone, OSError):
-            found = EngineInvalid("engine.worker", "a worker process did not start", hint="check memory and limits")
+            found = _not_started()
         match found:
             case Fetched(rows=[(version,)]) if version == self.catalog:
                 self.problem = None
@@ -247,12 +254,20 @@ class _Worker:
 
     def ask(self, request: Request, *, seconds: float, size: int) -> Fetched | RlsError:
         """The answer. Raises `TimeoutError`, and `WorkerGone` or `OSError` where the process has died."""
+        if self._child is None:
+            raise WorkerGone
         self._child.connection.settimeout(seconds)
         send_request(self._child.connection, request)
         return receive_answer(self._child.connection, size=size)
 
     def kill(self) -> None:
         """End the process, whatever it does."""
-        self._child.kill()
+        if self._child is not None:
+            self._child.kill()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+
+def _not_started(detail: str | None = None) -> EngineInvalid:
+    what, hint = "a worker process did not start", "check memory and limits"
+    return EngineInvalid("engine.worker", what, hint=hint, detail=detail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from rls.engine import Engine
+from rls.engines import children
 from rls.engines.base import Fetch
 from rls.engines.limits import Limits
 from rls.engines.workers import WorkersExecutor
@@ -241,3 +243,26 @@ def test_a_roles_limits_are_the_operating_systems_for_its_query(database: Path) 
     size = next(line.split()[3] for line in found.splitlines() if line.startswith("Max file size"))
     assert int(size) == max(limits.memory, limits.temporary_disk)
     executor.close()
+
+
+def test_a_machine_that_is_out_of_processes_for_a_while_costs_no_place(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = WorkersExecutor.open(database, limits=Limits(processes=1, seconds=20, threads=1))
+    try:
+        (worker,) = executor._workers
+        os.kill(worker.pid, signal.SIGKILL)
+
+        def too_many(*_: object, **__: object) -> None:
+            raise BlockingIOError(errno.EAGAIN, "resource temporarily unavailable")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(children.subprocess, "Popen", too_many)  # type: ignore[attr-defined]
+            assert code(executor, "SELECT 1") == "run.crashed"
+            held = len(list(Path("/proc/self/fd").iterdir()))
+            assert [code(executor, "SELECT 1") for _ in range(3)] == ["engine.worker"] * 3
+            assert len(list(Path("/proc/self/fd").iterdir())) == held
+        assert code(executor, "SELECT 1") == "engine.worker", "what the last one found out"
+        assert rows(executor, "SELECT 1") == [(1,)]
+    finally:
+        executor.close()

@@ -32,7 +32,8 @@ overflow-x:auto}.dim{color:var(--dim)}.tiles{display:grid;grid-template-columns:
 table{border-collapse:collapse;width:100%;font-size:14px}th,td{text-align:left;padding:6px 14px 6px 0;
 border-bottom:1px solid var(--line);vertical-align:top}thead th{color:var(--dim);font-weight:500;white-space:nowrap}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td.t{white-space:nowrap;color:var(--dim)}td.s{white-space:nowrap}
-code{font:13px/1.45 ui-monospace,monospace;overflow-wrap:anywhere}td code{display:block;min-width:15rem}svg{width:100%;height:auto;display:block}
+code{font:13px/1.45 ui-monospace,monospace;overflow-wrap:anywhere}td code{display:block;min-width:15rem}
+svg{width:100%;height:auto;display:block}
 svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .end{text-anchor:end}svg .grid{stroke:var(--line)}
 svg .hit{fill:transparent}svg g:hover .hit{fill:var(--line)}
 .heat{width:auto}.heat caption{text-align:left;color:var(--dim);padding-bottom:8px}.heat td{min-width:52px;

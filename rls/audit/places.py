@@ -58,7 +58,12 @@ class Place(Protocol):
 
 def place_kind(path: Path) -> Literal["directory", "sqlite", "file"]:
     """What a path is, or will be: an existing directory or a name without a suffix, a database's name, or a file."""
-    if path.is_dir() or (not path.suffix and not path.exists()):
+    # One look: another process may be making it just now.
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        mode = stat.S_IFREG if path.suffix else stat.S_IFDIR
+    if stat.S_ISDIR(mode):
         return "directory"
     return "sqlite" if path.suffix in _SQLITE else "file"
 

@@ -262,3 +262,20 @@ def test_a_log_that_is_written_while_it_is_verified_is_sound(tmp_path: Path, mon
     assert [chain.records for chain in found.chains] == [3, 3]
     first.close()
     second.close()
+
+
+def test_a_directory_that_another_process_makes_meanwhile_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Path.stat
+
+    def look_and_make(path: Path, **how: bool) -> os.stat_result:
+        try:
+            return look(path, **how)
+        finally:
+            (tmp_path / "audit").mkdir(exist_ok=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", look_and_make)
+        kind = places.place_kind(tmp_path / "audit")
+    assert kind == "directory"

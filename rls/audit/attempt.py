@@ -230,13 +230,10 @@ class Attempt:
         )
 
     def _about_failure(self, failure: RlsError) -> dict[str, Any]:
-        rejected = isinstance(failure, TokenRejected)
-        return {
-            "outcome": _outcome_of(failure),
-            "code": failure.reason if isinstance(failure, TokenRejected) else failure.code,
-            "detail": redact(failure.detail or ""),
-            "token_hash": self._token_hash() if rejected else "",
-        }
+        found = {"outcome": _outcome_of(failure), "code": failure.code, "detail": redact(failure.detail or "")}
+        if isinstance(failure, TokenRejected):
+            found |= {"code": failure.reason, "token_hash": self._token_hash()}
+        return found
 
     def _kept_sql(self, limit: int) -> str:
         match self._recording.sql:

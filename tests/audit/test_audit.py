@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rls.audit import keyed
-from rls.audit.attempt import Attempt, Recording
+from rls.audit.attempt import Attempt, Decides, Recording
 from rls.audit.keyed import KeyedHash
 from rls.audit.literals import without_literals
 from rls.audit.log import AuditLog
@@ -68,7 +68,7 @@ def attempted(
     kept: list[AuditRecord] = []
     recording = Recording(CallableSink(kept.append), KEYED, kept_sql)
     attempt = Attempt("query", sql, recording=recording, text_limit=limit, now=1_700_000_000.25)
-    attempt.versions("p1", Catalog.of("shop", []), "duckdb 2.0.0", attached="rls_1234")
+    attempt.decide(Decides("p1", Catalog.of("shop", []).version, "duckdb 2.0.0", "rls_1234", "shop"))
     if who is not None:
         attempt.principal = who
         attempt.bind({"x": "secret-value"})
@@ -143,7 +143,7 @@ def test_the_final_text_is_hashed_under_the_name_that_callers_know() -> None:
     def hashed(attached: str) -> str:
         kept: list[AuditRecord] = []
         attempt = Attempt("query", "", recording=Recording(CallableSink(kept.append), KEYED), text_limit=9, now=0)
-        attempt.versions("p1", Catalog.of("shop", []), "duckdb", attached=attached)
+        attempt.decide(Decides("p1", "c1", "duckdb", attached, "shop"))
         attempt.guarded = GuardedQuery(f'FROM "{attached}"."main"."t"', {}, "", {})
         # PIVOT: the same query with values of rows filled in.
         attempt.guarded = GuardedQuery("FROM t PIVOT ('secret')", {}, "", {})

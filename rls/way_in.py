@@ -91,12 +91,13 @@ class WayIn:
             raise EngineInvalid(
                 "engine.forked", "the engine was opened before this process was forked", hint="open one in each process"
             )
-        self._executor.refresh()
-        if self._state.inner is not self._executor.catalog:
-            with self._swap:
-                if self._state.inner is not self._executor.catalog:
-                    self._state = self._decide(self._state.policies)
-        return self._state
+        catalog, state = self._executor.refresh(), self._state
+        if state.inner is catalog:
+            return state
+        with self._swap:
+            if self._state.inner is not self._executor.catalog:
+                self._state = self._decide(self._state.policies)
+            return self._state
 
     def _decide(self, policies: PolicySet) -> State:
         inner = self._executor.catalog
@@ -140,15 +141,16 @@ class WayIn:
         """Every query of every interface comes through here: who asks, then the work, then the record, then the
         answer. Whatever goes wrong on the way is recorded as well and leaves as an `RlsError`."""
         state = self._state
-        attempt = self._trail.begin(action, sql, text_limit=self._executor.limits.text, now=self._clock())
+        attempt = self._trail.begin(
+            action, sql, decides=state.decides, text_limit=self._executor.limits.text, now=self._clock()
+        )
         attempt.token = token
-        attempt.decide(state.decides)
         failure: RlsError
         try:
             found = self._refreshed()
             if found is not state:
                 state = found
-                attempt.decide(state.decides)
+                attempt.decide_anew(state.decides)
             attempt.principal = principal = who(token, state)
             try:
                 answer = work(attempt, state, principal)
@@ -157,7 +159,7 @@ class WayIn:
                     raise
                 # The file became another one on the way: once more, with guards for this one.
                 state = self._refreshed()
-                attempt.decide(state.decides)
+                attempt.decide_anew(state.decides)
                 answer = work(attempt, state, principal)
         except PolicyInvalid as error:
             # It names files, columns and policies: for their author, not for who sent the query.

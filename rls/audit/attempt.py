@@ -60,11 +60,11 @@ _OTHER_EACH_TIME: Final = dict.fromkeys((
 class Decides(NamedTuple):
     """Versions of what decides, and the database's name: the engine's own (`attached`) and its callers'."""
 
-    policy: str = ""
-    catalog: str = ""
-    engine: str = ""
-    attached: str = ""
-    name: str = ""
+    policy: str
+    catalog: str
+    engine: str
+    attached: str
+    name: str
 
 
 # What a query was made of, beside what it is: for whom, the caller's text, its dialect, how many characters of it are
@@ -160,14 +160,15 @@ class Attempt:
     What is set on the way (`principal`, `guarded`, …) ends a phase: the time until then is recorded under its name.
     """
 
-    def __init__(self, action: Action, sql: object, *, recording: Recording, text_limit: int, now: float) -> None:
+    def __init__(
+        self, action: Action, sql: object, *, recording: Recording, decides: Decides, text_limit: int, now: float
+    ) -> None:
         self.audit_id = os.urandom(16).hex()
         self.action: Action = action
         self.sql = sql if isinstance(sql, str) else ""
-        self._recording = recording
+        self._recording, self._decides = recording, decides
         self._now, self._text_limit = now, text_limit
-        self._started = self._phase_began = time.perf_counter()
-        self._timings: dict[str, float] = {}
+        self._started = time.perf_counter()
         self._parameters: dict[str, str] = {}
         self._parameter_types: dict[str, str] = {}
 
@@ -178,13 +179,13 @@ class Attempt:
     byte_count: int | None = None
     _principal: Principal | None = None
     _guarded: GuardedQuery | None = None
+    _verified_at: float | None = None
+    _guarded_at: float | None = None
     _text = ""
-    _decides = Decides()
 
-    def decide(self, decides: Decides) -> None:
-        """What decides in this attempt."""
+    def decide_anew(self, decides: Decides) -> None:
+        """Something else decides in this attempt: what it became so far is nothing now."""
         self._decides = decides
-        # What was made for another version, if there is one, is nothing now.
         self._guarded, self._text = None, ""
 
     @property
@@ -195,7 +196,7 @@ class Attempt:
     @principal.setter
     def principal(self, who: Principal) -> None:
         self._principal = who
-        self._end_phase("verify")
+        self._verified_at = time.perf_counter()
 
     @property
     def guarded(self) -> GuardedQuery | None:
@@ -208,7 +209,7 @@ class Attempt:
         if self._guarded is None or not self._guarded.pivots:
             self._text = guarded.sql
         self._guarded = guarded
-        self._end_phase("guard")
+        self._guarded_at = time.perf_counter()
 
     def bind(self, parameters: Mapping[str, object]) -> None:
         """The caller's own parameters, once they are known to be plain values."""
@@ -220,16 +221,18 @@ class Attempt:
         """Write the record. Raises `AuditFailed`."""
         keep(self._recording.sink, self._record(failure))
 
-    def _end_phase(self, name: str) -> float:
-        now, timings = time.perf_counter(), self._timings
-        taken = now - self._phase_began
-        timings[name] = _microseconds(timings[name] + taken if name in timings else taken)
-        self._phase_began = now
-        return now
+    def _timings(self, now: float) -> dict[str, float]:
+        """Seconds that each phase took, to the microsecond."""
+        found, began = {}, self._started
+        for phase, ended in (("verify", self._verified_at), ("guard", self._guarded_at), ("rest", now)):
+            if ended is not None:
+                found[phase] = int((ended - began) * 1e6 + 0.5) / 1e6
+                began = ended
+        return found
 
     def _record(self, failure: RlsError | None) -> AuditRecord:
         who, guarded, how = self._principal, self._guarded, self._recording
-        now = self._end_phase("rest")
+        now = time.perf_counter()
         limit = self._text_limit if who else min(_TEXT_OF_STRANGERS, self._text_limit)
         sent = (who, self.sql, self.dialect, limit, self._decides, self._text)
         fields = (how.about_query(guarded, sent) if guarded else how.about_nothing(sent)).copy()
@@ -243,8 +246,8 @@ class Attempt:
         fields["parameter_types"] = self._parameter_types
         fields["row_count"] = self.row_count if failure is None else None
         fields["byte_count"] = self.byte_count if failure is None else None
-        fields["duration"] = _microseconds(now - self._started)
-        fields["timings"] = self._timings
+        fields["duration"] = int((now - self._started) * 1e6 + 0.5) / 1e6
+        fields["timings"] = self._timings(now)
         fields["trace_id"] = current_trace_id()
         if failure:
             fields |= self._about_failure(failure)
@@ -308,18 +311,14 @@ def public_text(text: str, attached: str, name: str) -> str:
     return text if attached == name else text.replace(quote(attached), quote(name))
 
 
-def _microseconds(seconds: float) -> float:
-    return int(seconds * 1e6 + 0.5) / 1e6
-
-
 def _iso_time(now: float) -> str:
     """UTC with milliseconds.
 
     >>> _iso_time(1.5)
     '1970-01-01T00:00:01.500+00:00'
     """
-    second, thousandth = divmod(int(now * 1000), 1000)
-    return f"{_iso_second(second)}.{thousandth:03d}+00:00"
+    thousandths = int(now * 1000)
+    return f"{_iso_second(thousandths // 1000)}.{thousandths % 1000:03d}+00:00"
 
 
 @lru_cache(maxsize=8)

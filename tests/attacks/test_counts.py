@@ -4,7 +4,6 @@ follows them. Pairs of databases that are one to the user, each query with the a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import duckdb
 import pytest

@@ -26,7 +26,7 @@ _NUMERIC: Final = 1700
 _BITS: Final = {"SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
 _SAME: Final = {
     "BOOLEAN": (16,), "DOUBLE": (701,), "VARCHAR": (25, 1043), "DATE": (1082,), "TIMESTAMP": (1114,),
-    "UUID": (2950,),
+    "UUID": (2950,), "JSON": (114, 3802), "BLOB": (17,), "TIME": (1083,),
 }  # fmt: skip
 _OWN_TYPES: Final = 16_384  # identifiers from here on are of types that somebody created: enums
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),(\d+)\)")

@@ -99,6 +99,8 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             text, columns = context.query(sql.scalar(node.this), scope)
             if len(columns) != 1:
                 raise not_portable("a sub-query of several columns as a value")
+            if columns[0].kind not in (*sql.types, "NULL"):
+                raise not_portable(f"a value of type {columns[0].kind}", hint="leave it out")
             if not _is_one_row(node.this):
                 sql.raises("a sub-query of more than one row")
             found = Lowered(f"({text})", columns[0].kind)

@@ -14,8 +14,8 @@ from typing import Final
 from rls.errors import QueryRefused
 
 __all__ = [
-    "INTEGERS", "KINDS", "NUMBERS", "Lowered", "common", "digits_after", "digits_cast", "digits_of", "is_day",
-    "is_time", "kind_of", "not_portable",
+    "ANY_LENGTH", "INTEGERS", "KINDS", "NUMBERS", "Lowered", "common", "digits_after", "digits_cast", "digits_of",
+    "is_day", "is_time", "kind_of", "not_portable",
 ]  # fmt: skip
 
 KINDS: Final = (
@@ -27,6 +27,9 @@ KINDS: Final = (
 
 INTEGERS: Final = ("SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 NUMBERS: Final = (*INTEGERS, "DECIMAL", "DOUBLE")
+
+ANY_LENGTH: Final = 1 << 20
+"""`digits` of a number that may have more than any type of DuckDB's has room for."""
 
 # How texts look that all engines read as the same day or time, where there is one.
 _ROWS: Final = 19  # digits of how many rows there may be

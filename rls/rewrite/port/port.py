@@ -160,8 +160,8 @@ def _check_columns(found: Columns, columns: tuple[Column, ...], sql: Dialect) ->
     if len(found) != len(columns):
         raise not_portable("a query whose columns could not be listed")
     for have, want in zip(found, columns, strict=True):
-        kind = kind_of(want.type)
+        kind = want.type if want.type in sql.shown else kind_of(want.type)
         if have.kind != kind and not (have.kind in INTEGERS and kind in INTEGERS):
             raise not_portable(f"a result of type {want.type}", hint=f"cast `{want.name[:40]}` to another type")
-        if kind not in sql.types:
+        if kind not in sql.types and kind not in sql.shown:
             raise not_portable(f"a result of type {want.type}")

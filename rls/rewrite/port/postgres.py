@@ -98,6 +98,7 @@ class Postgres(Dialect):
     directives: ClassVar[Mapping[str, str]] = {
         "Y": "YYYY", "m": "MM", "d": "DD", "H": "HH24", "M": "MI", "S": "SS", "j": "DDD", "y": "YY",
     }  # fmt: skip
+    any_length = frozenset(("DECIMAL(38,9)",))  # `numeric`, without digits
     late = True  # an aggregate's own step comes after the joins, and with them the filters, of its query
     types: ClassVar[Mapping[str, str]] = {
         "BOOLEAN": "boolean", "SMALLINT": "smallint", "INTEGER": "integer", "BIGINT": "bigint", "HUGEINT": "numeric",
@@ -107,6 +108,7 @@ class Postgres(Dialect):
         "UUID": "uuid", "VARCHAR[]": "text[]", "BIGINT[]": "bigint[]", "DATE[]": "date[]",
         "DOUBLE[]": "double precision[]", "BOOLEAN[]": "boolean[]",
     }  # fmt: skip
+    shown = frozenset(("JSON", "BLOB", "TIME"))
     functions = frozenset((
         "abs", "ceil", "floor", "round", "trunc", "sign", "sqrt", "power",
         "upper", "lower", "length", "substr", "left", "right", "replace", "split_part", "md5", "starts_with", "strpos",

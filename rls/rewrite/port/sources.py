@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from rls.catalog import fold
 from rls.rewrite.port.expressions import condition
-from rls.rewrite.port.kinds import digits_of, kind_of, not_portable
+from rls.rewrite.port.kinds import ANY_LENGTH, digits_of, kind_of, not_portable
 from rls.rewrite.port.nodes import only
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope, rename
 
@@ -117,7 +117,12 @@ def _base(node: exp.Table, context: Context) -> tuple[str, Columns]:
     if source is None:
         raise not_portable(f"the relation `{node.name}`")
     columns = tuple(
-        Column(one.name, kind_of(one.type) or one.type, stored=True, digits=digits_of(one.type))
+        Column(
+            one.name,
+            kind_of(one.type) or one.type,
+            stored=True,
+            digits=ANY_LENGTH if one.type in context.sql.any_length else digits_of(one.type),
+        )
         for one in relation.columns
     )
     return source, columns

@@ -171,7 +171,7 @@ def _items(node: exp.Select, scope: Scope, context: Context, want: list[str] | N
         inner = item.unalias()
         if isinstance(inner, exp.Column) and inner.args.get("table") is not None:
             # Also of a type that no expression may use.
-            value = scope.column(inner.args["table"].name, inner.name, sql)
+            value = scope.column(inner.args["table"].name, inner.name, sql, shown=True)
         else:
             # A group's key is as early as the filters outside that are moved to it.
             with sql.evaluated(late=has_aggregates(item)):

@@ -79,6 +79,7 @@ def test_the_catalog_has_what_duckdb_has_a_type_for(shop: Shop) -> None:
         "seen": "TIMESTAMP WITH TIME ZONE", "small": "FLOAT", "extra": "VARCHAR", "big": "BIGINT",
     }  # fmt: skip
     assert shop.engine.catalog.find(("finance", "ledger")) is not None
+    assert [(one.relation, one.column) for one in shop.engine.catalog.left_out] == [("orders", "tags")]
 
 
 def test_a_session_is_nobody_elses_in_the_process(shop: Shop) -> None:

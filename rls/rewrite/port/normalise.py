@@ -27,6 +27,8 @@ __all__ = ["normalise", "same_plan"]
 _SPELLING: Final = frozenset(("alias", "ctename", "query_location", "query_location_length"))
 # Of a plan: the numbers of what columns come from.
 _SOURCES: Final = frozenset(("table_index", "group_index", "aggregate_index", "groupings_index", "window_index"))
+# Of a table function in a plan: what follows from its parameters.
+_OF_PARAMETERS: Final = frozenset(("arguments", "input_table_types", "input_table_names"))
 # DuckDB has several names for one function, and sqlglot may write another than it read.
 _SYNONYMS: Final = {
     "array_contains": "list_contains", "list_has": "list_contains", "array_has": "list_contains", "substr": "substring",
@@ -139,6 +141,12 @@ def _meaning(tree: Any) -> Any:
     if found.get("expression_class") in ("BOUND_FUNCTION", "BOUND_AGGREGATE"):
         *schema, name = found["qname"]["path"]
         found["qname"] = {**found["qname"], "path": [*schema, _SYNONYMS.get(name, name)]}
+    # `range(3)` is `range(0, 3)` to it.
+    if found.get("type") == "LOGICAL_GET" and (found.get("qname") or {}).get("path", [""])[-1] == "range":
+        values = found.get("parameters") or []
+        if len(values) == 1 and isinstance(values[0], dict) and isinstance(values[0].get("value"), int):
+            values = [{**values[0], "value": 0}, *values]
+        found = {key: value for key, value in found.items() if key not in _OF_PARAMETERS} | {"parameters": values}
     # It writes the parts of dates in capitals.
     if found.get("expression_class") == "BOUND_FUNCTION" and found["qname"]["path"][-1] in _PARTS:
         first = found["children"][0]

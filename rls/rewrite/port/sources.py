@@ -12,6 +12,7 @@ from rls.rewrite.port.expressions import condition
 from rls.rewrite.port.kinds import ANY_LENGTH, digits_of, kind_of, not_portable
 from rls.rewrite.port.nodes import only
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope, rename
+from rls.rewrite.port.series import series
 
 __all__ = ["from_clause"]
 
@@ -69,6 +70,12 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
             return f"({first}{joins})" if joins else first
         case exp.Table():
             only(node, "this", "db", "catalog", "alias", *_INSIDE)
+            if isinstance(node.this, exp.GenerateSeries) and name:
+                values, kind = series(node.this, context.sql)
+                # DuckDB calls the column after the function where nobody names it.
+                own = "range" if node.this.args.get("is_end_exclusive") else "generate_series"
+                columns, text = (Column(own, kind),), f"({_series(values, kind, own, context)})"
+                return _named(text, columns, name, renamed, scope, context)
             if not isinstance(node.this, exp.Identifier):
                 raise not_portable("a table function", hint="list rows with VALUES")
             name = name or node.name
@@ -98,13 +105,24 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
             text = context.sql.write("lateral", "", inner)
         case _:
             raise not_portable(f"{node.key.upper()} in FROM")
+    return _named(text, columns, name, renamed, scope, context)
+
+
+def _named(text: str, columns: Columns, name: str, renamed: list[str], scope: Scope, context: Context) -> str:
+    """A source under its name, in sight from now on."""
+    called = context.sql.name_of(fold(name))
     if renamed:
         columns = rename(columns, renamed)
-        scope.add(name, columns)
-        listed = ", ".join(context.sql.name_of(one.name) for one in columns)
-        return f"{text} AS {context.sql.name_of(fold(name))}({listed})"
+        called += f"({', '.join(context.sql.name_of(one.name) for one in columns)})"
     scope.add(name, columns)
-    return f"{text} AS {context.sql.name_of(fold(name))}"
+    return f"{text} AS {called}"
+
+
+def _series(values: list[str], kind: str, name: str, context: Context) -> str:
+    sql = context.sql
+    if not values:
+        return f"SELECT CAST(NULL AS {sql.type_of(kind)}) AS {sql.name_of(name)} WHERE false"
+    return sql.rows([f"({one})" for one in values], [name])
 
 
 def _base(node: exp.Table, context: Context) -> tuple[str, Columns]:

@@ -111,7 +111,8 @@ class GuardedQuery:
     `bounds`: limits of the principal's roles on what an answer may hold, which an engine keeps.
     `pivots` is empty unless the text has a PIVOT whose columns come from data: then `sql` holds placeholders until
     `with_pivot_values` has filled them; `check` verifies such a filled text. Until then it is DuckDB's SQL also where
-    it will run on another engine; `carry` makes that engine's of it, and of what lists the values. `lasts` is what `cacheable` asks.
+    it will run on another engine; `carry` makes that engine's of it, and of what lists the values. `lasts` is what
+    `cacheable` asks.
     """
 
     sql: str

@@ -15,7 +15,7 @@ from rls.errors import QueryRefused
 
 __all__ = [
     "ANY_LENGTH", "INTEGERS", "KINDS", "NUMBERS", "Lowered", "common", "digits_after", "digits_cast", "digits_of",
-    "is_day", "is_time", "kind_of", "not_portable",
+    "is_day", "is_time", "kind_of", "listed_kind", "not_portable",
 ]  # fmt: skip
 
 KINDS: Final = (
@@ -69,6 +69,11 @@ def kind_of(type_: str) -> str | None:
         return None if type_.endswith("]") else "ENUM"
     name = re.sub(r"^DECIMAL\(\d+,\s*\d+\)$", "DECIMAL", type_)
     return name if name in KINDS and not name.endswith("[]") else None
+
+
+def listed_kind(kind: str) -> str:
+    """The kind of a list that an aggregate makes of values of a kind: to be shown, and nothing else."""
+    return f"list of {kind}"
 
 
 def digits_of(type_: str) -> int | None:

@@ -14,7 +14,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
-from rls.catalog import Catalog
+from rls.catalog import Catalog, fold
 from rls.errors import QueryRefused
 from rls.rewrite.bound import Planner, answer_columns, bound_plan
 from rls.rewrite.parse import quietly
@@ -130,6 +130,9 @@ def _meaning(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
     found = {key: _meaning(value) for key, value in tree.items() if key not in _SPELLING}
+    if isinstance(names := found.get("names"), list):
+        # Of columns: one name, however it is spelled.
+        found["names"] = [fold(one) if isinstance(one, str) else one for one in names]
     # `NOT x IS NULL` is how sqlglot writes `x IS NOT NULL`.
     if found.get("type") == "OPERATOR_NOT" and len(found["children"]) == 1:
         inner = found["children"][0]

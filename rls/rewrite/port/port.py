@@ -28,7 +28,7 @@ from rls.rewrite.port.answering import answering
 from rls.rewrite.port.casts import type_of
 from rls.rewrite.port.check import check
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.kinds import INTEGERS, kind_of, not_portable
+from rls.rewrite.port.kinds import INTEGERS, kind_of, listed_kind, not_portable
 from rls.rewrite.port.normalise import normalise
 from rls.rewrite.port.postgres import Postgres
 from rls.rewrite.port.scopes import Columns, Context, Scope
@@ -181,6 +181,8 @@ def _check_columns(found: Columns, columns: tuple[Column, ...], sql: Dialect) ->
         raise not_portable("a query whose columns could not be listed")
     for have, want in zip(found, columns, strict=True):
         kind = want.type if want.type in sql.shown else kind_of(want.type)
+        if want.type.endswith("[]"):
+            kind = listed_kind(kind_of(want.type[:-2]) or "")
         if have.kind != kind and not (have.kind in INTEGERS and kind in INTEGERS):
             raise not_portable(f"a result of type {want.type}", hint=f"cast `{want.name[:40]}` to another type")
         if kind not in sql.types and kind not in sql.shown:

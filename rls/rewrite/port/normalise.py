@@ -26,7 +26,10 @@ __all__ = ["normalise", "same_plan"]
 # Of a plan: what names things for people, or says where they stood in the text.
 _SPELLING: Final = frozenset(("alias", "ctename", "query_location", "query_location_length"))
 # Of a plan: the numbers of what columns come from.
-_SOURCES: Final = frozenset(("table_index", "group_index", "aggregate_index", "groupings_index", "window_index"))
+_SOURCES: Final = frozenset((
+    "table_index", "group_index", "aggregate_index", "groupings_index", "window_index", "mark_index", "cte_index",
+    "unnest_index", "pivot_index",
+))  # fmt: skip
 # Of a table function in a plan: what follows from its parameters.
 _OF_PARAMETERS: Final = frozenset(("arguments", "input_table_types", "input_table_names"))
 # DuckDB has several names for one function, and sqlglot may write another than it read.
@@ -130,9 +133,10 @@ def _meaning(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
     found = {key: _meaning(value) for key, value in tree.items() if key not in _SPELLING}
-    if isinstance(names := found.get("names"), list):
-        # Of columns: one name, however it is spelled.
-        found["names"] = [fold(one) if isinstance(one, str) else one for one in names]
+    for key in ("names", "bound_columns"):
+        if isinstance(names := found.get(key), list):
+            # One name, however it is spelled.
+            found[key] = [fold(one) if isinstance(one, str) else one for one in names]
     # `NOT x IS NULL` is how sqlglot writes `x IS NOT NULL`.
     if found.get("type") == "OPERATOR_NOT" and len(found["children"]) == 1:
         inner = found["children"][0]

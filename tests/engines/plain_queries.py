@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from tests.fuzz.calls import Binder
 from tests.judging.oracle import quoted
 
-__all__ = ["draw_plain"]
+__all__ = ["NAMED", "draw_plain", "made_of"]
 
 _KINDS = {
     "SMALLINT": "whole", "INTEGER": "whole", "BIGINT": "whole", "HUGEINT": "whole", "DOUBLE": "float",
@@ -50,6 +50,7 @@ _MADE: Mapping[str, tuple[str, ...]] = {
         "CAST({d} AS TIMESTAMP)", "coalesce({a}, {b})", "date_trunc('hour', {a})",
     ),
     "truth": (
+        "({t} NOT IN ('a', 'acme'))", "({w} NOT BETWEEN {n} AND 2)", "({t} NOT LIKE 'a%')", "(NOT starts_with({t}, {t}))",
         "({w} > {n})", "({w} = {n})", "({f} < 2.5)", "({e} >= 10)", "({t} LIKE '%a%')", "({t} < 'b')", "({t} = 'acme')",
         "({d} >= DATE '2024-02-01')", "({m} < TIMESTAMP '2024-06-01')", "({w} IS NULL)", "({t} IN ('a', 'Ada', '5'))",
         "({w} BETWEEN {n} AND 12)", "({c} AND {c})", "({c} OR {c})", "(NOT {c})", "starts_with({t}, 'S')", "({t} ILIKE 's%')",
@@ -57,6 +58,9 @@ _MADE: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 _LETTERS = {"w": "whole", "f": "float", "e": "exact", "t": "text", "d": "day", "m": "time"}
+NAMED = _LETTERS
+"""What the other letters of an expression are of."""
+
 _PLAIN = {
     "whole": "7", "float": "1.5e0", "exact": "2.25", "text": "'abc'", "day": "DATE '2024-02-29'",
     "time": "TIMESTAMP '2024-05-06 07:08:09'", "truth": "true",
@@ -70,6 +74,11 @@ _FOLDS = {
     "day": ("min({a})", "max({a})"), "time": ("min({a})", "max({a})"), "truth": ("bool_and({a})", "bool_or({a})"),
 }  # fmt: skip
 _ATTEMPTS = 12
+
+
+def made_of(kind: str) -> tuple[str, ...]:
+    """Expressions of a kind, with letters for what they are made of."""
+    return _MADE[kind]
 
 
 def draw_plain(seed: str, *, binder: Binder, tables: Mapping[tuple[str, ...], list[tuple[str, str]]]) -> str:

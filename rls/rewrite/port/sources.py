@@ -102,7 +102,8 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
                 values, kind = series(node.this, context.sql)
                 # DuckDB calls the column after the function where nobody names it.
                 own = "range" if node.this.args.get("is_end_exclusive") else "generate_series"
-                columns, text = (Column(own, kind),), f"({_series(values, kind, own, context)})"
+                columns: Columns = (Column(own, kind),)
+                text = f"({_series(values, kind, own, context)})"
                 columns = rename(columns, renamed) if renamed else columns
                 return f"{text} AS {_called(columns, name, scope, context, listed=bool(renamed))}"
             if not isinstance(node.this, exp.Identifier):

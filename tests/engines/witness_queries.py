@@ -114,6 +114,7 @@ GUARDED += [
     "SELECT region, arg_max(id, id) AS last, arg_min(ordered_at, id) AS first, max_by(amount, id) AS a FROM orders "
     "GROUP BY region ORDER BY region",
     "SELECT arg_max(id, amount) AS x FROM orders WHERE false",
+    "SELECT count_if(amount > 500) AS n FROM orders WHERE false",
     "SELECT region, count_if(amount > 500) AS n FROM orders GROUP BY region ORDER BY region",
     "SELECT id, date_diff('hour', ordered_at, TIMESTAMP '2024-06-01 10:30:00') AS h, "
     "date_diff('quarter', ordered_at, DATE '2025-06-01') AS q FROM orders ORDER BY id",

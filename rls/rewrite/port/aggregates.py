@@ -107,8 +107,9 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
             return Lowered(sql.write("count", "", distinct, shown, tail), "BIGINT")
         case exp.CountIf() if not distinct:
             only(call, "this")
-            counted = f"(CASE WHEN {condition(inner, scope, context)} THEN 1 END)"
-            return Lowered(sql.write("count", "", "", counted, tail), "BIGINT")
+            # Of no rows DuckDB's is NULL.
+            counted = f"(CASE WHEN {condition(inner, scope, context)} THEN 1 ELSE 0 END)"
+            return Lowered(sql.write("sum", "INTEGER", "", counted, tail), "HUGEINT")
         case exp.Sum():
             only(call, "this")
             value = numeric(expression(inner, scope, context), "sum")

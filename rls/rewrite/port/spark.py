@@ -71,7 +71,9 @@ _TEXTS: Final[dict[str, str]] = {
     **{f"cast DECIMAL {kind}": "CAST(round({0}, 0) AS {1})" for kind in INTEGERS},
     "LIKE": "({0} LIKE {1})", "NOT LIKE": "(NOT ({0} LIKE {1}))",
     "ILIKE": f"({LOWER} LIKE {{1}})", "NOT ILIKE": f"(NOT ({LOWER} LIKE {{1}}))",
-    "list_contains": "array_contains({0}, {1})",
+    # To Sail NULL is in no list, for certain; to DuckDB nobody knows, and `NOT` of that shows no row.
+    "list_contains": "(CASE WHEN (({0} IS NULL) OR ({1} IS NULL)) THEN CAST(NULL AS BOOLEAN) "
+    "ELSE array_contains({0}, {1}) END)",
     "abs": "abs({0})", "ceil DECIMAL": "ceil({0})", "floor DECIMAL": "floor({0})",
     "round DECIMAL": "round({0}, {1})", "shift": "({0} * CAST(1e{1} AS DOUBLE))", "sqrt": "sqrt({0})",
     "power": "power({0}, {1})", **_rounding("rint"),

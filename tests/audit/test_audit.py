@@ -155,6 +155,18 @@ def test_the_final_text_is_hashed_under_the_name_that_callers_know() -> None:
     assert hashed("rls_1") == hashed("rls_2") == hashed("shop")
 
 
+def test_what_was_made_for_another_version_is_not_recorded_under_this_one() -> None:
+    kept: list[AuditRecord] = []
+    recording = Recording(CallableSink(kept.append), KEYED)
+    attempt = Attempt("query", "", recording=recording, decides=DECIDES, text_limit=9, now=0)
+    attempt.guarded = GUARDED
+    attempt.decide_anew(DECIDES._replace(policy="p2", catalog="c2"))
+    attempt.keep(None)
+    found = kept[0]
+    assert (found.policy_version, found.catalog_version, found.engine_version) == ("p2", "c2", DECIDES.engine)
+    assert (found.final_sha256, found.relations) == ("", {})
+
+
 def test_literals_are_kept_as_the_policy_directory_says() -> None:
     sql = "SELECT 'secret' FROM t1 WHERE id = 42"
     full, shape, none = (attempted(sql=sql, kept_sql=kept) for kept in ("full", "shape", "none"))

@@ -163,6 +163,7 @@ class _Table:
         varied = [s for s in self.columns if s != owned]
         values = {s: self._values(s) for s in varied}
         picked: dict[tuple[Any, ...], None] = {}
+        single: list[tuple[Any, ...]] = []
         size = 1
         for listed in values.values():
             size *= len(listed)
@@ -179,7 +180,9 @@ class _Table:
             picked = dict.fromkeys([*picked, *single, *one[: MOST * 2 // 3], *two])
         most = MOST_READ if self.relation.key in self.spots.read else MOST
         suiting = {tuple(base.values()) for base in bases}
-        chosen: list[tuple[Any, ...]] = self._thinned(self._few_nulls(list(picked), varied), varied, suiting)[:most]
+        chosen: list[tuple[Any, ...]] = self._thinned(
+            self._few_nulls(list(picked), varied), varied, suiting, telling=set(single)
+        )[:most]
         names = self.pools.values(owned)[: len(chosen)] if owned is not None else []
         above = [
             n for n, s in enumerate(varied) if owned is not None and self.spots.group(s) == self.spots.group(owned)
@@ -271,9 +274,12 @@ class _Table:
         nulls = [row for row in rows if any(row[n] is None for n in pointing)]
         return [row for row in rows if row not in nulls[2:]]
 
-    def _thinned(self, rows: list[tuple[Any, ...]], varied: Sequence[Spot], suiting: set[Any]) -> list[tuple[Any, ...]]:
-        """Where sub-queries read it, one row only of each pair that a mapping is about: `until IS NULL` decides
-        nothing while each pair is there with and without an end. All rows of those pairs that suit somebody."""
+    def _thinned(
+        self, rows: list[tuple[Any, ...]], varied: Sequence[Spot], suiting: set[Any], *, telling: set[Any]
+    ) -> list[tuple[Any, ...]]:
+        """Where sub-queries read it, one row only of each pair that a mapping is about, one of `telling` if there is:
+        `until IS NULL` decides nothing while each pair is there with and without an end. All rows of those pairs that
+        suit somebody."""
         naming = [n for n, spot in enumerate(varied) if self._points_to(spot) or self._is_asker(spot)]
         if self.relation.key not in self.spots.read or len(naming) in (0, len(varied)):
             return rows
@@ -281,7 +287,9 @@ class _Table:
         for row in rows:
             pairs.setdefault(tuple(row[n] for n in naming), []).append(row)
         thin = [group for group in pairs.values() if len(group) > 1 and not suiting & set(group)]
-        gone = {row for place, group in enumerate(thin) for row in group if row != group[place % len(group)]}
+        few = [[row for row in group if row in telling] or group for group in thin]
+        kept = {group[place % len(group)] for place, group in enumerate(few)}
+        gone = {row for group in thin for row in group if row not in kept}
         return [row for row in rows if row not in gone]
 
     def _plain(

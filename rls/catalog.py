@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-__all__ = ["Catalog", "Column", "Relation", "fold", "literal", "parse_path", "quote", "shown_type"]
+__all__ = ["Catalog", "Column", "LeftOut", "Relation", "fold", "literal", "parse_path", "quote", "shown_type"]
 
 _FOLD = {c: c + 32 for c in range(ord("A"), ord("Z") + 1)}
 
@@ -113,13 +113,22 @@ class Relation:
         return next((c for c in self.columns if fold(c.name) == wanted), None)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LeftOut:
+    """What a database has and callers cannot reach: a relation, or one `column` of it, and why, for the operator."""
+
+    relation: str
+    column: str
+    why: str
+
+
 @dataclass(frozen=True)
 class Catalog:
     """What a query may be about: `name` is the database name callers write, `attached` the one guards use.
 
     The engine attaches data under an unguessable name, so `attached` differs from `name` there; for execution on
     somebody else's connection both are the same. `engine` is what beside the relations decides a text for another
-    engine than DuckDB (`Target.described`).
+    engine than DuckDB (`Target.described`). `left_out` is for `rls check` to name.
     """
 
     name: str
@@ -127,15 +136,24 @@ class Catalog:
     attached: str = ""
     default_schema: tuple[str, ...] = ("main",)
     engine: str = ""
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.attached:
             object.__setattr__(self, "attached", self.name)
 
     @classmethod
-    def of(cls, name: str, relations: Iterable[Relation], *, attached: str = "", engine: str = "") -> Catalog:
+    def of(
+        cls,
+        name: str,
+        relations: Iterable[Relation],
+        *,
+        attached: str = "",
+        engine: str = "",
+        left_out: Iterable[LeftOut] = (),
+    ) -> Catalog:
         """A catalog from relations."""
-        return cls(name, {r.key: r for r in relations}, attached, engine=engine)
+        return cls(name, {r.key: r for r in relations}, attached, engine=engine, left_out=tuple(sorted(left_out)))
 
     def attached_as(self, attached: str) -> Catalog:
         """The same catalog, for guards that run where the data is attached under another name."""

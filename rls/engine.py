@@ -142,9 +142,7 @@ class Engine(WayIn):
         Raises `TokenRejected`, `QueryRefused` (nothing ran), `QueryFailed` (a limit, or an error on visible rows),
         `AuditFailed` (the record could not be written, so the result is withheld), `EngineInvalid`.
         """
-        return self._query(
-            token, lambda state: self._verify(token, state), sql, parameters or {}, fetch, dialect=dialect
-        )
+        return self._query(token, self._verify, sql, parameters or {}, fetch, dialect=dialect)
 
     def guard(
         self,
@@ -164,7 +162,7 @@ class Engine(WayIn):
 
         Recorded like a query. Raises like `query`.
         """
-        return self._guard_for(token, lambda state: self._verify(token, state), sql, parameters or {}, dialect=dialect)
+        return self._guard_for(token, self._verify, sql, parameters or {}, dialect=dialect)
 
     def explain(self, who: Principal | str, sql: str, *, dialect: Dialect = "duckdb") -> Explanation:
         """What `sql` would become for a token or for a named principal; touches no data. Recorded for a token.
@@ -180,7 +178,7 @@ class Engine(WayIn):
                 if dialect != "duckdb":
                     error.position = None  # in the text as it was read
                 raise
-        return self._explain_for(who, lambda state: self._verify(who, state), sql, dialect=dialect)
+        return self._explain_for(who, self._verify, sql, dialect=dialect)
 
     def session(self, token: str) -> Session:
         """A principal's queries without verifying its token each time. Recorded. Raises `TokenRejected`."""
@@ -204,7 +202,7 @@ class Engine(WayIn):
             attempt.row_count = len(found)
             return found
 
-        return self._attempt("audit", token, lambda state: self._verify(token, state), "", work)[1]
+        return self._attempt("audit", token, self._verify, "", work)[1]
 
     def close(self) -> None:
         """Free what `Engine.open` opened. Running queries end with an error."""
@@ -219,7 +217,7 @@ class Engine(WayIn):
     def _query(
         self,
         token: object,
-        who: Callable[[State], Principal],
+        who: Callable[[object, State], Principal],
         sql: str,
         parameters: Mapping[str, object],
         fetch: Fetch,
@@ -229,7 +227,7 @@ class Engine(WayIn):
         def work(attempt: Attempt, state: State, principal: Principal) -> tuple[Fetched, bool]:
             may = state.policies.capabilities(principal)
             limits = self._executor.limits.narrowed(may.limits)
-            types = _bind(attempt, parameters, limits)
+            types = _bind(attempt, parameters, limits) if parameters else {}
             if fetch not in ("rows", "arrow"):
                 raise QueryRefused(
                     "query.fetch", "results are fetched as `rows` or as `arrow`", hint="give one of them"
@@ -259,7 +257,7 @@ class Engine(WayIn):
     def _guard_for(
         self,
         token: object,
-        who: Callable[[State], Principal],
+        who: Callable[[object, State], Principal],
         sql: str,
         parameters: Mapping[str, object],
         *,
@@ -268,9 +266,9 @@ class Engine(WayIn):
         def work(attempt: Attempt, state: State, principal: Principal) -> GuardedQuery:
             may = state.policies.capabilities(principal)
             limits = self._executor.limits.narrowed(may.limits)
-            types = _bind(attempt, parameters, limits)
+            types = _bind(attempt, parameters, limits) if parameters else {}
             check_text(sql, limits)
-            asked = self._read(sql, dialect, attempt)
+            asked = sql if dialect == "duckdb" else self._read(sql, dialect, attempt)
             guard = state.outer_templates.guard_alike if dialect == "duckdb" else state.outer_templates.guard
             guarded = attempt.guarded = guard(asked, principal, types)
             if parameters:
@@ -291,7 +289,9 @@ class Engine(WayIn):
 
         return self._attempt("guard", token, who, sql, work)[1]
 
-    def _explain_for(self, token: object, who: Callable[[State], Principal], sql: str, dialect: Dialect) -> Explanation:
+    def _explain_for(
+        self, token: object, who: Callable[[object, State], Principal], sql: str, dialect: Dialect
+    ) -> Explanation:
         def work(attempt: Attempt, state: State, principal: Principal) -> Explanation:
             check_text(sql, self._executor.limits.narrowed(state.policies.capabilities(principal).limits))
             asked = self._read(sql, dialect, attempt)
@@ -333,8 +333,6 @@ class Engine(WayIn):
 
 def _bind(attempt: Attempt, parameters: Mapping[str, object], limits: Limits) -> dict[str, str]:
     """The types of the caller's parameters, checked and recorded."""
-    if not parameters:
-        return {}
     check_parameters(parameters, limits)
     attempt.bind(parameters)
     return parameter_types(parameters)

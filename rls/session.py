@@ -58,5 +58,5 @@ class Session:
         """See `Engine.explain`."""
         return self._engine._explain_for(self._admission.token, self._who, sql, dialect=dialect)
 
-    def _who(self, state: State) -> Principal:
+    def _who(self, _: object, state: State) -> Principal:
         return self._engine._resume(self._admission, state)

@@ -50,13 +50,18 @@ class Turn:
         limit = self.limits.columns
         values = []
         for pivot in inner.pivots:
-            query = replace(inner, sql=pivot.sql, splices=(), pivots=(), check=None)
+            query = _carried(replace(inner, sql=pivot.sql, splices=(), pivots=(), check=None))
             named = {k: v for k, v in parameters.items() if re.search(rf"\${k}\b", pivot.sql, re.IGNORECASE)}
             rows = self.execute(query, named, fetch="rows").rows or []
             if len(rows) > limit:
                 raise QueryFailed("run.columns", f"PIVOT finds more than {limit} values", hint="list them with IN (…)")
             values.append([row[0] for row in rows])
-        return with_pivot_values(guarded, values)
+        return _carried(with_pivot_values(guarded, values))
+
+
+def _carried(query: GuardedQuery) -> GuardedQuery:
+    """A query without open lists, in the SQL of the engine that runs it."""
+    return query if query.carry is None else query.carry(replace(query, carry=None))
 
 
 class Turns:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from rls.audit.attempt import Attempt
+from rls.audit.attempt import Attempt, Decides
 from rls.audit.trail import Trail
 from rls.catalog import Catalog
 from rls.engines.base import Executor
@@ -41,7 +41,7 @@ class State:
     """What decides, swapped as a whole by `reload`: a query never sees half of a change.
 
     `inner` is the catalog for guards that run here, `outer` the one for guards that run on another connection; what
-    was verified and guarded is remembered for as long as these hold.
+    was verified and guarded is remembered for as long as these hold. `decides` is what records say of all that.
     """
 
     policies: PolicySet
@@ -50,6 +50,7 @@ class State:
     verifier: Verifier
     inner_templates: Templates
     outer_templates: HandedOut
+    decides: Decides
 
 
 class WayIn:
@@ -90,12 +91,13 @@ class WayIn:
             raise EngineInvalid(
                 "engine.forked", "the engine was opened before this process was forked", hint="open one in each process"
             )
-        self._executor.refresh()
-        if self._state.inner is not self._executor.catalog:
-            with self._swap:
-                if self._state.inner is not self._executor.catalog:
-                    self._state = self._decide(self._state.policies)
-        return self._state
+        catalog, state = self._executor.refresh(), self._state
+        if state.inner is catalog:
+            return state
+        with self._swap:
+            if self._state.inner is not self._executor.catalog:
+                self._state = self._decide(self._state.policies)
+            return self._state
 
     def _decide(self, policies: PolicySet) -> State:
         inner = self._executor.catalog
@@ -112,13 +114,14 @@ class WayIn:
             Verifier(policies.identity),
             Templates(policies, inner, for_engine=True, planner=self._executor.planner, target=self._executor.target),
             HandedOut(policies, outer, planner=self._executor.planner, target=self._executor.target),
+            Decides(policies.version, outer.version, self._executor.version, inner.attached, outer.name),
         )
 
     def _admit(self, token: str) -> Admission:
         """Let a token in for a session."""
         found: list[Admission] = []
 
-        def who(state: State) -> Principal:
+        def who(token: object, state: State) -> Principal:
             found.append(state.verifier.admit(token, now=self._clock()))
             return found[0].principal
 
@@ -131,23 +134,24 @@ class WayIn:
         self,
         action: Action,
         token: object,
-        who: Callable[[State], Principal],
+        who: Callable[[object, State], Principal],
         sql: str,
         work: Callable[[Attempt, State, Principal], Answer],
     ) -> tuple[Attempt, Answer]:
         """Every query of every interface comes through here: who asks, then the work, then the record, then the
         answer. Whatever goes wrong on the way is recorded as well and leaves as an `RlsError`."""
         state = self._state
-        attempt = self._trail.begin(action, sql, text_limit=self._executor.limits.text, now=self._clock())
+        attempt = self._trail.begin(
+            action, sql, decides=state.decides, text_limit=self._executor.limits.text, now=self._clock()
+        )
         attempt.token = token
-        self._decides(attempt, state)
         failure: RlsError
         try:
             found = self._refreshed()
             if found is not state:
                 state = found
-                self._decides(attempt, state)
-            attempt.principal = principal = who(state)
+                attempt.decide_anew(state.decides)
+            attempt.principal = principal = who(token, state)
             try:
                 answer = work(attempt, state, principal)
             except QueryFailed as error:
@@ -155,7 +159,7 @@ class WayIn:
                     raise
                 # The file became another one on the way: once more, with guards for this one.
                 state = self._refreshed()
-                self._decides(attempt, state)
+                attempt.decide_anew(state.decides)
                 answer = work(attempt, state, principal)
         except PolicyInvalid as error:
             # It names files, columns and policies: for their author, not for who sent the query.
@@ -181,9 +185,6 @@ class WayIn:
         failure.__cause__ = failure.__context__ = None
         failure.add_note(f"audit record {attempt.audit_id}")
         raise failure
-
-    def _decides(self, attempt: Attempt, state: State) -> None:
-        attempt.versions(state.policies.version, state.outer, self._executor.version, attached=state.inner.attached)
 
     def _verify(self, token: object, state: State) -> Principal:
         return state.verifier.verify(token, now=self._clock())

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rls.audit.kept import Kept
 from rls.audit.keyed import KeyedHash, plain_text
@@ -19,7 +19,7 @@ from rls.audit.literals import without_literals
 from rls.audit.record import Action, AuditRecord, KeptSql, Outcome
 from rls.audit.sinks import AuditSink, keep
 from rls.audit.trace import current_trace_id
-from rls.catalog import Catalog, quote
+from rls.catalog import quote
 from rls.engines.failures import redact
 from rls.engines.parameters import parameter_types
 from rls.errors import QueryFailed, QueryRefused, RlsError, TokenRejected
@@ -27,7 +27,7 @@ from rls.identity.principal import Principal
 from rls.policy.grant import Grant
 from rls.rewrite.guarded import GuardedQuery
 
-__all__ = ["Attempt", "Recording", "grant_hash", "public_text", "relations_of"]
+__all__ = ["Attempt", "Decides", "Recording", "grant_hash", "public_text", "relations_of"]
 
 # Who has no valid token fills no disk.
 _TEXT_OF_STRANGERS = 1_000
@@ -50,11 +50,26 @@ _NOTHING: Final[dict[str, Any]] = {
     "final_sha256": "", "template_sha256": "", "relations": {}, "fence_reason": "", "statistics_hidden": False,
     "attributes_read": (), "outcome": "allowed",
 }  # fmt: skip
+# What no two attempts have in common; that these fields have their places already makes a record of a copy.
+_OTHER_EACH_TIME: Final = dict.fromkeys((
+    "time", "audit_id", "action", "parameters", "parameter_types", "row_count", "byte_count", "duration", "timings",
+    "trace_id",
+))  # fmt: skip
 
 
-# What a query was made of, beside what it is: for whom, the caller's text, the guarded one, the database's names (the
-# engine's first), the versions of what decided (policies, catalog, engine).
-_Sent = tuple[Principal | None, str, str, tuple[str, str], tuple[str, str, str]]
+class Decides(NamedTuple):
+    """Versions of what decides, and the database's name: the engine's own (`attached`) and its callers'."""
+
+    policy: str
+    catalog: str
+    engine: str
+    attached: str
+    name: str
+
+
+# What a query was made of, beside what it is: for whom, the caller's text, its dialect, how many characters of it are
+# kept, what decided, and the guarded text ("" where there is none).
+_Sent = tuple[Principal | None, str, str, int, Decides, str]
 
 
 class Recording:
@@ -75,25 +90,40 @@ class Recording:
         return self._principals.of(who, None)
 
     def about_query(self, guarded: GuardedQuery, sent: _Sent) -> dict[str, Any]:
-        """All fields of a record that are the same each time that a principal asks for a query. Kept, so not to be
+        """All fields of a record, with what is the same each time that a principal asks for a query. Kept, so not to be
         changed."""
         return self._queries.of(guarded, sent)
 
-    def about_nothing(self, who: Principal | None, sql: str, versions: tuple[str, str, str]) -> dict[str, Any]:
+    def about_nothing(self, sent: _Sent) -> dict[str, Any]:
         """The same where no query was guarded."""
-        return {**_NOTHING, **(self.about_principal(who) if who else _NOBODY), **self._about_all(sql, versions)}
+        return {**_OTHER_EACH_TIME, **_NOTHING, **self._about_sent(sent)}
 
-    def _about_all(self, sql: str, versions: tuple[str, str, str]) -> dict[str, Any]:
-        policy, catalog, engine = versions
+    def _about_sent(self, sent: _Sent) -> dict[str, Any]:
+        who, sql, dialect, limit, decides, _ = sent
         return {
             **_NO_FAILURE,
+            **(self.about_principal(who) if who else _NOBODY),
+            "sql": self._kept_sql(sql[:limit], dialect),
+            "sql_length": len(sql),
             "sql_sha256": self.text_hash(sql),
             "sql_kept": self.sql,
+            "dialect": dialect,
             "hash_key": self.keyed.name,
-            "policy_version": policy,
-            "catalog_version": catalog,
-            "engine_version": engine,
+            "policy_version": decides.policy,
+            "catalog_version": decides.catalog,
+            "engine_version": decides.engine,
         }
+
+    def _kept_sql(self, text: str, dialect: str) -> str:
+        match self.sql:
+            case "full":
+                return text
+            case "shape" if dialect:
+                return ""  # who reads it as DuckDB's SQL may take a literal for a name
+            case "shape":
+                return without_literals(text)
+            case "none":
+                return ""
 
     def _read_principal(self, who: Principal, _: None) -> dict[str, Any]:
         return {
@@ -109,13 +139,13 @@ class Recording:
         }
 
     def _read_query(self, guarded: GuardedQuery, sent: _Sent) -> dict[str, Any]:
-        who, sql, text, names, versions = sent
+        *_, decides, text = sent
         grants = guarded.grants.values()
         return {
-            **(self.about_principal(who) if who else _NOBODY),
-            **self._about_all(sql, versions),
+            **_OTHER_EACH_TIME,
+            **self._about_sent(sent),
             "outcome": "denied" if grants and all(one.kind == "never" for one in grants) else "allowed",
-            "final_sha256": self.text_hash(public_text(text, *names)),
+            "final_sha256": self.text_hash(public_text(text, decides.attached, decides.name)),
             "template_sha256": self.text_hash(guarded.original) if guarded.near else "",
             "relations": _relations_of(guarded),
             "fence_reason": guarded.fence_reason,
@@ -130,14 +160,15 @@ class Attempt:
     What is set on the way (`principal`, `guarded`, …) ends a phase: the time until then is recorded under its name.
     """
 
-    def __init__(self, action: Action, sql: object, *, recording: Recording, text_limit: int, now: float) -> None:
+    def __init__(
+        self, action: Action, sql: object, *, recording: Recording, decides: Decides, text_limit: int, now: float
+    ) -> None:
         self.audit_id = os.urandom(16).hex()
         self.action: Action = action
         self.sql = sql if isinstance(sql, str) else ""
-        self._recording = recording
+        self._recording, self._decides = recording, decides
         self._now, self._text_limit = now, text_limit
-        self._started = self._phase_began = time.perf_counter()
-        self._timings: dict[str, float] = {}
+        self._started = time.perf_counter()
         self._parameters: dict[str, str] = {}
         self._parameter_types: dict[str, str] = {}
 
@@ -148,15 +179,13 @@ class Attempt:
     byte_count: int | None = None
     _principal: Principal | None = None
     _guarded: GuardedQuery | None = None
+    _verified_at: float | None = None
+    _guarded_at: float | None = None
     _text = ""
-    _versions = ("", "", "")
-    _names = ("", "")
 
-    def versions(self, policy: str, catalog: Catalog, engine: str, *, attached: str) -> None:
-        """What decides in this attempt; `catalog` as its callers name it, `attached` the engine's name for it."""
-        self._versions = (policy, catalog.version, engine)
-        self._names = (attached, catalog.name)
-        # What was made for another version, if there is one, is nothing now.
+    def decide_anew(self, decides: Decides) -> None:
+        """Something else decides in this attempt: what it became so far is nothing now."""
+        self._decides = decides
         self._guarded, self._text = None, ""
 
     @property
@@ -167,7 +196,7 @@ class Attempt:
     @principal.setter
     def principal(self, who: Principal) -> None:
         self._principal = who
-        self._end_phase("verify")
+        self._verified_at = time.perf_counter()
 
     @property
     def guarded(self) -> GuardedQuery | None:
@@ -180,7 +209,7 @@ class Attempt:
         if self._guarded is None or not self._guarded.pivots:
             self._text = guarded.sql
         self._guarded = guarded
-        self._end_phase("guard")
+        self._guarded_at = time.perf_counter()
 
     def bind(self, parameters: Mapping[str, object]) -> None:
         """The caller's own parameters, once they are known to be plain values."""
@@ -192,59 +221,43 @@ class Attempt:
         """Write the record. Raises `AuditFailed`."""
         keep(self._recording.sink, self._record(failure))
 
-    def _end_phase(self, name: str) -> float:
-        now = time.perf_counter()
-        self._timings[name] = _microseconds(self._timings.get(name, 0.0) + now - self._phase_began)
-        self._phase_began = now
-        return now
+    def _timings(self, now: float) -> dict[str, float]:
+        """Seconds that each phase took, to the microsecond."""
+        found, began = {}, self._started
+        for phase, ended in (("verify", self._verified_at), ("guard", self._guarded_at), ("rest", now)):
+            if ended is not None:
+                found[phase] = int((ended - began) * 1e6 + 0.5) / 1e6
+                began = ended
+        return found
 
     def _record(self, failure: RlsError | None) -> AuditRecord:
         who, guarded, how = self._principal, self._guarded, self._recording
-        now = self._end_phase("rest")
-        if guarded:
-            known = how.about_query(guarded, (who, self.sql, self._text, self._names, self._versions))
-        else:
-            known = how.about_nothing(who, self.sql, self._versions)
+        now = time.perf_counter()
+        limit = self._text_limit if who else min(_TEXT_OF_STRANGERS, self._text_limit)
+        sent = (who, self.sql, self.dialect, limit, self._decides, self._text)
+        fields = (how.about_query(guarded, sent) if guarded else how.about_nothing(sent)).copy()
+        # Who is given a record may change what it holds.
+        fields["attributes"] = fields["attributes"].copy()
+        fields["relations"] = {label: one.copy() for label, one in fields["relations"].items()}
+        fields["time"] = _iso_time(self._now)
+        fields["audit_id"] = self.audit_id
+        fields["action"] = self.action
+        fields["parameters"] = self._parameters
+        fields["parameter_types"] = self._parameter_types
+        fields["row_count"] = self.row_count if failure is None else None
+        fields["byte_count"] = self.byte_count if failure is None else None
+        fields["duration"] = int((now - self._started) * 1e6 + 0.5) / 1e6
+        fields["timings"] = self._timings(now)
+        fields["trace_id"] = current_trace_id()
         if failure:
-            known = known | self._about_failure(failure)
-        return AuditRecord.made_of(
-            {
-                **known,
-                # Who is given a record may change what it holds.
-                "attributes": known["attributes"].copy(),
-                "relations": {label: one.copy() for label, one in known["relations"].items()},
-                "time": _iso_time(self._now),
-                "audit_id": self.audit_id,
-                "action": self.action,
-                "sql": self._kept_sql(self._text_limit if who else min(_TEXT_OF_STRANGERS, self._text_limit)),
-                "sql_length": len(self.sql),
-                "dialect": self.dialect,
-                "parameters": self._parameters,
-                "parameter_types": self._parameter_types,
-                "row_count": self.row_count if failure is None else None,
-                "byte_count": self.byte_count if failure is None else None,
-                "duration": _microseconds(now - self._started),
-                "timings": self._timings,
-                "trace_id": current_trace_id(),
-            }
-        )
+            fields |= self._about_failure(failure)
+        return AuditRecord.made_of(fields)
 
     def _about_failure(self, failure: RlsError) -> dict[str, Any]:
         found = {"outcome": _outcome_of(failure), "code": failure.code, "detail": redact(failure.detail or "")}
         if isinstance(failure, TokenRejected):
             found |= {"code": failure.reason, "token_hash": self._token_hash()}
         return found
-
-    def _kept_sql(self, limit: int) -> str:
-        match self._recording.sql:
-            case "full":
-                return self.sql[:limit]
-            case "shape" if self.dialect:
-                return ""  # who reads it as DuckDB's SQL may take a literal for a name
-            case "shape":
-                return without_literals(self.sql[:limit])
-            case "none":
-                return ""
 
     def _token_hash(self) -> str:
         token = self.token
@@ -298,18 +311,14 @@ def public_text(text: str, attached: str, name: str) -> str:
     return text if attached == name else text.replace(quote(attached), quote(name))
 
 
-def _microseconds(seconds: float) -> float:
-    return int(seconds * 1e6 + 0.5) / 1e6
-
-
 def _iso_time(now: float) -> str:
     """UTC with milliseconds.
 
     >>> _iso_time(1.5)
     '1970-01-01T00:00:01.500+00:00'
     """
-    second, thousandth = divmod(int(now * 1000), 1000)
-    return f"{_iso_second(second)}.{thousandth:03d}+00:00"
+    thousandths = int(now * 1000)
+    return f"{_iso_second(thousandths // 1000)}.{thousandths % 1000:03d}+00:00"
 
 
 @lru_cache(maxsize=8)

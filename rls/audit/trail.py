@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rls.audit.attempt import Attempt, Recording
+from rls.audit.attempt import Attempt, Decides, Recording
 from rls.audit.keyed import KeyedHash
 from rls.audit.log import AuditLog
 from rls.audit.settings import AuditSettings, load_settings
@@ -68,9 +68,9 @@ class Trail:
             sink = TelemetrySink(sink)
         return cls(sink, settings=settings, owned=owned)
 
-    def begin(self, action: Action, sql: object, *, text_limit: int, now: float) -> Attempt:
+    def begin(self, action: Action, sql: object, *, decides: Decides, text_limit: int, now: float) -> Attempt:
         """An attempt begins."""
-        return Attempt(action, sql, recording=self._recording, text_limit=text_limit, now=now)
+        return Attempt(action, sql, recording=self._recording, decides=decides, text_limit=text_limit, now=now)
 
     def decide(self, policies: Deciding, catalog: Catalog) -> None:
         """These policies decide from now on. Raises `AuditFailed`: `audit.snapshot`, `audit.write`."""

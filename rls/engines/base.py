@@ -113,9 +113,9 @@ class Executor(ABC):
         """The answer to a job. Raises as `execute` does."""
 
     @abstractmethod
-    def refresh(self, *, force: bool = False) -> bool:
-        """Open the database anew if it has changed, or with `force`; whether it was. `catalog` is then another one.
-        Raises `EngineInvalid` where it cannot be opened; nothing runs until it can."""
+    def refresh(self, *, force: bool = False) -> Catalog:
+        """Open the database anew if it has changed, or with `force`; `catalog` as it is now, another object where it
+        was. Raises `EngineInvalid` where it cannot be opened; nothing runs until it can."""
 
     @abstractmethod
     def close(self) -> None:

@@ -95,15 +95,17 @@ class Database:
                 opened.instances[hide_statistics] = instance
             return instance
 
-    def refresh(self, *, force: bool = False) -> bool:
-        """Open the file anew if it has changed, or with `force`; whether it was. Raises `EngineInvalid`."""
+    def refresh(self, *, force: bool = False) -> Catalog:
+        """Open the file anew if it has changed, or with `force`; what it holds. Raises `EngineInvalid`."""
         if self.closed:
             raise closed()
-        if not force and self._file.state() == self._opened.file:
-            return False
+        opened = self._opened
+        if not force and self._file.state() == opened.file:
+            return opened.catalog
         with self._refreshing:
-            if not force and self._file.state() == self._opened.file:
-                return False
+            opened = self._opened
+            if not force and self._file.state() == opened.file:
+                return opened.catalog
             opened = self._open(None)
             with self._lock:
                 # Closed meanwhile: then what was opened is nobody's.
@@ -115,7 +117,7 @@ class Database:
             if over:
                 self._end()
                 raise closed()
-        return True
+        return opened.catalog
 
     def close(self) -> None:
         with self._lock:

@@ -15,9 +15,9 @@ class DatabaseFile:
     """A database file and its write-ahead log, which DuckDB reads with it."""
 
     def __init__(self, path: Path) -> None:
-        # Texts, and made once: they are asked for by each query, and paths as objects take three times as long.
-        self._name = os.fspath(path)
-        self._log = f"{self._name}.wal"
+        # Bytes, and made once: they are asked for by each query, and paths as objects take three times as long.
+        self._name = os.fsencode(path)
+        self._log = self._name + b".wal"
 
     def state(self) -> FileState:
         """Of both, now.
@@ -30,9 +30,9 @@ class DatabaseFile:
         return _state(self._name), _state(self._log) if os.access(self._log, os.F_OK) else None
 
 
-def _state(path: str) -> tuple[int, int, int, int] | None:
+def _state(path: bytes) -> tuple[int, int, int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 (a text, see above)
+        found = os.stat(path)  # noqa: PTH116 (bytes, see above)
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -117,7 +117,7 @@ class DuckDBExecutor(Executor):
     def catalog(self) -> Catalog:
         return self._database.catalog
 
-    def refresh(self, *, force: bool = False) -> bool:
+    def refresh(self, *, force: bool = False) -> Catalog:
         """See `Executor.refresh`."""
         return self._database.refresh(force=force)
 

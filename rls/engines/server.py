@@ -71,8 +71,9 @@ class ServerExecutor(Executor):
 
     def _refreshed(self, failure: RlsError) -> RlsError:
         """The error, where it is not that the database has changed."""
+        before = self.catalog
         try:
-            return database_changed() if self.refresh() else failure
+            return failure if self.refresh() is before else database_changed()
         except RlsError as error:
             return error
 

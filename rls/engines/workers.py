@@ -96,18 +96,19 @@ class WorkersExecutor(Executor):
     def catalog(self) -> Catalog:
         return self._catalog
 
-    def refresh(self, *, force: bool = False) -> bool:
+    def refresh(self, *, force: bool = False) -> Catalog:
         """See `Executor.refresh`. Queries that run end where they are; other processes take the place of theirs."""
         if self._closed:
             raise closed()
         if not force and self._database.state() == self._file:
-            return False
+            return self._catalog
         with self._refreshing:
             if not force and self._database.state() == self._file:
-                return False
+                return self._catalog
             file, catalog, version = self._read_file()
             with self._lock:
-                self._file, self._catalog, self._version = file, catalog, version
+                # The file last: who finds this one finds its catalog, too.
+                self._version, self._catalog, self._file = version, catalog, file
                 old = list(self._workers)
             starts = []
             for worker in old:
@@ -119,7 +120,7 @@ class WorkersExecutor(Executor):
             for start in starts:
                 if start is not None:
                     start.join()
-        return True
+        return catalog
 
     def close(self) -> None:
         self._closed = True

@@ -19,6 +19,9 @@ __all__ = ["Timing", "time_in_turn", "time_once"]
 # A call that is quicker than this is made several times for one sample, since reading the clocks costs about 1 µs.
 _SAMPLE_MS = 0.3
 _MOST_CALLS = 2_000
+# Before a sample of a call that is quicker than this, there is one that does not count: else what runs after its like
+# would find the machine's caches warm, and what runs after something else would not.
+_SLOW_MS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def time_in_turn(
     another process, or prepares each call.
     """
     calls: dict[str, Callable[[], tuple[float, float]]] = {
-        **{name: partial(_sample, call, _warm_up(call), clock) for name, call in alternatives.items()},
+        **{name: partial(_sample, call, clock, *_warm_up(call)) for name, call in alternatives.items()},
         **elsewhere,
     }
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
@@ -77,10 +80,12 @@ def time_in_turn(
 
 def time_once(call: Callable[[], object]) -> tuple[float, float]:
     """(CPU, wall) milliseconds of one call, without a warm-up."""
-    return _sample(call, 1, time.process_time)
+    return _sample(call, time.process_time, 0, 1)
 
 
-def _sample(call: Callable[[], object], times: int, clock: Callable[[], float]) -> tuple[float, float]:
+def _sample(call: Callable[[], object], clock: Callable[[], float], uncounted: int, times: int) -> tuple[float, float]:
+    for _ in range(uncounted):
+        call()
     repeats = range(times)
     began, started = clock(), time.perf_counter()
     for _ in repeats:
@@ -89,13 +94,13 @@ def _sample(call: Callable[[], object], times: int, clock: Callable[[], float]) 
     return (ended - began) * 1000 / times, (stopped - started) * 1000 / times
 
 
-def _warm_up(call: Callable[[], object]) -> int:
-    """Calls until the caches are warm, uncounted; returns how many calls make a sample."""
+def _warm_up(call: Callable[[], object]) -> tuple[int, int]:
+    """Calls until the caches are warm, uncounted; returns how many come before a sample, and how many make one."""
     taken = math.inf
     for _ in range(2):
         started = time.perf_counter()
         call()
         taken = (time.perf_counter() - started) * 1000
         if taken > _SAMPLE_MS:
-            return 1
-    return max(1, min(_MOST_CALLS, round(_SAMPLE_MS / max(taken, 1e-6))))
+            return int(taken < _SLOW_MS), 1
+    return 1, max(1, min(_MOST_CALLS, round(_SAMPLE_MS / max(taken, 1e-6))))

@@ -8,7 +8,8 @@ returns findings sorted by place. It reads no data: types and truth are asked of
     warning  a condition that is always or never true, a relation with restrictive policies only, a mask that changes
              a column's type, a list whose emptiness opens, names given twice, roles and attributes that nothing uses,
              capabilities of roles without effect, what one relation lacks and the others have, masks that all are
-             spared, patterns, NULLs and sub-queries that see more than they seem to
+             spared, patterns, NULLs and sub-queries that see more than they seem to, what a server has and queries
+             cannot reach
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def check_policies(policies: PolicySet, catalog: Catalog, *, limits: Limits | No
             *_undecided(policies, catalog),
             *_relations(policies, catalog, scratch),
             *_unknown_types(policies, catalog, scratch),
+            *_left_out(policies, catalog),
             *find_odd(policies, catalog),
             *find_unused(policies),
             *check_roles(policies, catalog, limits=limits or Limits()),
@@ -82,6 +84,9 @@ def _unknown_relation(path: tuple[str, ...], place: Place, catalog: Catalog) -> 
 
     name = ".".join(path)
     hint = suggest(name, [r.label for r in catalog.relations.values()])
+    for one in catalog.left_out:
+        if fold(one.relation) == fold(name) and not one.column:
+            hint = one.why
     return place.invalid("policy.unknown_relation", f"unknown relation `{name}`", hint=hint)
 
 
@@ -132,6 +137,16 @@ def _unknown_types(policies: PolicySet, catalog: Catalog, scratch: Scratch) -> I
         hint = "load the extension the type comes from"
         error = PolicyInvalid("policy.unknown_type", message, file=policies.directory, hint=hint)
         yield Finding.of(error, "warning", relation=label)
+
+
+def _left_out(policies: PolicySet, catalog: Catalog) -> Iterator[Finding]:
+    """What the database has, and callers do not: nobody should wonder where it is."""
+    for one in catalog.left_out:
+        what = f"column `{one.column}` of `{one.relation}`" if one.column else f"`{one.relation}`"
+        message = f"{what} does not exist for queries and policies: {one.why}"
+        hint = "give it another type, or do without it" if one.column else "do without it, or store a table"
+        error = PolicyInvalid("policy.left_out", message, file=policies.directory, hint=hint)
+        yield Finding.of(error, "warning", relation=one.relation)
 
 
 def _together(policies: PolicySet, relation: Relation, rules: list[Rules], catalog: Catalog) -> Iterator[Finding]:

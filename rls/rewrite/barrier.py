@@ -21,9 +21,12 @@ from sqlglot.tokens import TokenType
 
 from rls.catalog import Catalog, Relation, fold, quote
 from rls.errors import QueryRefused
+from rls.policy.grant import Grant
 from rls.rewrite.bound import PROBE, Planner, PlannerBusy, PlannerSlow, bound_plan, pushed_plan
 from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS
 from rls.rewrite.cheap import BOUNDED, GROWING, MAX_CONSTANT, why_not_cheap
+from rls.rewrite.counts import why_counts_may_tell
+from rls.rewrite.extremes import is_misled, why_extremes_may_mislead
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, NO_TIME, TOO_SLOW, Barrier, Guard, GuardedQuery, Splice
@@ -152,10 +155,14 @@ def _decide(
     raises = early = known or why_plan_may_raise(plan)
     if for_engine and raises is not None and known is None and all(g.relation.kind == "table" for g in written.guards):
         early = why_plan_may_raise_early(plan)
-    if len(written.guards) > MAX_BESIDE_MAPPING and any("SELECT" in g.grant.predicate.upper() for g in written.guards):
+    if len(written.guards) > MAX_BESIDE_MAPPING and any(_asks(g.grant) for g in written.guards):
         words = words or "many joins beside a mapping table are planned better behind fences"
     reason = early or _why_observable(plan) or words
     hide = raises is not None and (early is not None or why_statistics_may_tell(plan) is not None)
+    asks = reason is None and any(_asks(written.guards[n].grant) for n in hiding)
+    hide = hide or why_counts_may_tell(plan, policies_ask=asks) is not None
+    hide = hide or why_extremes_may_mislead(plan) is not None
+    hide = hide or any(is_misled(text) for one in written.guards for text in _texts(one.grant))
     if reason is None:
         return Barrier(fenced=False, hide_statistics=hide)
     pushed: dict[str, tuple[str, ...]] = {}
@@ -176,6 +183,14 @@ def _decide(
         if pushed.get(name) and number not in raising and written.guards[number].grant.kind == "conditional"
     }
     return Barrier(fenced=True, hide_statistics=hide, reason=early or reason, conjuncts=conjuncts)
+
+
+def _asks(grant: Grant) -> bool:
+    return any("SELECT" in text.upper() for text in _texts(grant))
+
+
+def _texts(grant: Grant) -> tuple[str, ...]:
+    return (grant.predicate, *grant.masks.values())
 
 
 def _untyped_parameter(parsed: Parsed, types: Mapping[str, str]) -> str | None:

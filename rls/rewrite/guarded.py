@@ -110,7 +110,9 @@ class GuardedQuery:
     stand as `$1`, `$2`, … in `sql`, and `columns` the names and types (DuckDB's) that the answer must have.
     `bounds`: limits of the principal's roles on what an answer may hold, which an engine keeps.
     `pivots` is empty unless the text has a PIVOT whose columns come from data: then `sql` holds placeholders until
-    `with_pivot_values` has filled them; `check` verifies such a filled text. `lasts` is what `cacheable` asks.
+    `with_pivot_values` has filled them; `check` verifies such a filled text. Until then it is DuckDB's SQL also where
+    it will run on another engine; `carry` makes that engine's of it, and of what lists the values. `lasts` is what
+    `cacheable` asks.
     """
 
     sql: str
@@ -132,6 +134,7 @@ class GuardedQuery:
     binds: tuple[str, ...] = ()
     bounds: tuple[tuple[str, int | float], ...] = ()
     check: Callable[[str], object] | None = field(default=None, compare=False, repr=False)
+    carry: Callable[[GuardedQuery], GuardedQuery] | None = field(default=None, compare=False, repr=False)
     lasts: Callable[[Mapping[str, object]], bool] | None = field(default=None, compare=False, repr=False)
 
     @cached_property

@@ -80,6 +80,8 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolution:
             scope = Scope(scope, {own_name: 0}, 1, [])
         args, role = node.args, _role_of.get(type(node)) or _role(type(node))
         match role:
+            case "other" | "select":  # most of them
+                pass
             case "leaf":
                 continue
             case "literal":
@@ -104,8 +106,6 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolution:
                 found.reshaped = True
             case "statement":
                 raise refuse_statement(parsed.text, _word_before(parsed, first_offset(node), node.key), node.key)
-            case _:
-                pass
         outer = place
         if role == "select":
             place = Place(node, outer)
@@ -116,7 +116,7 @@ def resolve(parsed: Parsed, catalog: Catalog) -> Resolution:
         if role == "select":
             stack += [(item, scope, Place(node, outer, item)) for item in args.get("expressions") or ()]
             stack += [(item, scope, Place(node, outer, in_window=True)) for item in args.get("windows") or ()]
-        if isinstance(node, exp.Pivot):
+        if role == "reshaping" and isinstance(node, exp.Pivot):
             found.pivots.append((node, scope))
         for key, value in args.items():
             if type(value) is list:

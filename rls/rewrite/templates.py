@@ -123,7 +123,7 @@ class Templates:
 
     def known(self, sql: str, principal: Principal, types: Mapping[str, str] | None = None) -> GuardedQuery | None:
         """What there is for this text already, perhaps made for one like it."""
-        asked = _key(sql, types)
+        asked = _key(sql, types) if types else sql
         text = self._texts.get(asked)
         if text is None:
             return None

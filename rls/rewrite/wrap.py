@@ -13,7 +13,7 @@ from sqlglot.tokens import Token, TokenType
 
 from rls.rewrite.nesting import CLOSING, OPENING
 
-__all__ = ["clause_end", "starts_statement", "wrap"]
+__all__ = ["clause_end", "spell_out", "starts_statement", "wrap"]
 
 _BYTES: Final = {
     "x": (TokenType.HEX_STRING, re.compile("([0-9a-fA-F]{2})*")),
@@ -65,6 +65,18 @@ def starts_statement(tokens: list[Token], i: int) -> bool:
         return True
     # `WITH x AS (…) PIVOT …`: the parenthesis closes a definition whose opening follows AS.
     return tokens[i - 1].token_type == TokenType.R_PAREN and _closes_definition(tokens, i - 1)
+
+
+def spell_out(text: str, tokens: list[Token]) -> str:
+    """The text with every PIVOT or UNPIVOT statement as a select from it: then DuckDB binds it wherever it stands, and
+    sqlglot knows what follows it."""
+    edits = []
+    for start in (i for i in range(len(tokens)) if starts_statement(tokens, i)):
+        end = clause_end(tokens, start, _AFTER_PIVOT)
+        edits += [(tokens[start].start, 1, "SELECT * FROM ("), (tokens[end - 1].end + 1, 0, ")")]
+    for offset, _, added in sorted(edits, reverse=True):
+        text = text[:offset] + added + text[offset:]
+    return text
 
 
 def clause_end(tokens: list[Token], i: int, ends: Collection[TokenType]) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rls.audit import keyed
-from rls.audit.attempt import Attempt, Recording
+from rls.audit.attempt import Attempt, Decides, Recording
 from rls.audit.keyed import KeyedHash
 from rls.audit.literals import without_literals
 from rls.audit.log import AuditLog
@@ -57,6 +57,9 @@ def record(**changes: Any) -> AuditRecord:
     )
 
 
+DECIDES = Decides("p1", Catalog.of("shop", []).version, "duckdb 2.0.0", "rls_1234", "shop")
+
+
 def attempted(
     failure: RlsError | None = None,
     *,
@@ -67,8 +70,7 @@ def attempted(
 ) -> dict[str, Any]:
     kept: list[AuditRecord] = []
     recording = Recording(CallableSink(kept.append), KEYED, kept_sql)
-    attempt = Attempt("query", sql, recording=recording, text_limit=limit, now=1_700_000_000.25)
-    attempt.versions("p1", Catalog.of("shop", []), "duckdb 2.0.0", attached="rls_1234")
+    attempt = Attempt("query", sql, recording=recording, decides=DECIDES, text_limit=limit, now=1_700_000_000.25)
     if who is not None:
         attempt.principal = who
         attempt.bind({"x": "secret-value"})
@@ -142,8 +144,8 @@ def test_a_record_says_who_asked_what_and_why_it_was_answered() -> None:
 def test_the_final_text_is_hashed_under_the_name_that_callers_know() -> None:
     def hashed(attached: str) -> str:
         kept: list[AuditRecord] = []
-        attempt = Attempt("query", "", recording=Recording(CallableSink(kept.append), KEYED), text_limit=9, now=0)
-        attempt.versions("p1", Catalog.of("shop", []), "duckdb", attached=attached)
+        recording, decides = Recording(CallableSink(kept.append), KEYED), DECIDES._replace(attached=attached)
+        attempt = Attempt("query", "", recording=recording, decides=decides, text_limit=9, now=0)
         attempt.guarded = GuardedQuery(f'FROM "{attached}"."main"."t"', {}, "", {})
         # PIVOT: the same query with values of rows filled in.
         attempt.guarded = GuardedQuery("FROM t PIVOT ('secret')", {}, "", {})
@@ -151,6 +153,18 @@ def test_the_final_text_is_hashed_under_the_name_that_callers_know() -> None:
         return kept[0].final_sha256
 
     assert hashed("rls_1") == hashed("rls_2") == hashed("shop")
+
+
+def test_what_was_made_for_another_version_is_not_recorded_under_this_one() -> None:
+    kept: list[AuditRecord] = []
+    recording = Recording(CallableSink(kept.append), KEYED)
+    attempt = Attempt("query", "", recording=recording, decides=DECIDES, text_limit=9, now=0)
+    attempt.guarded = GUARDED
+    attempt.decide_anew(DECIDES._replace(policy="p2", catalog="c2"))
+    attempt.keep(None)
+    found = kept[0]
+    assert (found.policy_version, found.catalog_version, found.engine_version) == ("p2", "c2", DECIDES.engine)
+    assert (found.final_sha256, found.relations) == ("", {})
 
 
 def test_literals_are_kept_as_the_policy_directory_says() -> None:
@@ -240,7 +254,8 @@ def test_outcomes(failure: RlsError | None, outcome: str, code: str) -> None:
 def test_denied_is_when_no_relation_that_is_read_shows_a_row() -> None:
     kept: list[AuditRecord] = []
     for kinds in (("never", "never"), ("never", "always"), ()):
-        attempt = Attempt("query", "", recording=Recording(CallableSink(kept.append), KEYED), text_limit=10, now=0)
+        recording = Recording(CallableSink(kept.append), KEYED)
+        attempt = Attempt("query", "", recording=recording, decides=DECIDES, text_limit=10, now=0)
         grants = {f"r{i}": Grant(f"r{i}", kind) for i, kind in enumerate(kinds)}  # type: ignore[arg-type]
         attempt.guarded = GuardedQuery("", {}, "", grants)
         attempt.keep(None)

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from rls.audit.attempt import Attempt, Recording
+from rls.audit.attempt import Attempt, Decides, Recording
 from rls.audit.export import FORMATS, to_ecs, to_ocsf
 from rls.audit.keyed import KeyedHash, plain_text
 from rls.audit.log import AuditLog
@@ -235,7 +235,8 @@ def test_ecs_events_use_its_words(outcome: str) -> None:
 def test_a_stranger_can_be_exported(tmp_path: Path) -> None:
     kept: list[AuditRecord] = []
     recording = Recording(CallableSink(kept.append), KeyedHash.ephemeral())
-    Attempt("query", None, recording=recording, text_limit=9, now=0).keep(AuditFailed("audit.x", "no"))
+    decides = Decides("p1", "c1", "duckdb", "shop", "shop")
+    Attempt("query", None, recording=recording, decides=decides, text_limit=9, now=0).keep(AuditFailed("audit.x", "no"))
     for form in FORMATS.values():
         assert json.dumps(form(json.loads(kept[0].to_json())))
 

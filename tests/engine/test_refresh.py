@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -132,6 +133,33 @@ def test_a_writer_in_place_is_noticed(folder: Path, opened: Open) -> None:
     )
     subprocess.run([sys.executable, "-c", write], check=True)
     assert engine.query(token, COUNT).rows == [(2, 60)]
+
+
+def test_what_a_writer_leaves_in_its_log_is_noticed(folder: Path, opened: Open) -> None:
+    """The file itself is as it was: DuckDB reads the log beside it as well."""
+    engine, token = opened("thread")
+    assert engine.query(token, COUNT).rows == [(20, 4200)]
+    before = (folder / "w.duckdb").read_bytes()
+    write = (
+        f"import duckdb; c = duckdb.connect({str(folder / 'w.duckdb')!r}); "
+        "c.execute('PRAGMA disable_checkpoint_on_shutdown'); c.execute('DELETE FROM orders WHERE id > 4')"
+    )
+    subprocess.run([sys.executable, "-c", write], check=True)
+    assert (folder / "w.duckdb.wal").exists()
+    assert (folder / "w.duckdb").read_bytes() == before
+    assert engine.query(token, COUNT).rows == [(2, 60)]
+
+
+def test_another_file_of_the_same_size_and_time_is_another_file(folder: Path, opened: Open) -> None:
+    engine, token = opened("thread")
+    assert engine.query(token, COUNT).rows == [(20, 4200)]
+    old = (folder / "w.duckdb").stat()
+    build(folder / "new.duckdb", WAREHOUSE.replace("range(1, 41)", "range(3, 43)"))
+    os.utime(folder / "new.duckdb", ns=(old.st_atime_ns, old.st_mtime_ns))
+    new = (folder / "new.duckdb").stat()
+    assert (new.st_size, new.st_mtime_ns) == (old.st_size, old.st_mtime_ns)
+    (folder / "new.duckdb").replace(folder / "w.duckdb")
+    assert engine.query(token, COUNT).rows != [(20, 4200)]
 
 
 @pytest.mark.parametrize("mode", MODES)

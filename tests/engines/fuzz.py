@@ -1,6 +1,6 @@
 """Noninterference on another engine than DuckDB: two databases there that differ in hidden rows only, asked the same.
 
-    python -m tests.engines.fuzz ENGINE [golden|attacks|random ...] [--seed S|today] [--minutes M] [--worlds W]
+    python -m tests.engines.fuzz ENGINE [golden|attacks|plain|random ...] [--seed S|today] [--minutes M] [--worlds W]
         [--cases N]
 
 The databases, queries and verdicts are those of `tests.fuzz`; what the engine lacks is refused, which must be the same
@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 from tests.corpora import shared
+from tests.engines.plain_queries import draw_plain
 from tests.engines.suite import servers
 from tests.fuzz.calls import Binder
 from tests.fuzz.corpus import Unit, golden_units, questions
@@ -88,22 +89,28 @@ def asked_of(unit: Unit, server: Any, directory: Path) -> Iterator[tuple[Query, 
 
 
 def random_verdicts(
-    seed: str, server: Any, directory: Path, *, worlds: int | None, cases: int
+    seed: str, server: Any, directory: Path, *, worlds: int | None, cases: int, plain: bool
 ) -> Iterator[tuple[Query, Verdict]]:
-    """Random queries over so many random worlds, or without end; here the oracle's answer counts as well."""
+    """Random queries over so many random worlds, or without end; here the oracle's answer counts as well. `plain`: in
+    words that every engine has."""
     for world in itertools.count() if worlds is None else range(worlds):
         made = make_world(f"{seed}/{world}", directory / f"world{world}", Options(big=0.0))
         if made is not None:
             with contextlib.suppress(NotHeld):
-                yield from _random_cases(f"{seed}/{world}", moved(made.pair, server), cases)
+                yield from _random_cases(f"{seed}/{world}", moved(made.pair, server), cases, plain=plain)
 
 
-def _random_cases(seed: str, pair: Elsewhere, cases: int) -> Iterator[tuple[Query, Verdict]]:
+def _random_cases(seed: str, pair: Elsewhere, cases: int, *, plain: bool) -> Iterator[tuple[Query, Verdict]]:
+    # The time zone of the engines, which a value shows.
+    pair.oracle.execute("SET TimeZone = 'UTC'")
     tables = visible_columns(pair.oracle)
     binder = Binder(tables, name=NAME)
     try:
         for case in range(cases):
-            sql = draw_query(f"{seed}/{case}", binder=binder, tables=tables, big=None, catalog=NAME)
+            if plain:
+                sql = draw_plain(f"{seed}/{case}", binder=binder, tables=tables)
+            else:
+                sql = draw_query(f"{seed}/{case}", binder=binder, tables=tables, big=None, catalog=NAME)
             yield Query(f"{seed}/{case}", sql), judge(pair, sql)
     finally:
         binder.close()
@@ -114,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("engine", choices=sorted(servers()))
-    parser.add_argument("sets", nargs="*", choices=["golden", "attacks", "random", []], default=[])
+    parser.add_argument("sets", nargs="*", choices=["golden", "attacks", "plain", "random", []], default=[])
     parser.add_argument("--seed", default="today")
     parser.add_argument("--minutes", type=float, default=3.0, help="time for each set")
     parser.add_argument("--worlds", type=int, help="random worlds; default: as many as there is time for")
@@ -128,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     counts, faults = Counter[str](), 0
     try:
-        for name in options.sets or ["golden", "attacks", "random"]:
+        for name in options.sets or ["golden", "attacks", "plain", "random"]:
             faults += _run(name, seed, server, options, counts)
     finally:
         server.close()
@@ -160,8 +167,9 @@ def _run(name: str, seed: str, server: Any, options: argparse.Namespace, counts:
 def _verdicts(
     name: str, seed: str, server: Any, directory: Path, options: argparse.Namespace
 ) -> Iterator[tuple[Query, Verdict]]:
-    if name == "random":
-        yield from random_verdicts(seed, server, directory, worlds=options.worlds, cases=options.cases)
+    if name in ("plain", "random"):
+        plain, limit = name == "plain", options.worlds
+        yield from random_verdicts(seed, server, directory, worlds=limit, cases=options.cases, plain=plain)
         return
     root = shared()
     units = golden_units(seed) if name == "golden" else [Unit(name, name, root / "attacks", seed)] if root else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from tests.rewrite.test_goldens import GOLDEN, PERSONAS, records, rule_of, with_
 __all__ = ["golden_outcomes"]
 
 
-def golden_outcomes(server: Server, directory: Path) -> Iterator[Outcome]:
-    """Every golden query as every persona."""
+def golden_outcomes(server: Server, directory: Path, personas: Collection[str] = ()) -> Iterator[Outcome]:
+    """Every golden query as every persona, or as those that are named."""
     (directory / "engine").mkdir()
     database = build(directory / "engine" / "warehouse.duckdb", [(GOLDEN / "schema.sql").read_text(encoding="utf-8")])
     server.strip(database)
@@ -33,6 +33,8 @@ def golden_outcomes(server: Server, directory: Path) -> Iterator[Outcome]:
     url = server.load(database)
     with Driver(url, policies, token="", name="warehouse", audit=directory / "audit.jsonl") as driver:
         for name, persona in PERSONAS.items():
+            if personas and name not in personas:
+                continue
             token = sign(base | persona["claims"], secret)
             copies = _copies(database, persona["rules"], directory / name)
             for record in records("legal.jsonl"):

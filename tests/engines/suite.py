@@ -1,7 +1,7 @@
 """One suite, all engines: goldens, attacks and query corpora on another engine than DuckDB, judged by DuckDB's oracle.
 
     python -m tests.engines.suite ENGINE [goldens|tpch|tpcds|clickbench|duckdb_slt|sqlite_slt ...] [--limit N] [--kind K]
-                                 [--seed S] [--minutes M] [--figures FILE] [--json FILE] [--examples N]
+                                 [--seed S] [--persona P] [--minutes M] [--figures FILE] [--json FILE] [--examples N]
 
 Each query is alike (names, types, rows, order), refused by the name of what the engine lacks, or different. Exits with
 1 on any difference that `tests/engines/ENGINE_explained.jsonl` does not explain. `--figures` writes what the README's
@@ -55,7 +55,11 @@ def outcomes_of(name: str, server: Any, options: argparse.Namespace) -> Iterator
     until = time.monotonic() + options.minutes * 60
     with tempfile.TemporaryDirectory(prefix="rls-suite-", ignore_cleanup_errors=True) as made:
         directory = Path(made)
-        found = golden_outcomes(server, directory) if name == "goldens" else _corpus(name, server, options, directory)
+        found = (
+            golden_outcomes(server, directory, options.persona)
+            if name == "goldens"
+            else _corpus(name, server, options, directory)
+        )
         for outcome in found:
             yield outcome
             if time.monotonic() > until:
@@ -136,6 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="queries per corpus")
     parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--kind", action="append", choices=[*KINDS, "mixed"], help="only these kinds of policy")
+    parser.add_argument("--persona", action="append", default=[], help="goldens as this persona only")
     parser.add_argument("--minutes", type=float, default=60.0, help="time for each set")
     parser.add_argument("--examples", type=int, default=10, help="differences to print for each set")
     parser.add_argument("--figures", type=Path, help="write the figures here")

@@ -1,7 +1,7 @@
 """Queries of the fixture warehouse for more than one engine.
 
 `EVERYWHERE` are SQL that DuckDB and PostgreSQL read alike, over columns that nobody has masked: they run under native
-row security as well, as do those that `draw` gives. `GUARDED` are DuckDB's SQL. `NOT_PORTABLE` are refused, with the word
+row security as well, as do those that `draw` gives. `GUARDED` are DuckDB's SQL, and so are `ON_POSTGRES`, some of which Spark lacks. `NOT_PORTABLE` are refused, with the word
 that names the construct.
 """
 
@@ -102,20 +102,58 @@ GUARDED += [
     "SELECT device, stddev(score) AS s, stddev_pop(score) AS p, var_samp(score) AS v, var_pop(score) AS w, median(score) AS m FROM "
     "events GROUP BY device ORDER BY device",
     "SELECT $$ it's $$ AS a, id FROM tenants ORDER BY id",
+    "PIVOT orders ON status USING sum(amount) GROUP BY region ORDER BY region",
+    "WITH p AS (PIVOT (SELECT region, amount FROM orders) ON region USING count(*)) SELECT * FROM p ORDER BY ALL",
+    "SELECT * FROM (PIVOT orders ON year(ordered_at) USING count(*) GROUP BY customer_id) ORDER BY customer_id LIMIT 4",
+    "PIVOT (SELECT id, region FROM orders WHERE false) ON region USING count(*)",
+    "SELECT g.n, count(o.id) AS c FROM generate_series(0, 6) AS g(n) LEFT JOIN orders o ON o.id % 7 = g.n GROUP BY g.n "
+    "ORDER BY g.n",
+    "SELECT r.range, o.id FROM range(3) AS r JOIN orders o ON o.id = r.range ORDER BY o.id",
+    "SELECT m.day, count(o.id) AS c FROM generate_series(DATE '2024-01-01', DATE '2024-12-01', INTERVAL 1 MONTH) AS m(day) "
+    "LEFT JOIN orders o ON date_trunc('month', o.ordered_at) = m.day GROUP BY m.day ORDER BY m.day",
+    "SELECT region, arg_max(id, id) AS last, arg_min(ordered_at, id) AS first, max_by(amount, id) AS a FROM orders "
+    "GROUP BY region ORDER BY region",
+    "SELECT arg_max(id, amount) AS x FROM orders WHERE false",
+    "SELECT count_if(amount > 500) AS n FROM orders WHERE false",
+    "SELECT region, count_if(amount > 500) AS n FROM orders GROUP BY region ORDER BY region",
+    "SELECT id, date_diff('hour', ordered_at, TIMESTAMP '2024-06-01 10:30:00') AS h, "
+    "date_diff('quarter', ordered_at, DATE '2025-06-01') AS q FROM orders ORDER BY id",
+]
+
+# What Spark and Sail lack beside those.
+ON_POSTGRES = [
+    "SELECT region, list(id ORDER BY amount DESC, id) AS ids, array_agg(amount ORDER BY id) AS l FROM orders "
+    "GROUP BY region ORDER BY region",
+    "SELECT list(id) AS l FROM orders WHERE false",
+    "SELECT list(ordered_at ORDER BY id) FILTER (WHERE id < 20) AS l, list(region ORDER BY id) AS s FROM orders",
+    "SELECT c.id, (SELECT list(o.id ORDER BY o.id) FROM orders o WHERE o.customer_id = c.id) AS l FROM customers c "
+    "ORDER BY c.id",
+    "SELECT region, quantile_cont(id, 0.9) AS q FROM orders GROUP BY region ORDER BY region",
+    "SELECT quantile_cont(score, 0.25) AS q, quantile_cont(duration_ms, 1) AS m FROM events",
+    "SELECT o.id, l.id AS ledger FROM orders o ASOF JOIN finance.ledger l ON o.id >= l.id ORDER BY o.id",
+    "SELECT c.id, o.id AS later FROM customers c ASOF LEFT JOIN orders o ON c.region = o.region AND c.id < o.id "
+    "ORDER BY c.id",
+    "SELECT o.id, p.amount FROM orders o ASOF JOIN (SELECT id * 3 AS k, amount FROM finance.orders) p ON p.k <= o.id "
+    "ORDER BY o.id",
 ]
 
 NOT_PORTABLE = [
     ("SELECT median(amount) FROM orders", "median of DECIMAL"),
-    ("SELECT * FROM orders ASOF JOIN events ON orders.ordered_at >= events.occurred_at", "JOIN with method"),
+    ("SELECT o.id FROM orders o ASOF RIGHT JOIN events e ON o.ordered_at >= e.occurred_at", "ASOF JOIN like this"),
+    ("SELECT o.id FROM orders o POSITIONAL JOIN events e", "JOIN with method"),
     ("SELECT DISTINCT ON (region) region, id FROM orders ORDER BY id", "DISTINCT ON without"),
     ("SELECT [id] FROM orders", "ARRAY"),
     ("SELECT TRY_CAST(number AS INTEGER) FROM orders", "TRY CAST"),
     ("SELECT CAST(number AS INTEGER) FROM orders", "VARCHAR where INTEGER"),
     ("SUMMARIZE orders", "SUMMARIZE"),
-    ("PIVOT orders ON status USING count(*)", "PIVOT"),
-    ("SELECT settings FROM tenants", "JSON"),
+    ("UNPIVOT order_lines ON quantity, line_no INTO NAME what VALUE amount", "without a name"),
+    ("SELECT DISTINCT settings FROM tenants", "JSON"),
     ("SELECT orders FROM orders", "TABLECOLUMN"),
-    ("SELECT o.id FROM orders o, generate_series(1, 3) g(n) WHERE o.id = g.n", "table function"),
+    ("SELECT o.id FROM orders o, generate_series(1, 3000) g(n) WHERE o.id = g.n", "more than 2000 rows"),
+    ("SELECT g.n FROM generate_series(DATE '2024-01-31', DATE '2024-05-01', INTERVAL 1 MONTH) g(n)", "by this step"),
+    ("SELECT len(list(id)) FROM orders", "list"),
+    ("SELECT DISTINCT list(id ORDER BY id) FROM orders", "list"),
+    ("SELECT date_diff('week', ordered_at, shipped_on) FROM orders", "date_diff by `week`"),
     ("SELECT strftime(ordered_at, '%B') FROM orders", "strftime with"),
     ("SELECT id FROM orders USING SAMPLE 10%", "sample"),
     ("SELECT regexp_matches(number, 'a') FROM orders", "REGEXP"),

@@ -1,19 +1,20 @@
 """A connection to PostgreSQL → `Catalog`: tables with the columns that DuckDB has a type for.
 
-Left out, so that for callers and policies they do not exist: views (their text is PostgreSQL's), relations that the
-role may not read, columns of types without a counterpart or with a collation that calls different texts equal, and
-names that are one to DuckDB. Owns that what a guard reads is a stored column of a known type.
+Left out, so that for callers and policies they do not exist: relations that the role may not read; and, named in
+`Catalog.left_out`, views (their text is PostgreSQL's), columns of types without a counterpart or with a collation that
+calls different texts equal, and names that are one to DuckDB. Owns that what a guard reads is a stored column of a
+known type.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rls.catalog import Catalog, Column, Relation, fold
+from rls.catalog import Catalog, Column, LeftOut, Relation, fold
 from rls.errors import EngineInvalid
 from rls.rewrite.port.target import Target
 
@@ -25,8 +26,9 @@ MAIN: Final = "public"
 _OLDEST: Final = 14  # before, the parts of days were those of times, which raise for days that no time has
 
 _COLUMNS: Final = """
-SELECT c.oid::bigint, n.nspname::text, c.relname::text, a.attname::text,
-  pg_catalog.format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
+SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind = 'v', a.attname::text,
+  CASE WHEN t.typtype = 'd' THEN pg_catalog.format_type(t.typbasetype, t.typtypmod)
+    ELSE pg_catalog.format_type(a.atttypid, a.atttypmod) END, NOT a.attnotnull,
   CASE WHEN t.typtype = 'e' THEN (
     SELECT pg_catalog.array_agg(e.enumlabel::text ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e
     WHERE e.enumtypid = t.oid) END,
@@ -36,7 +38,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
-WHERE c.relkind IN ('r', 'p', 'm', 'f') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+WHERE c.relkind IN ('r', 'p', 'm', 'f', 'v') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
   AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
 ORDER BY c.oid, a.attnum"""
 _UNICODE: Final = """
@@ -66,6 +68,10 @@ _TYPES: Final = {
     "json": "JSON", "jsonb": "JSON", "bytea": "BLOB", "time without time zone": "TIME",
     "timestamp without time zone": "TIMESTAMP", "timestamp with time zone": "TIMESTAMP WITH TIME ZONE",
 }  # fmt: skip
+# What DuckDB has instead of numbers of any length: a value with more digits is refused where it is shown. In a query
+# they are what they are; `Postgres.any_length` says what that takes.
+_ANY_NUMBER: Final = "DECIMAL(38,9)"
+_SAME_NAME: Final = "another relation has the same name to DuckDB"
 _DECIMAL: Final = re.compile(r"numeric\((\d+),(\d+)\)")
 
 
@@ -96,22 +102,60 @@ def check_role(connection: Any) -> None:
 
 def read_database(connection: Any, attached: str, *, name: str) -> Database:
     """What the connection's role can read, as a database that callers call `name` and guards `attached`."""
-    found: dict[int, tuple[str, str, list[Column | None]]] = {}
-    for oid, schema, table, column, type_, nullable, labels, plain in connection.execute(_COLUMNS).fetchall():
-        columns = found.setdefault(oid, (schema, table, []))[2]
-        known = _type_of(type_, labels) if plain else None
-        columns.append(None if known is None else Column(column, known, nullable))
-    schemas = _schemas([schema for schema, _, _ in found.values()])
-    relations = [
-        Relation((schemas[schema],), table, shown)
-        for schema, table, listed in found.values()
-        if schema in schemas and (shown := _distinct(listed))
-    ]
+    found: dict[int, _Found] = {}
+    for oid, schema, table, is_view, column, type_, nullable, labels, plain in connection.execute(_COLUMNS).fetchall():
+        relation = found.setdefault(oid, _Found(schema, table, is_view))
+        known = _type_of(type_, labels)
+        if known is None:
+            relation.unknown.append((column, f"nothing corresponds to its type `{type_}`"))
+        elif not plain:
+            relation.unknown.append((column, "its collation calls different texts equal"))
+        else:
+            relation.columns.append(Column(column, known, nullable))
+    schemas = _schemas([one.schema for one in found.values()])
+    relations: list[Relation] = []
+    left_out: list[LeftOut] = []
+    for one in found.values():
+        why = one.why_not(schemas)
+        left_out += [LeftOut(one.label, column, reason) for column, reason in one.unknown if not why]
+        if why:
+            left_out.append(LeftOut(one.label, "", why))
+        else:
+            relations.append(Relation((schemas[one.schema],), one.table, tuple(one.columns)))
     keys = Counter(relation.key for relation in relations)
+    left_out += [LeftOut(one.label, "", _SAME_NAME) for one in relations if keys[one.key] > 1]
     unicode = connection.execute(_UNICODE).fetchone()
     target = Target({fold(ours): theirs for theirs, ours in schemas.items()}, unicode[0] if unicode else "")
     readable = (one for one in relations if keys[one.key] == 1)
-    return Database(Catalog.of(name, readable, attached=attached, engine=target.described), target)
+    catalog = Catalog.of(name, readable, attached=attached, engine=target.described, left_out=left_out)
+    return Database(catalog, target)
+
+
+@dataclass(slots=True)
+class _Found:
+    """A relation as the database has it: columns of known types, and others with the reason why not."""
+
+    schema: str
+    table: str
+    is_view: bool
+    columns: list[Column] = field(default_factory=list)
+    unknown: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        return self.table if self.schema == MAIN else f"{self.schema}.{self.table}"
+
+    def why_not(self, schemas: Mapping[str, str]) -> str:
+        """Why callers cannot reach it; "" where they can."""
+        if self.is_view:
+            return "it is a view of the server's own"
+        if self.schema not in schemas:
+            return "another schema has the same name to DuckDB"
+        if not self.columns:
+            return f"of its column `{self.unknown[0][0]}`, and of all others, {self.unknown[0][1]}"
+        if len({fold(one.name) for one in self.columns}) < len(self.columns):
+            return "two of its columns have the same name to DuckDB"
+        return ""
 
 
 def _schemas(names: Sequence[str]) -> dict[str, str]:
@@ -121,16 +165,10 @@ def _schemas(names: Sequence[str]) -> dict[str, str]:
     return {theirs: name for theirs, name in ours.items() if counts[fold(name)] == 1}
 
 
-def _distinct(columns: list[Column | None]) -> tuple[Column, ...]:
-    """The known columns; none where two have one name to DuckDB."""
-    known = tuple(one for one in columns if one is not None)
-    return known if len({fold(one.name) for one in known}) == len(known) else ()
-
-
 def _type_of(type_: str, labels: list[str] | None) -> str | None:
     """DuckDB's type of a PostgreSQL type; None where it has none.
 
-    >>> _type_of("numeric(9,2)", None), _type_of("character varying(3)", None), _type_of("jsonb", None)
+    >>> _type_of("numeric(9,2)", None), _type_of("character varying(3)", None), _type_of("inet", None)
     ('DECIMAL(9,2)', 'VARCHAR', None)
     """
     if labels is not None:
@@ -138,4 +176,6 @@ def _type_of(type_: str, labels: list[str] | None) -> str | None:
         return f"ENUM({listed})" if labels else None
     if (decimal := _DECIMAL.fullmatch(type_)) and int(decimal[1]) <= 38 and int(decimal[2]) <= int(decimal[1]):
         return f"DECIMAL({decimal[1]},{decimal[2]})"
+    if type_ == "numeric":
+        return _ANY_NUMBER
     return _TYPES.get(re.sub(r"^(character varying|timestamp)\(\d+\)", r"\1", type_))

@@ -146,6 +146,8 @@ class Connections:
             connection = psycopg.connect(**self._given, options=_OPTIONS, autocommit=False, prepare_threshold=None)
         except psycopg.Error:
             raise self._unreachable() from None
+        for name in ("json", "jsonb"):
+            connection.adapters.register_loader(name, psycopg.types.string.TextLoader)
         connection.read_only = True
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with self._lock:

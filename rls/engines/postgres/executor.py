@@ -89,19 +89,18 @@ class PostgresExecutor(ServerExecutor):
     def target(self) -> Target:
         return self._database.target
 
-    def refresh(self, *, force: bool = False) -> bool:
+    def refresh(self, *, force: bool = False) -> Catalog:
         """See `Executor.refresh`. The catalog is read again once an error says that it may have changed; what was
         added meanwhile is found with `force`."""
         if not (force or self._stale):
-            return False
+            return self.catalog
         with self._refreshing:
             with self._connections.take() as connection:
                 found = self._read(connection)
             self._stale = False
-            if replace(found.catalog, attached="") == replace(self.catalog, attached=""):
-                return False
-            self._database = found
-        return True
+            if replace(found.catalog, attached="") != replace(self.catalog, attached=""):
+                self._database = found
+            return self.catalog
 
     def close(self) -> None:
         self._connections.close()

@@ -26,9 +26,14 @@ _NUMERIC: Final = 1700
 _BITS: Final = {"SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
 _SAME: Final = {
     "BOOLEAN": (16,), "DOUBLE": (701,), "VARCHAR": (25, 1043), "DATE": (1082,), "TIMESTAMP": (1114,),
-    "UUID": (2950,),
+    "UUID": (2950,), "JSON": (114, 3802), "BLOB": (17,), "TIME": (1083,),
 }  # fmt: skip
 _OWN_TYPES: Final = 16_384  # identifiers from here on are of types that somebody created: enums
+# Of lists: whose items they have.
+_ITEMS: Final = {
+    1000: 16, 1005: 21, 1007: 23, 1016: 20, 1022: 701, 1009: 25, 1015: 1043, 1182: 1082, 1115: 1114, 1231: 1700,
+    2951: 2950,
+}  # fmt: skip
 _DECIMAL: Final = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 
 
@@ -43,6 +48,9 @@ def conversions(columns: Sequence[Column], found: Sequence[int]) -> list[Convers
 
 
 def _conversion(wanted: str, came: int) -> Conversion:
+    if wanted.endswith("[]") and came in _ITEMS:
+        convert = _conversion(wanted[:-2], _ITEMS[came])
+        return None if convert is None else lambda value: None if value is None else [convert(one) for one in value]
     if wanted in _BITS and (came in _INTEGERS or came == _NUMERIC):
         bits = _BITS[wanted]
         return None if _INTEGERS.get(came, 129) <= bits else lambda value: _whole(value, bits)

@@ -1,7 +1,8 @@
 """A Spark Connect session → `Catalog`: tables, or Parquet files, with the columns that DuckDB has a type for.
 
-Left out, so that for callers and policies they do not exist: views (their text is the server's), columns of types
-without a counterpart, names that are one to DuckDB or to a server that folds more letters. Parquet files are shown to
+Left out, so that for callers and policies they do not exist: views (their text is the server's); and, named in
+`Catalog.left_out`, columns of types without a counterpart, names that are one to DuckDB or to a server that folds more
+letters. Parquet files are shown to
 each session under names that nobody can utter. Owns that what a guard reads is a stored column of a known type.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from rls.catalog import Catalog, Column, Relation, fold
+from rls.catalog import Catalog, Column, LeftOut, Relation, fold
 from rls.engines.spark.address import Address
 from rls.errors import EngineInvalid
 from rls.rewrite.port.target import Target, view_of
@@ -92,10 +93,18 @@ def read_database(session: Any, address: Address, files: Files, attached: str, *
             for schema, table, source in _tables(session, address.schema)
         ]
         target = Target(engine=engine, catalog=session.catalog.currentCatalog(), main=address.schema)
-    relations = [Relation((schema,), table, columns) for schema, table, columns in found]
+    relations = [Relation((schema,), table, columns) for schema, table, (columns, _) in found]
     keys = Counter(_folded(*relation.key) for relation in relations)
     kept = [one for one in relations if one.columns and keys[_folded(*one.key)] == 1]
-    catalog = Catalog.of(name, kept, attached=attached, engine=target.described)
+    left_out: list[LeftOut] = []
+    for relation, (_, _, (columns, unknown)) in zip(relations, found, strict=True):
+        if keys[_folded(*relation.key)] > 1:
+            left_out.append(LeftOut(relation.label, "", "another relation has the same name to the server"))
+        elif columns:
+            left_out += [LeftOut(relation.label, column, why) for column, why in unknown]
+        else:
+            left_out.append(LeftOut(relation.label, "", unknown[0][1] if unknown else "it has no columns"))
+    catalog = Catalog.of(name, kept, attached=attached, engine=target.described, left_out=left_out)
     paths = {Relation((schema,), table, ()).key: path for schema, table, path, _, _ in files}
     views = {view_of(catalog.source(one)): paths[one.key] for one in kept if one.key in paths}
     return Database(catalog, target, views)
@@ -119,18 +128,26 @@ def _tables(session: Any, main: str) -> Iterable[tuple[str, str, str]]:
                 yield schema, table.name, ".".join(map(_quoted, (catalog, database.name, table.name)))
 
 
-def _columns(read: Any, source: str) -> tuple[Column, ...]:
-    """The known columns; none where the server cannot read it, or two have one name."""
+def _columns(read: Any, source: str) -> tuple[tuple[Column, ...], list[tuple[str, str]]]:
+    """The columns of known types, and others with the reason why not; none where the server cannot read it, or two have
+    one name."""
     from pyspark.errors.exceptions.base import PySparkException
 
     try:
         fields: Sequence[Any] = read(source).schema.fields
     except PySparkException:
-        return ()
-    known = [(one, type_) for one in fields if (type_ := _type_of(one.dataType.simpleString())) is not None]
+        return (), [("", "the server cannot read it")]
     if len({_folded(one.name) for one in fields}) != len(fields):
-        return ()
-    return tuple(Column(one.name, type_, one.nullable) for one, type_ in known)
+        return (), [("", "two of its columns have the same name to the server")]
+    known, unknown = [], []
+    for one in fields:
+        described = one.dataType.simpleString()
+        type_ = _type_of(described)
+        if type_ is None:
+            unknown.append((one.name, f"nothing corresponds to its type `{described[:40]}`"))
+        else:
+            known.append(Column(one.name, type_, one.nullable))
+    return tuple(known), unknown
 
 
 def _type_of(type_: str) -> str | None:

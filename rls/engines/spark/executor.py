@@ -91,21 +91,21 @@ class SparkExecutor(ServerExecutor):
     def target(self) -> Target:
         return self._known.target
 
-    def refresh(self, *, force: bool = False) -> bool:
+    def refresh(self, *, force: bool = False) -> Catalog:
         """See `Executor.refresh`. Files are looked at each time; a server's tables are read again once an error says
         that they may have changed, or with `force`."""
         files = files_of(self._address) if self._address.parquet else ()
         if not (force or self._stale or files != self._files):
-            return False
+            return self.catalog
         with self._refreshing:
             with self._sessions.take(new=True) as session:
                 found = self._read(session, files)
             self._stale, same = False, _same(found, self._known) and files == self._files
             if same:
-                return False
+                return self.catalog
             self._files, self._database = files, found
             self._sessions.forget()
-        return True
+            return self.catalog
 
     def close(self) -> None:
         self._sessions.close()

@@ -13,9 +13,9 @@ from sqlglot import exp
 from rls.rewrite.port.arithmetic import numeric
 from rls.rewrite.port.expressions import condition, expression
 from rls.rewrite.port.functions import as_text
-from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, digits_after, not_portable
+from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, digits_after, listed_kind, not_portable
 from rls.rewrite.port.nodes import only, whole_number
-from rls.rewrite.port.ordering import frame, ordering
+from rls.rewrite.port.ordering import frame, ordering, sort_key
 from rls.rewrite.port.scopes import Context, Scope
 
 __all__ = ["aggregate"]
@@ -30,6 +30,7 @@ _SPREADS: Final = {
 }  # fmt: skip
 _SHIFTS: Final = {exp.Lag: "lag", exp.Lead: "lead"}
 _ENDS: Final = {exp.FirstValue: "first_value", exp.LastValue: "last_value"}
+_SORTED: Final = (*INTEGERS, "DECIMAL", "DOUBLE", "VARCHAR", "DATE", "TIMESTAMP")
 _ORDERED: Final = (*_NUMBERING, *_SHIFTS, exp.Ntile)
 
 
@@ -104,6 +105,11 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
             only(call, "this", "big_int")
             shown = "*" if inner is None or isinstance(inner, exp.Star) else expression(inner, scope, context).text
             return Lowered(sql.write("count", "", distinct, shown, tail), "BIGINT")
+        case exp.CountIf() if not distinct:
+            only(call, "this")
+            # Of no rows DuckDB's is NULL.
+            counted = f"(CASE WHEN {condition(inner, scope, context)} THEN 1 ELSE 0 END)"
+            return Lowered(sql.write("sum", "INTEGER", "", counted, tail), "HUGEINT")
         case exp.Sum():
             only(call, "this")
             value = numeric(expression(inner, scope, context), "sum")
@@ -132,6 +138,14 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
             only(call, "this")
             value = sql.convert(numeric(expression(inner, scope, context), _SPREADS[kind]), "DOUBLE")
             return Lowered(sql.write(_SPREADS[kind], "", distinct, value.text, tail), "DOUBLE")
+        case exp.ArgMax() | exp.ArgMin() if not distinct and " OVER (" not in tail:
+            return _at_end(call, scope, context, tail)
+        case exp.ArrayAgg() if not distinct and " OVER (" not in tail:
+            only(call, "this", "nulls_excluded")
+            return _listed(inner, scope, context, tail)
+        case exp.PercentileCont() if not distinct and not tail:
+            only(call, "this", "expression")
+            return _percentile(call.this, call.expression, scope, context)
         case exp.Median() if not distinct and not tail:
             only(call, "this")
             value = numeric(expression(inner, scope, context), "median")
@@ -159,6 +173,43 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
         case _:
             word = call.sql_name() if isinstance(call, exp.Func) else call.key
             raise not_portable(f"the aggregate {word.upper()}")
+
+
+def _at_end(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lowered:
+    """`arg_max(x, key)`: of the rows that have both, x of the one with the greatest key; of equal ones, any."""
+    only(call, "this", "expression")
+    if tail:
+        raise not_portable("FILTER in arg_max or arg_min", hint="use a sub-query")
+    sql, value, key = context.sql, *(expression(one, scope, context) for one in (call.this, call.expression))
+    if key.kind not in _SORTED or value.kind not in (*_SORTED, "BOOLEAN"):
+        raise not_portable("arg_max or arg_min on these types", hint="cast them to numbers or texts")
+    kept = f" FILTER (WHERE (({value.text} IS NOT NULL) AND ({key.text} IS NOT NULL)))"
+    name = "arg_max" if isinstance(call, exp.ArgMax) else "arg_min"
+    return Lowered(sql.write(name, "", value.text, sort_key(key, sql), kept), value.kind, digits=value.digits)
+
+
+def _listed(inner: exp.Expr, scope: Scope, context: Context, tail: str) -> Lowered:
+    """`list(x ORDER BY key)`."""
+    order, sql = "", context.sql
+    if isinstance(inner, exp.Order):
+        only(inner, "this", "expressions")
+        order = " " + ordering(inner, lambda one: expression(one, scope, context), sql)
+        inner = inner.this
+    value = expression(inner, scope, context)
+    if listed_kind(value.kind) not in sql.shown:
+        raise not_portable(f"a list of {value.kind}", hint="cast its items to numbers or texts")
+    return Lowered(sql.write("list", "", value.text, order, tail), listed_kind(value.kind))
+
+
+def _percentile(inner: exp.Expr, at: Any, scope: Scope, context: Context) -> Lowered:
+    """`quantile_cont(x, 0.9)` of numbers that DuckDB takes for DOUBLE."""
+    value = numeric(expression(inner, scope, context), "quantile_cont")
+    if not isinstance(at, exp.Literal) or at.is_string or not 0 <= float(at.this) <= 1:
+        raise not_portable("quantile_cont at what is no number from 0 to 1", hint="give it as a literal")
+    if value.kind in ("DECIMAL", "HUGEINT"):
+        raise not_portable(f"quantile_cont of {value.kind}", hint="cast it to DOUBLE")
+    sql = context.sql
+    return Lowered(sql.write("percentile", "", str(at.this), sql.convert(value, "DOUBLE").text), "DOUBLE")
 
 
 def _window(node: exp.Window, scope: Scope, context: Context) -> str:

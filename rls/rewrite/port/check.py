@@ -31,8 +31,8 @@ _NODES: Final = (
 )  # fmt: skip
 # Spark's own: named parameters, whole division, the fence, and how sqlglot reads its CAST.
 _SPARK: Final = (exp.Placeholder, exp.IntDiv, exp.TableSample, exp.WithinGroup, exp.TryCast)
-# PostgreSQL's: aggregates over an order.
-_POSTGRES: Final = (exp.WithinGroup,)
+# PostgreSQL's: aggregates over an order, and the first of their items.
+_POSTGRES: Final = (exp.WithinGroup, exp.Bracket)
 _COLLATIONS: Final = ("C", "C.utf8", "C.UTF-8", "pg_c_utf8")
 
 

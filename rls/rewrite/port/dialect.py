@@ -24,6 +24,7 @@ class Dialect(ABC):
 
     name       sqlglot's name of the dialect, which is also that of a `GuardedQuery`
     types      kind → the type that a lowered expression of that kind has
+    shown      kinds of stored columns that an answer may show; no expression may use them
     texts      operation → its text, with `{0}`, `{1}`, … for operands; `+ INTEGER` is looked for before `+`
     functions  all that a finished text may call
     called     sqlglot's name of a function, where it is another
@@ -31,18 +32,22 @@ class Dialect(ABC):
     holds      kind → digits of a number that arithmetic can always give, and that can always become DOUBLE
     directives of strftime that the engine writes the same, for the years 1 to 9999
     lacks      constructs that the engine has not, or does in another way
+    any_length DuckDB types whose stored numbers may have more digits than the type says, so that even a sum of them
+               may raise
     late       whether what an aggregate is of, and what is made of aggregates, is evaluated above all filters of its
                query, so that it sees no hidden row; not so what a filter outside may be moved to: a group's own key
     """
 
     name: ClassVar[str]
     types: ClassVar[Mapping[str, str]]
+    shown: ClassVar[frozenset[str]] = frozenset()
     functions: ClassVar[frozenset[str]]
     called: ClassVar[Mapping[str, str]]
     total: ClassVar[frozenset[str]] = frozenset()
     holds: ClassVar[Mapping[str, int]] = {}
     directives: ClassVar[Mapping[str, str]] = {}
     lacks: ClassVar[frozenset[str]] = frozenset()
+    any_length: ClassVar[frozenset[str]] = frozenset()
     late: ClassVar[bool] = False
 
     def __init__(self, texts: Mapping[str, str]) -> None:

@@ -27,8 +27,9 @@ _COMPARISONS: Final = {exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", e
 _ARITHMETIC: Final = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
 
 
-def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
-    """One expression. Raises `QueryRefused` (`query.not_portable`)."""
+def expression(node: exp.Expr, scope: Scope, context: Context, *, shown: bool = False) -> Lowered:
+    """One expression; where it is `shown`, and nothing is made of it, it may be of a kind that has no operations.
+    Raises `QueryRefused` (`query.not_portable`)."""
     from rls.rewrite.port.aggregates import aggregate
     from rls.rewrite.port.functions import function
 
@@ -48,10 +49,10 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             return found
         case exp.Paren():
             only(node, "this")
-            return down(node.this)
+            return expression(node.this, scope, context, shown=shown)
         case exp.Alias():
             only(node, "this", "alias")
-            return down(node.this)
+            return expression(node.this, scope, context, shown=shown)
         case exp.Literal():
             found = literal(node, sql)
         case exp.RawString():
@@ -99,6 +100,8 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             text, columns = context.query(sql.scalar(node.this), scope)
             if len(columns) != 1:
                 raise not_portable("a sub-query of several columns as a value")
+            if columns[0].kind not in (*sql.types, "NULL") and not (shown and columns[0].kind in sql.shown):
+                raise not_portable(f"a value of type {columns[0].kind}", hint="leave it out")
             if not _is_one_row(node.this):
                 sql.raises("a sub-query of more than one row")
             found = Lowered(f"({text})", columns[0].kind)
@@ -143,6 +146,8 @@ def expression(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             found = divide_whole(node, down(node.this), down(node.expression), sql)
         case _:
             found = function(node, scope, context)
+    if found.kind in sql.shown and not shown:
+        raise not_portable("an operation on a list", hint="show it, or use a sub-query")
     if len(found.text) > MAX_TEXT:
         raise not_portable("an expression that long", hint="name its parts in a sub-query")
     return found

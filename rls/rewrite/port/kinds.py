@@ -14,8 +14,8 @@ from typing import Final
 from rls.errors import QueryRefused
 
 __all__ = [
-    "INTEGERS", "KINDS", "NUMBERS", "Lowered", "common", "digits_after", "digits_cast", "digits_of", "is_day",
-    "is_time", "kind_of", "not_portable",
+    "ANY_LENGTH", "INTEGERS", "KINDS", "NUMBERS", "Lowered", "common", "digits_after", "digits_cast", "digits_of",
+    "is_day", "is_time", "kind_of", "listed_kind", "not_portable",
 ]  # fmt: skip
 
 KINDS: Final = (
@@ -27,6 +27,9 @@ KINDS: Final = (
 
 INTEGERS: Final = ("SMALLINT", "INTEGER", "BIGINT", "HUGEINT")
 NUMBERS: Final = (*INTEGERS, "DECIMAL", "DOUBLE")
+
+ANY_LENGTH: Final = 1 << 20
+"""`digits` of a number that may have more than any type of DuckDB's has room for."""
 
 # How texts look that all engines read as the same day or time, where there is one.
 _ROWS: Final = 19  # digits of how many rows there may be
@@ -66,6 +69,11 @@ def kind_of(type_: str) -> str | None:
         return None if type_.endswith("]") else "ENUM"
     name = re.sub(r"^DECIMAL\(\d+,\s*\d+\)$", "DECIMAL", type_)
     return name if name in KINDS and not name.endswith("[]") else None
+
+
+def listed_kind(kind: str) -> str:
+    """The kind of a list that an aggregate makes of values of a kind: to be shown, and nothing else."""
+    return f"list of {kind}"
 
 
 def digits_of(type_: str) -> int | None:

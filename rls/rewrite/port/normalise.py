@@ -14,7 +14,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
-from rls.catalog import Catalog
+from rls.catalog import Catalog, fold
 from rls.errors import QueryRefused
 from rls.rewrite.bound import Planner, answer_columns, bound_plan
 from rls.rewrite.parse import quietly
@@ -26,7 +26,12 @@ __all__ = ["normalise", "same_plan"]
 # Of a plan: what names things for people, or says where they stood in the text.
 _SPELLING: Final = frozenset(("alias", "ctename", "query_location", "query_location_length"))
 # Of a plan: the numbers of what columns come from.
-_SOURCES: Final = frozenset(("table_index", "group_index", "aggregate_index", "groupings_index", "window_index"))
+_SOURCES: Final = frozenset((
+    "table_index", "group_index", "aggregate_index", "groupings_index", "window_index", "mark_index", "cte_index",
+    "unnest_index", "pivot_index",
+))  # fmt: skip
+# Of a table function in a plan: what follows from its parameters.
+_OF_PARAMETERS: Final = frozenset(("arguments", "input_table_types", "input_table_names"))
 # DuckDB has several names for one function, and sqlglot may write another than it read.
 _SYNONYMS: Final = {
     "array_contains": "list_contains", "list_has": "list_contains", "array_has": "list_contains", "substr": "substring",
@@ -128,6 +133,10 @@ def _meaning(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
     found = {key: _meaning(value) for key, value in tree.items() if key not in _SPELLING}
+    for key in ("names", "bound_columns"):
+        if isinstance(names := found.get(key), list):
+            # One name, however it is spelled.
+            found[key] = [fold(one) if isinstance(one, str) else one for one in names]
     # `NOT x IS NULL` is how sqlglot writes `x IS NOT NULL`.
     if found.get("type") == "OPERATOR_NOT" and len(found["children"]) == 1:
         inner = found["children"][0]
@@ -139,6 +148,12 @@ def _meaning(tree: Any) -> Any:
     if found.get("expression_class") in ("BOUND_FUNCTION", "BOUND_AGGREGATE"):
         *schema, name = found["qname"]["path"]
         found["qname"] = {**found["qname"], "path": [*schema, _SYNONYMS.get(name, name)]}
+    # `range(3)` is `range(0, 3)` to it.
+    if found.get("type") == "LOGICAL_GET" and (found.get("qname") or {}).get("path", [""])[-1] == "range":
+        values = found.get("parameters") or []
+        if len(values) == 1 and isinstance(values[0], dict) and isinstance(values[0].get("value"), int):
+            values = [{**values[0], "value": 0}, *values]
+        found = {key: value for key, value in found.items() if key not in _OF_PARAMETERS} | {"parameters": values}
     # It writes the parts of dates in capitals.
     if found.get("expression_class") == "BOUND_FUNCTION" and found["qname"]["path"][-1] in _PARTS:
         first = found["children"][0]

@@ -49,6 +49,8 @@ def order_by(
         elif isinstance(one, exp.Column) and one.args.get("table") is None and fold(one.name) in names:
             number = names.index(fold(one.name))
         if number is not None and number < len(columns):
+            if columns[number].kind not in (*context.sql.types, "NULL"):
+                raise not_portable(f"ORDER BY {columns[number].kind}", hint="order by another column")
             return number, Lowered("", columns[number].kind)
         if scope is None:
             raise not_portable("ORDER BY an expression over a set operation", hint="order by a column's name")

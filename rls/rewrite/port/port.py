@@ -7,6 +7,7 @@ grant holds a fence, unless nothing in the text can raise, and the answer has th
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,12 +23,12 @@ from rls.rewrite.copies import refuse_strict
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import NO_TIME, TOO_SLOW, GuardedQuery
-from rls.rewrite.parse import parse
+from rls.rewrite.parse import parse, tokenize
 from rls.rewrite.port.answering import answering
 from rls.rewrite.port.casts import type_of
 from rls.rewrite.port.check import check
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.kinds import INTEGERS, kind_of, not_portable
+from rls.rewrite.port.kinds import INTEGERS, kind_of, listed_kind, not_portable
 from rls.rewrite.port.normalise import normalise
 from rls.rewrite.port.postgres import Postgres
 from rls.rewrite.port.scopes import Columns, Context, Scope
@@ -35,12 +36,14 @@ from rls.rewrite.port.spark import Sail, Spark
 from rls.rewrite.port.statements import lower_query
 from rls.rewrite.port.target import Target
 from rls.rewrite.splice import apply_splices
+from rls.rewrite.wrap import spell_out
 
 __all__ = ["port"]
 
 _PATIENCE_SECONDS: Final = 10.0
 _GUARDS: Final[dict[tuple[str, str], exp.Expr]] = {}
 _MOST_GUARDS: Final = 256
+_PIVOT: Final = re.compile(r"\b(UN)?PIVOT\b", re.IGNORECASE)
 _ENGINES: Final[dict[str, Callable[[Target], Dialect]]] = {"postgres": Postgres, "spark": Spark, "sail": Sail}
 
 
@@ -54,11 +57,15 @@ def port(
     Raises `QueryRefused`: what DuckDB's guarded query raises, and `query.not_portable` with the construct's name;
     `QueryFailed` (`run.busy`) where the planner has no time, or the text needs too much of it.
     """
-    planner = planner or LOCAL
+    return _patiently(lambda planner: _port(query, parameter_types, target, planner), planner or LOCAL)
+
+
+def _patiently(work: Callable[[Planner], GuardedQuery], planner: Planner) -> GuardedQuery:
+    """What `work` makes with a planner that may be busy, or slow. Raises `QueryFailed` (`run.busy`)."""
     until, slow = time.monotonic() + _PATIENCE_SECONDS, False
     while True:
         try:
-            return _port(query, parameter_types, target, planner)
+            return work(planner)
         except PlannerSlow:
             # By itself, or for want of a processor: once more, with more time.
             if slow:
@@ -73,15 +80,24 @@ def port(
     raise QueryFailed("run.busy", "too many queries are prepared at once", hint="send the query again later")
 
 
-def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, planner: Planner | None) -> GuardedQuery:
+def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, planner: Planner) -> GuardedQuery:
     # As on DuckDB, the caller's harmless conditions are copied below the fence; the fence itself always stays, since
     # it was judged by what may raise in DuckDB.
     made = lower_fenced(query, parameter_types, planner=planner)
     refuse_strict(made)
-    if made.pivots:
-        raise not_portable("PIVOT without a list of values", hint="list them with IN (…)")
-    catalog = query.catalog
-    typed = _typed(made.sql, parameter_types)
+
+    def carry(made: GuardedQuery) -> GuardedQuery:
+        return _patiently(lambda planner: _carry(made, query.catalog, parameter_types, target, planner), planner)
+
+    # Where columns come from the data, the text is carried over once they are known.
+    return replace(made, carry=carry) if made.pivots else _carry(made, query.catalog, parameter_types, target, planner)
+
+
+def _carry(
+    made: GuardedQuery, catalog: Catalog, parameter_types: Mapping[str, str], target: Target, planner: Planner
+) -> GuardedQuery:
+    """A verified text of DuckDB's in the target's SQL."""
+    typed = _spelled(_typed(made.sql, parameter_types))
     columns = answer_columns(typed, catalog, planner=planner)
     if columns is None:
         # Nothing to run; the executor finds DuckDB's own words for what is wrong.
@@ -114,6 +130,10 @@ def _port(query: Draft, parameter_types: Mapping[str, str], target: Target, plan
 def _typed(text: str, types: Mapping[str, str]) -> str:
     """A text in which every parameter says what type it has."""
     return apply_splices(text, typed_parameters(parse(text), types))
+
+
+def _spelled(text: str) -> str:
+    return spell_out(text, tokenize(text) or []) if _PIVOT.search(text) else text
 
 
 def _guard_tree(text: str, catalog: Catalog, planner: Planner | None) -> exp.Expr:
@@ -160,8 +180,10 @@ def _check_columns(found: Columns, columns: tuple[Column, ...], sql: Dialect) ->
     if len(found) != len(columns):
         raise not_portable("a query whose columns could not be listed")
     for have, want in zip(found, columns, strict=True):
-        kind = kind_of(want.type)
+        kind = want.type if want.type in sql.shown else kind_of(want.type)
+        if want.type.endswith("[]"):
+            kind = listed_kind(kind_of(want.type[:-2]) or "")
         if have.kind != kind and not (have.kind in INTEGERS and kind in INTEGERS):
             raise not_portable(f"a result of type {want.type}", hint=f"cast `{want.name[:40]}` to another type")
-        if kind not in sql.types:
+        if kind not in sql.types and kind not in sql.shown:
             raise not_portable(f"a result of type {want.type}")

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 from rls.catalog import Catalog, Relation
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.kinds import INTEGERS, Lowered, not_portable
+from rls.rewrite.port.kinds import INTEGERS, Lowered, listed_kind, not_portable
 from rls.rewrite.port.target import Target
 
 __all__ = ["Postgres"]
@@ -55,6 +55,8 @@ _TEXTS: Final[dict[str, str]] = {
     # There are days without a year; and before the year 1 it counts without a zero.
     "part year": "(CASE WHEN isfinite({0}) THEN CAST(extract(year FROM {0}) AS bigint) + "
     "CAST(({0} < CAST('0001-01-01' AS date)) AS integer) END)",
+    **{f"spans {unit}": f"CAST(((extract(epoch FROM {{0}}) - extract(epoch FROM {{1}})) / {seconds}) AS bigint)"
+       for unit, seconds in (("hour", 3600), ("minute", 60), ("second", 1))},
     "days": "CAST((CAST({0} AS date) - CAST({1} AS date)) AS bigint)",
     "count": "count({0}{1}){2}", "sum": "sum({0}{1}){2}", "avg DOUBLE": "avg({0}{1}){2}",
     **{f"sum {kind}": "CAST(sum({0}{1}){2} AS numeric)" for kind in ("SMALLINT", "INTEGER", "BIGINT", "HUGEINT")},
@@ -63,6 +65,8 @@ _TEXTS: Final[dict[str, str]] = {
     "min": "min({1}){2}", "max": "max({1}){2}", "min VARCHAR": 'min({1} COLLATE "C"){2}',
     "max VARCHAR": 'max({1} COLLATE "C"){2}', "bool_and": "bool_and({1}){2}", "bool_or": "bool_or({1}){2}",
     "string_agg": "string_agg({0}, {1}{2}){3}",
+    "arg_max": "(array_agg({0} ORDER BY {1} DESC){2})[1]", "arg_min": "(array_agg({0} ORDER BY {1} ASC){2})[1]",
+    "list": "array_agg({0}{1}){2}", "percentile": "percentile_cont({0}) WITHIN GROUP (ORDER BY {1})",
     **{one: f"{one}(){{0}}" for one in ("row_number", "rank", "dense_rank", "percent_rank", "cume_dist")},
     **{one: f"{one}({{0}}{{1}}){{2}}" for one in ("stddev_samp", "stddev_pop", "var_samp", "var_pop")},
     "median": "percentile_cont(0.5) WITHIN GROUP (ORDER BY {1}){2}", "grouping": "CAST(grouping({0}) AS bigint)",
@@ -98,6 +102,7 @@ class Postgres(Dialect):
     directives: ClassVar[Mapping[str, str]] = {
         "Y": "YYYY", "m": "MM", "d": "DD", "H": "HH24", "M": "MI", "S": "SS", "j": "DDD", "y": "YY",
     }  # fmt: skip
+    any_length = frozenset(("DECIMAL(38,9)",))  # `numeric`, without digits
     late = True  # an aggregate's own step comes after the joins, and with them the filters, of its query
     types: ClassVar[Mapping[str, str]] = {
         "BOOLEAN": "boolean", "SMALLINT": "smallint", "INTEGER": "integer", "BIGINT": "bigint", "HUGEINT": "numeric",
@@ -107,11 +112,15 @@ class Postgres(Dialect):
         "UUID": "uuid", "VARCHAR[]": "text[]", "BIGINT[]": "bigint[]", "DATE[]": "date[]",
         "DOUBLE[]": "double precision[]", "BOOLEAN[]": "boolean[]",
     }  # fmt: skip
+    shown = frozenset((
+        "JSON", "BLOB", "TIME",
+        *map(listed_kind, (*INTEGERS, "DECIMAL", "DOUBLE", "VARCHAR", "DATE", "TIMESTAMP", "BOOLEAN", "UUID")),
+    ))  # fmt: skip
     functions = frozenset((
         "abs", "ceil", "floor", "round", "trunc", "sign", "sqrt", "power",
         "upper", "lower", "length", "substr", "left", "right", "replace", "split_part", "md5", "starts_with", "strpos",
         "ltrim", "rtrim", "concat", "coalesce", "nullif", "greatest", "least", "date_trunc", "extract",
-        "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg",
+        "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "array_agg",
         "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value",
         "last_value", "stddev_samp", "stddev_pop", "var_samp", "var_pop", "percentile_cont", "grouping", "octet_length",
         "to_char", "isfinite", "trim", "ltrim", "rtrim", "btrim",
@@ -131,7 +140,7 @@ class Postgres(Dialect):
         "interval", "% plain", "count", "min", "max", "bool_and", "bool_or", "row_number",
         "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
         *(f"{name} {one}" for name in ("sum", "avg") for one in (*INTEGERS, "DECIMAL")),
-        "median", "grouping", "lateral", "any", "all",
+        "median", "percentile", "grouping", "lateral", "any", "all",
         "distinct on", "exclude", "part year", "part quarter", "part month", "part week", "part day",
         "part dow", "part isodow", "part doy", "part hour TIMESTAMP", "part minute TIMESTAMP",
         "cast SMALLINT INTEGER", "cast SMALLINT BIGINT", "cast INTEGER BIGINT", "cast FLOAT DOUBLE",

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from rls.catalog import Catalog, fold
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.kinds import Lowered, not_portable
+from rls.rewrite.port.kinds import ANY_LENGTH, Lowered, not_portable
 
 __all__ = ["Column", "Columns", "Context", "Scope", "rename"]
 
@@ -54,14 +54,17 @@ class Scope:
             scope = scope.outer
         return None
 
-    def column(self, table: str, name: str, sql: Dialect) -> Lowered:
-        """A column by its qualified name. Raises `QueryRefused`."""
+    def column(self, table: str, name: str, sql: Dialect, *, shown: bool = False) -> Lowered:
+        """A column by its qualified name, to compute with or only to be shown. Raises `QueryRefused`."""
         scope: Scope | None = self
         while scope is not None:
             if (columns := scope.sources.get(fold(table))) is not None:
                 found = [one for one in columns if fold(one.name) == fold(name)]
                 if len(found) != 1:
                     break
+                if found[0].digits == ANY_LENGTH and not shown:
+                    # Whatever is made of it may be too long, even a sum.
+                    sql.raises("arithmetic with numbers of any length")
                 text = f"{sql.name_of(fold(table))}.{sql.name_of(found[0].name)}"
                 return Lowered(text, found[0].kind, plain=not found[0].stored, digits=found[0].digits)
             scope = scope.outer

@@ -1,4 +1,4 @@
-"""FROM clauses: relations, sub-queries, VALUES, common tables and LATERAL ones, and the joins between them.
+"""FROM clauses: relations, sub-queries, VALUES, common tables, series and LATERAL ones, and the joins between them.
 
 Owns that a stored relation is one of the catalog's, and that semi- and anti-joins become conditions.
 """
@@ -8,15 +8,18 @@ from __future__ import annotations
 from sqlglot import exp
 
 from rls.catalog import fold
-from rls.rewrite.port.expressions import condition
-from rls.rewrite.port.kinds import digits_of, kind_of, not_portable
+from rls.rewrite.port.expressions import condition, expression
+from rls.rewrite.port.kinds import ANY_LENGTH, digits_of, kind_of, not_portable
 from rls.rewrite.port.nodes import only
+from rls.rewrite.port.ordering import sort_key
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope, rename
+from rls.rewrite.port.series import series
 
 __all__ = ["from_clause"]
 
 # A join in parentheses hangs on its first relation; `_source` writes it.
 _INSIDE = ("joins",)
+_BOUNDS = (exp.GT, exp.GTE, exp.LT, exp.LTE)
 _SIDES = {"": "", "LEFT": "LEFT ", "RIGHT": "RIGHT ", "FULL": "FULL "}
 
 
@@ -35,6 +38,9 @@ def _joins(node: exp.Expr, scope: Scope, context: Context, kept: list[str] | Non
     """Joins; `kept` is None where there is no WHERE for them."""
     text = ""
     for join in node.args.get("joins") or []:
+        if str(join.args.get("method") or "").upper() == "ASOF":
+            text += _asof(join, scope, context)
+            continue
         only(join, "this", "side", "kind", "on")
         side, kind = str(join.args.get("side") or "").upper(), str(join.args.get("kind") or "").upper()
         source, on = _source(join.this, scope, context), join.args.get("on")
@@ -57,6 +63,29 @@ def _joins(node: exp.Expr, scope: Scope, context: Context, kept: list[str] | Non
     return text
 
 
+def _asof(join: exp.Join, scope: Scope, context: Context) -> str:
+    """An ASOF join as a LATERAL one, of the row with the nearest key; of equal ones, any."""
+    only(join, "this", "side", "kind", "on", "method")
+    side, on, sql = str(join.args.get("side") or "").upper(), join.args.get("on"), context.sql
+    if side not in ("", "LEFT") or str(join.args.get("kind") or "").upper() not in ("", "INNER", "OUTER") or on is None:
+        raise not_portable("an ASOF JOIN like this", hint="give its conditions with ON")
+    name = join.this.alias_or_name
+    source = _source(join.this, scope, context)
+    bounds = [one for one in (on.flatten() if isinstance(on, exp.And) else [on]) if isinstance(one, _BOUNDS)]
+    if len(bounds) != 1:
+        raise not_portable("an ASOF JOIN like this", hint="compare one pair of columns by >=, >, <= or <")
+    low, high = (bounds[0].this, bounds[0].expression)
+    if isinstance(bounds[0], exp.GT | exp.GTE):
+        low, high = high, low
+    theirs = [one for one in (low, high) if {column.table for column in one.find_all(exp.Column)} == {name}]
+    if len(theirs) != 1:
+        raise not_portable("an ASOF JOIN like this", hint="compare a column of each side")
+    key, way = expression(theirs[0], scope, context), "DESC" if theirs[0] is low else "ASC"
+    kept = f"WHERE {condition(on, scope, context)} ORDER BY {sort_key(key, sql)} {way}"
+    nearest = sql.write("lateral", "", f"SELECT * FROM {source} {kept} LIMIT 1")
+    return f" {_SIDES[side]}JOIN {nearest} AS {sql.name_of(fold(name))} ON true"
+
+
 def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
     alias = node.args.get("alias")
     name = alias.this.name if alias is not None and alias.this is not None else ""
@@ -69,6 +98,14 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
             return f"({first}{joins})" if joins else first
         case exp.Table():
             only(node, "this", "db", "catalog", "alias", *_INSIDE)
+            if isinstance(node.this, exp.GenerateSeries) and name:
+                values, kind = series(node.this, context.sql)
+                # DuckDB calls the column after the function where nobody names it.
+                own = "range" if node.this.args.get("is_end_exclusive") else "generate_series"
+                columns: Columns = (Column(own, kind),)
+                text = f"({_series(values, kind, own, context)})"
+                columns = rename(columns, renamed) if renamed else columns
+                return f"{text} AS {_called(columns, name, scope, context, listed=bool(renamed))}"
             if not isinstance(node.this, exp.Identifier):
                 raise not_portable("a table function", hint="list rows with VALUES")
             name = name or node.name
@@ -98,13 +135,22 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
             text = context.sql.write("lateral", "", inner)
         case _:
             raise not_portable(f"{node.key.upper()} in FROM")
-    if renamed:
-        columns = rename(columns, renamed)
-        scope.add(name, columns)
-        listed = ", ".join(context.sql.name_of(one.name) for one in columns)
-        return f"{text} AS {context.sql.name_of(fold(name))}({listed})"
+    columns = rename(columns, renamed) if renamed else columns
+    return f"{text} AS {_called(columns, name, scope, context, listed=bool(renamed))}"
+
+
+def _called(columns: Columns, name: str, scope: Scope, context: Context, *, listed: bool) -> str:
+    """How a source is called, with its columns where somebody renamed them; it is in sight from now on."""
     scope.add(name, columns)
-    return f"{text} AS {context.sql.name_of(fold(name))}"
+    own = f"({', '.join(context.sql.name_of(one.name) for one in columns)})" if listed else ""
+    return f"{context.sql.name_of(fold(name))}{own}"
+
+
+def _series(values: list[str], kind: str, name: str, context: Context) -> str:
+    sql = context.sql
+    if not values:
+        return f"SELECT CAST(NULL AS {sql.type_of(kind)}) AS {sql.name_of(name)} WHERE false"
+    return sql.rows([f"({one})" for one in values], [name])
 
 
 def _base(node: exp.Table, context: Context) -> tuple[str, Columns]:
@@ -117,7 +163,12 @@ def _base(node: exp.Table, context: Context) -> tuple[str, Columns]:
     if source is None:
         raise not_portable(f"the relation `{node.name}`")
     columns = tuple(
-        Column(one.name, kind_of(one.type) or one.type, stored=True, digits=digits_of(one.type))
+        Column(
+            one.name,
+            kind_of(one.type) or one.type,
+            stored=True,
+            digits=ANY_LENGTH if one.type in context.sql.any_length else digits_of(one.type),
+        )
         for one in relation.columns
     )
     return source, columns

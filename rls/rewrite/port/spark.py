@@ -71,7 +71,9 @@ _TEXTS: Final[dict[str, str]] = {
     **{f"cast DECIMAL {kind}": "CAST(round({0}, 0) AS {1})" for kind in INTEGERS},
     "LIKE": "({0} LIKE {1})", "NOT LIKE": "(NOT ({0} LIKE {1}))",
     "ILIKE": f"({LOWER} LIKE {{1}})", "NOT ILIKE": f"(NOT ({LOWER} LIKE {{1}}))",
-    "list_contains": "array_contains({0}, {1})",
+    # To Sail NULL is in no list, for certain; to DuckDB nobody knows, and `NOT` of that shows no row.
+    "list_contains": "(CASE WHEN (({0} IS NULL) OR ({1} IS NULL)) THEN CAST(NULL AS BOOLEAN) "
+    "ELSE array_contains({0}, {1}) END)",
     "abs": "abs({0})", "ceil DECIMAL": "ceil({0})", "floor DECIMAL": "floor({0})",
     "round DECIMAL": "round({0}, {1})", "shift": "({0} * CAST(1e{1} AS DOUBLE))", "sqrt": "sqrt({0})",
     "power": "power({0}, {1})", **_rounding("rint"),
@@ -85,6 +87,8 @@ _TEXTS: Final[dict[str, str]] = {
     **{f"part {one}": f"CAST({text} AS BIGINT)" for one, text in _PARTS.items()},
     **{f"trunc {one}": f"CAST(date_trunc('{one.upper()}', CAST({{0}} AS TIMESTAMP)) AS TIMESTAMP_NTZ)"
        for one in _TRUNCATED},
+    **{f"spans {unit}": "CAST(((unix_micros(CAST({0} AS TIMESTAMP)) - unix_micros(CAST({1} AS TIMESTAMP))) DIV "
+       f"{seconds}000000) AS BIGINT)" for unit, seconds in (("hour", 3600), ("minute", 60), ("second", 1))},
     "days": "CAST(datediff(CAST({0} AS DATE), CAST({1} AS DATE)) AS BIGINT)",
     "count": "count({0}{1}){2}", "sum": "sum({0}{1}){2}", "avg DOUBLE": "avg({0}{1}){2}",
     "sum SMALLINT": f"CAST(sum({{0}}CAST({{1}} AS BIGINT)){{2}} AS {_WIDEST})",
@@ -94,6 +98,7 @@ _TEXTS: Final[dict[str, str]] = {
     "avg": "(CAST(sum({0}{1}){2} AS DOUBLE) / nullif(count({0}{1}){2}, 0))",
     "avg BIGINT": "(CAST(sum({0}CAST({1} AS DECIMAL(19,0))){2} AS DOUBLE) / nullif(count({0}{1}){2}, 0))",
     "min": "min({1}){2}", "max": "max({1}){2}", "bool_and": "bool_and({1}){2}", "bool_or": "bool_or({1}){2}",
+    "arg_max": "max_by({0}, {1}){2}", "arg_min": "min_by({0}, {1}){2}",
     "string_agg": "listagg({0}, {1}){3}", "string_agg ordered": "listagg({0}, {1}) WITHIN GROUP ({2}){3}",
     **{one: f"CAST({one}(){{0}} AS BIGINT)" for one in _RANKS},
     **{one: f"{one}(){{0}}" for one in ("percent_rank", "cume_dist")},
@@ -114,7 +119,8 @@ _TOTAL: Final = frozenset((
     *(f"cast {kind} VARCHAR" for kind in (*INTEGERS, "BOOLEAN", "DATE", "TIMESTAMP")), "cast TIMESTAMP DATE",
     *(f"part {one}" for one in _PARTS),
     # What an aggregate or a window function raises, it raises on rows that have passed the filter.
-    "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "string_agg ordered", *_RANKS,
+    "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "string_agg ordered", "arg_max",
+    "arg_min", *_RANKS,
     *_SPREADS, "strlen", "median", "grouping",
     "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
 ))  # fmt: skip
@@ -141,17 +147,19 @@ class Spark(Dialect):
         "TIMESTAMP WITH TIME ZONE": "TIMESTAMP", "VARCHAR[]": "ARRAY<STRING>", "BIGINT[]": "ARRAY<BIGINT>",
         "DATE[]": "ARRAY<DATE>", "DOUBLE[]": "ARRAY<DOUBLE>", "BOOLEAN[]": "ARRAY<BOOLEAN>",
     }  # fmt: skip
+    shown = frozenset(("TINYINT", "BLOB"))
     functions = frozenset((
         "abs", "ceil", "floor", "round", "rint", "bround", "sign", "sqrt", "power", "translate", "upper", "lower",
         "length", "substr", "left", "right", "replace", "split_part", "md5", "startswith", "contains", "instr", "trim",
         "concat_ws", "coalesce", "nullif", "greatest", "least", "date_trunc", "datediff", "date_add", "year",
         "quarter", "month", "weekofyear", "day", "hour", "minute", "dayofweek", "weekday", "dayofyear",
-        "array_contains", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "listagg", "row_number", "rank",
-        "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value", "octet_length",
-        "median", "grouping", "date_format", "unix_micros", *_SPREADS,
+        "array_contains", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "listagg", "max_by", "min_by",
+        "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value",
+        "last_value", "octet_length", "median", "grouping", "date_format", "unix_micros", *_SPREADS,
     ))  # fmt: skip
     called: ClassVar[Mapping[str, str]] = {
         "TIMESTAMP_TRUNC": "date_trunc", "GROUP_CONCAT": "listagg", "LOGICAL_AND": "bool_and",
+        "ARG_MAX": "max_by", "ARG_MIN": "min_by",
         "LOGICAL_OR": "bool_or", "STR_POSITION": "instr", "SUBSTRING": "substr", "CEILING": "ceil", "POW": "power",
         "CHAR_LENGTH": "length", "STARTS_WITH": "startswith", "TS_OR_DS_ADD": "date_add", "DATE_DIFF": "datediff",
         "TS_OR_DS_TO_DATE": "datediff", "DAY_OF_WEEK": "dayofweek", "DAY_OF_YEAR": "dayofyear",

@@ -171,16 +171,17 @@ def _items(node: exp.Select, scope: Scope, context: Context, want: list[str] | N
         inner = item.unalias()
         if isinstance(inner, exp.Column) and inner.args.get("table") is not None:
             # Also of a type that no expression may use.
-            value = scope.column(inner.args["table"].name, inner.name, sql)
+            value = scope.column(inner.args["table"].name, inner.name, sql, shown=True)
         else:
             # A group's key is as early as the filters outside that are moved to it.
             with sql.evaluated(late=has_aggregates(item)):
-                value = expression(item, scope, context)
+                value = expression(item, scope, context, shown=True)
         if want is not None:
             if len(want) != len(node.expressions):
                 raise not_portable("a set operation of different widths")
             value = sql.convert(value, want[number])
-        if value.kind not in sql.types and (node.args.get("distinct") or not isinstance(inner, exp.Column | exp.Null)):
+        plain = isinstance(inner, exp.Column | exp.Null) or value.kind in sql.shown
+        if value.kind not in sql.types and (node.args.get("distinct") or not plain):
             raise not_portable(f"a column of type {value.kind}")
         text = value.text if value.kind != "VARCHAR" or value.plain else sql.ordered(value.text)
         items.append(Lowered(text, value.kind))

@@ -46,6 +46,12 @@ def difference(unit: str, start: Lowered, end: Lowered, sql: Dialect) -> Lowered
     if unit == "month":
         months = f"({part_of('month', last, sql).text} - {part_of('month', first, sql).text})"
         return Lowered(f"({years} * 12 + {months})", "BIGINT")
+    if unit == "quarter":
+        quarters = f"({part_of('quarter', last, sql).text} - {part_of('quarter', first, sql).text})"
+        return Lowered(f"({years} * 4 + {quarters})", "BIGINT")
+    if unit in ("hour", "minute", "second"):
+        cut = [sql.write(f"trunc {unit}", "", sql.convert(one, "TIMESTAMP").text) for one in (last, first)]
+        return Lowered(sql.write(f"spans {unit}", "", *cut), "BIGINT")
     raise not_portable(f"date_diff by `{unit}`")
 
 

@@ -29,6 +29,13 @@ CREATE TABLE "Twice" (id integer);
 CREATE TABLE twice (id integer);
 CREATE TABLE undecided (id integer);
 CREATE VIEW everything AS SELECT * FROM orders;
+CREATE DOMAIN label AS varchar(20);
+CREATE TABLE parcels (id integer, tenant_id text, weight numeric, size numeric, label label, about json, raw bytea, due time,
+  tags text[], address inet, span interval);
+INSERT INTO parcels VALUES (1, 'acme', 1.5, 2, 'one', '{{"b": 1,  "a": [2]}}', '\\x00ff', '10:00', '{{x}}', '::1', '1 day'),
+  (2, 'acme', 0.25, 3, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+  (3, 'globex', 9e131071, 9e131071, 'CANARY', '{{}}', '', '11:00', '{{}}', '::1', '1 day');
+CREATE TABLE shapes (outline point, around box);
 CREATE TABLE secret (id integer);
 CREATE TABLE changing (id integer, old text);
 INSERT INTO changing VALUES (1, 'kept');
@@ -38,6 +45,10 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public, finance TO {READER};
 REVOKE SELECT ON secret FROM {READER};
 """
 _DAYS = """
+---
+relation: parcels
+policies:
+  - {name: own_tenant, using: tenant_id = user.tenant}
 ---
 relation: days
 policies:

@@ -120,6 +120,13 @@ def test_explain_check_and_export(url: str, policies: Path, capsys: pytest.Captu
     # A table that nobody decided on is an error, and its name is the catalog's.
     checked = asked(capsys, "check", policies, "--database", url, "--json", code=1)
     assert "undecided" in repr(checked["findings"])
+    # What the server has and queries cannot reach is named with the reason.
+    left_out = [one["message"] for one in checked["findings"] if one["code"] == "policy.left_out"]
+    assert "`everything` does not exist for queries and policies: it is a view of the server's own" in left_out
+    assert (
+        "column `tags` of `orders` does not exist for queries and policies: nothing corresponds to its type `text[]`"
+        in left_out
+    )
     assert run(["export", "markdown", str(policies), "--database", url]) == 0
     assert "own_tenant" in capsys.readouterr().out
 

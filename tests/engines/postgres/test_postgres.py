@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -39,13 +40,58 @@ def test_the_catalog_has_what_duckdb_has_a_type_for(shop: Shop) -> None:
     orders = catalog.find(("orders",))
     assert orders is not None
     types = {column.name: column.type for column in orders.columns}
-    # Without scale, lists, and a collation that takes different texts for equal ones: left out.
+    # Lists, and a collation that takes different texts for equal ones: left out.
     assert types == {
         "id": "INTEGER", "tenant_id": "VARCHAR", "amount": "DECIMAL(9,2)", "n": "INTEGER", "note": "VARCHAR",
         "state": "ENUM('open', 'done', 'lost in court')", "seen": "TIMESTAMP WITH TIME ZONE", "small": "FLOAT", "extra": "JSON",
+        "big": "DECIMAL(38,9)",
     }  # fmt: skip
-    missing = ["secret", "everything", "twice", "pg_class", "pg_catalog.pg_class"]
+    missing = ["secret", "everything", "twice", "shapes", "pg_class", "pg_catalog.pg_class"]
     assert [name for name in missing if catalog.find(tuple(name.split("."))) is not None] == []
+    assert [(one.relation, one.column, one.why) for one in catalog.left_out] == [
+        ("Twice", "", "another relation has the same name to DuckDB"),
+        ("everything", "", "it is a view of the server's own"),
+        ("orders", "folded", "its collation calls different texts equal"),
+        ("orders", "tags", "nothing corresponds to its type `text[]`"),
+        ("parcels", "address", "nothing corresponds to its type `inet`"),
+        ("parcels", "span", "nothing corresponds to its type `interval`"),
+        ("parcels", "tags", "nothing corresponds to its type `text[]`"),
+        ("shapes", "", "of its column `outline`, and of all others, nothing corresponds to its type `point`"),
+        ("twice", "", "another relation has the same name to DuckDB"),
+    ]  # fmt: skip
+
+
+def test_columns_that_are_only_shown(shop: Shop) -> None:
+    asked = "SELECT about, raw, due, label FROM parcels ORDER BY id"
+    result = shop.engine.query(shop.token, asked)
+    assert result.types == ("JSON", "BLOB", "TIME", "VARCHAR")
+    assert result.rows == [('{"b": 1,  "a": [2]}', b"\x00\xff", time(10), "one"), (None, None, None, None)]
+    assert shop.engine.query(shop.token, asked, fetch="arrow").to_arrow().to_pylist()[0]["raw"] == b"\x00\xff"
+    asked = "SELECT (SELECT about FROM parcels WHERE label = 'one')"
+    assert shop.engine.query(shop.token, asked).rows == [('{"b": 1,  "a": [2]}',)]
+    for sql in (
+        "SELECT DISTINCT about FROM parcels",
+        "SELECT count(*) FROM (SELECT about FROM parcels UNION SELECT about FROM parcels) t",
+        "SELECT id FROM (SELECT id, about FROM parcels ORDER BY about LIMIT 1) t",
+        "SELECT 1 FROM parcels WHERE (SELECT max(id) FROM parcels) > 0 AND (SELECT raw FROM parcels LIMIT 1) = raw",
+        "SELECT count(*) FROM parcels p JOIN parcels q ON p.due = q.due",
+        "SELECT about, count(*) FROM parcels GROUP BY about",
+    ):
+        with pytest.raises(QueryRefused) as refused:
+            shop.engine.query(shop.token, sql)
+        assert refused.value.code == "query.not_portable"
+
+
+def test_numbers_of_any_length(shop: Shop) -> None:
+    assert shop.rows(
+        "SELECT sum(weight * size) AS s, avg(weight) AS a, max(size) AS m FROM parcels WHERE weight > 0.3"
+    ) == [(Decimal("3.000000000000000000"), 1.5, Decimal(2))]
+    # The hidden one has more digits than any sum or product has room for: whatever computes with it has a fence.
+    for item in ("weight * weight", "sum(coalesce(weight, 0)) OVER ()", "CAST(weight AS INTEGER)", "avg(size) OVER ()"):
+        asked = f"SELECT count(*) FROM (SELECT {item} AS x FROM parcels) t WHERE x > 0"
+        assert shop.rows(asked) in ([(2,)], [(1,)])
+        assert shop.engine.guard(shop.token, asked).fence_reason
+    assert not shop.engine.guard(shop.token, "SELECT weight, sum(id) OVER () AS s FROM parcels").fence_reason
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import rls
 from fixtures import warehouse
 from tests.engines.postgres.kit import start
 from tests.engines.witness import Witness, alike
-from tests.engines.witness_queries import EVERYWHERE, GUARDED, NOT_PORTABLE, draw
+from tests.engines.witness_queries import EVERYWHERE, GUARDED, NOT_PORTABLE, ON_POSTGRES, draw
 
 PERSONAS = ("alice", "bob", "lena", "gina", "hugo", "ines", "soren", "sandy", "nora", "root", "otto")
 
@@ -54,7 +54,7 @@ def test_three_ways_to_one_answer_of_a_drawn_query(site: Witness, number: int) -
         assert alike(site.natively(site.personas[name], sql)) == expected, (name, sql)
 
 
-@pytest.mark.parametrize("sql", GUARDED)
+@pytest.mark.parametrize("sql", [*GUARDED, *ON_POSTGRES])
 def test_guarded_alike_on_both_engines(site: Witness, sql: str) -> None:
     for name in PERSONAS:
         expected = site.duckdb.query(site.tokens[name], sql)

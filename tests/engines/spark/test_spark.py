@@ -18,6 +18,7 @@ import pytest
 import rls
 from rls.catalog import Column
 from rls.engines.limits import Limits
+from rls.engines.opening import read_catalog_of
 from rls.engines.spark.address import read_address
 from rls.engines.spark.executor import SparkExecutor
 from rls.errors import EngineInvalid, QueryFailed, QueryRefused
@@ -79,6 +80,17 @@ def test_the_catalog_has_what_duckdb_has_a_type_for(shop: Shop) -> None:
         "seen": "TIMESTAMP WITH TIME ZONE", "small": "FLOAT", "extra": "VARCHAR", "big": "BIGINT",
     }  # fmt: skip
     assert shop.engine.catalog.find(("finance", "ledger")) is not None
+
+
+def test_what_is_left_out_has_a_reason(server: Server, tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        for name, columns in (("lists", "1 AS id, [1] AS many"), ("only", "[1] AS many")):
+            connection.execute(f"COPY (SELECT {columns}) TO '{tmp_path}/{name}.parquet' (FORMAT parquet)")
+    catalog = read_catalog_of(server.url(tmp_path))
+    assert {(one.relation, one.column, one.why) for one in catalog.left_out} == {
+        ("lists", "many", "nothing corresponds to its type `array<int>`"),
+        ("only", "", "nothing corresponds to its type `array<int>`"),
+    }
 
 
 def test_a_session_is_nobody_elses_in_the_process(shop: Shop) -> None:

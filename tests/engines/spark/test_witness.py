@@ -18,7 +18,7 @@ from rls.catalog import shown_type
 from rls.identity.personas import load_personas
 from tests.engines.spark.kit import Server, start, write_parquet
 from tests.engines.witness import alike
-from tests.engines.witness_queries import EVERYWHERE, GUARDED, NOT_PORTABLE
+from tests.engines.witness_queries import EVERYWHERE, GUARDED, NOT_PORTABLE, ON_POSTGRES
 
 PERSONAS = ("alice", "bob", "lena", "gina", "soren", "nora", "root")
 ON_SPARK = os.environ.get("RLS_SPARK") == "spark"
@@ -100,7 +100,7 @@ def test_two_engines_one_answer(site: Site, sql: str) -> None:
     assert answered or any(word in sql for word in LACKS)
 
 
-@pytest.mark.parametrize("sql", [sql for sql, _ in NOT_PORTABLE])
+@pytest.mark.parametrize("sql", [*ON_POSTGRES, *(sql for sql, _ in NOT_PORTABLE)])
 def test_what_spark_lacks_is_refused_or_answered_alike(site: Site, sql: str) -> None:
     try:
         actual = site.spark.query(site.tokens["bob"], sql)

@@ -122,6 +122,7 @@ class Reader(ABC):
         return near.replace("`", "`user.", 1) if near else "declare it under `attributes`"
 
     def _function(self, node: Tree, scope: Scope, ctes: Mapping[str, Source]) -> Tree:
+        from rls.rewrite.extremes import is_misled
         from rls.rewrite.functions import NOT_LITERAL, review
 
         name = str(node["function_name"])
@@ -145,6 +146,15 @@ class Reader(ABC):
             raise ExpressionInvalid(
                 "policy.forbidden_function",
                 f"function `{name}` is not allowed in policies: {reviewed.reason}",
+                offset=offset,
+                length=length,
+            )
+        if "scalar" in reviewed.kinds and is_misled(name):
+            # It would take rows away that the policy shows, or show what it hides, and below every fence.
+            raise ExpressionInvalid(
+                "policy.forbidden_function",
+                f"function `{name}` is not allowed in policies: DuckDB skips rows by wrong bounds of it",
+                hint="compare with a time before or after by an interval",
                 offset=offset,
                 length=length,
             )

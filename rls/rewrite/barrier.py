@@ -26,6 +26,7 @@ from rls.rewrite.bound import PROBE, Planner, PlannerBusy, PlannerSlow, bound_pl
 from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS
 from rls.rewrite.cheap import BOUNDED, GROWING, MAX_CONSTANT, why_not_cheap
 from rls.rewrite.counts import why_counts_may_tell
+from rls.rewrite.extremes import is_misled, why_extremes_may_mislead
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, NO_TIME, TOO_SLOW, Barrier, Guard, GuardedQuery, Splice
@@ -160,6 +161,8 @@ def _decide(
     hide = raises is not None and (early is not None or why_statistics_may_tell(plan) is not None)
     asks = reason is None and any(_asks(written.guards[n].grant) for n in hiding)
     hide = hide or why_counts_may_tell(plan, policies_ask=asks) is not None
+    hide = hide or why_extremes_may_mislead(plan) is not None
+    hide = hide or any(is_misled(text) for one in written.guards for text in _texts(one.grant))
     if reason is None:
         return Barrier(fenced=False, hide_statistics=hide)
     pushed: dict[str, tuple[str, ...]] = {}
@@ -183,7 +186,11 @@ def _decide(
 
 
 def _asks(grant: Grant) -> bool:
-    return any("SELECT" in text.upper() for text in (grant.predicate, *grant.masks.values()))
+    return any("SELECT" in text.upper() for text in _texts(grant))
+
+
+def _texts(grant: Grant) -> tuple[str, ...]:
+    return (grant.predicate, *grant.masks.values())
 
 
 def _untyped_parameter(parsed: Parsed, types: Mapping[str, str]) -> str | None:

@@ -72,6 +72,11 @@ REFUSED = {
     "getenv('HOME') = 'x'": ("policy.unknown_function", "getenv"),
     "read_text('/etc/passwd') = 'x'": ("policy.unknown_function", "read_text"),
     "current_setting('threads') = 'x'": ("policy.forbidden_function", "current_setting"),
+    "date_sub('month', DATE '2024-01-31', DATE '2024-02-29') = 0": ("policy.forbidden_function", "date_sub"),
+    "time_bucket(INTERVAL '1 day', DATE '2024-01-31') = DATE '2024-01-31'": (
+        "policy.forbidden_function",
+        "time_bucket",
+    ),
     '"="(id, region)': ("policy.forbidden_function", '"="'),
     "region LIKE 'a' ESCAPE region": ("policy.forbidden_function", ""),
     "tenant_id = user.tenat": ("policy.unknown_attribute", "user.tenat"),

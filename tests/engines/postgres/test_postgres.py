@@ -67,6 +67,8 @@ def test_columns_that_are_only_shown(shop: Shop) -> None:
     assert result.types == ("JSON", "BLOB", "TIME", "VARCHAR")
     assert result.rows == [('{"b": 1,  "a": [2]}', b"\x00\xff", time(10), "one"), (None, None, None, None)]
     assert shop.engine.query(shop.token, asked, fetch="arrow").to_arrow().to_pylist()[0]["raw"] == b"\x00\xff"
+    asked = "SELECT (SELECT about FROM parcels WHERE label = 'one')"
+    assert shop.engine.query(shop.token, asked).rows == [('{"b": 1,  "a": [2]}',)]
     for sql in (
         "SELECT DISTINCT about FROM parcels",
         "SELECT count(*) FROM (SELECT about FROM parcels UNION SELECT about FROM parcels) t",

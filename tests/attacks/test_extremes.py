@@ -1,0 +1,80 @@
+"""Bounds that DuckDB derives wrongly from stored extremes, hidden rows' included: no answer and no error follows them.
+Databases that are one to the user, each query with the answer that its visible rows give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import duckdb
+import pytest
+
+from rls.engine import Engine
+from rls.identity.mint import mint_token
+from tests.engine.kit import write_policies
+
+SETUP = """CREATE TABLE c AS SELECT if(i % 2 = 0, 'a', 'b') AS tenant, i::INTEGER AS id,
+        if(i % 2 = 0, TIMESTAMP '2020-01-30 13:00', {t}) AS t, if(i % 2 = 0, TIMESTAMP '2000-03-30 23:00', {b}) AS b,
+        if(i % 2 = 0, if(i % 4 = 0, '-inf', 'inf')::DOUBLE, {f}) AS f FROM range(1000) r(i);
+    CREATE VIEW v AS SELECT id FROM c WHERE date_sub('month', t, TIMESTAMP '2020-02-29 12:30') = 0;
+    CREATE TABLE z AS SELECT 'u' AS subj, 'a' AS tenant"""
+HIDDEN = {
+    "like the visible": {"t": "TIMESTAMP '2020-01-30 13:30'", "b": "TIMESTAMP '2000-03-30 22:30'", "f": "1.0::DOUBLE"},
+    "turned around": {"t": "TIMESTAMP '2020-01-31 12:00'", "b": "TIMESTAMP '2000-03-31 01:00'", "f": "'nan'::DOUBLE"},
+    "wide": {
+        "t": "if(i % 4 = 1, TIMESTAMP '2020-01-01', TIMESTAMP '2020-01-31 12:30')",
+        "b": "if(i % 4 = 1, TIMESTAMP '2000-03-29', TIMESTAMP '2000-03-31 01:00')",
+        "f": "NULL",
+    },
+}
+POLICIES = {
+    "attribute": "tenant = user.tenant",
+    "mapping": "tenant IN (SELECT z.tenant FROM z WHERE z.subj = user.subject)",
+}
+MONTHS = "date_sub('month', t, TIMESTAMP '2020-02-29 12:30')"
+BUCKET = "time_bucket(INTERVAL '1 hour', b, INTERVAL '1 month')"
+
+
+@pytest.fixture(scope="module", params=[(policy, hidden) for policy in POLICIES for hidden in HIDDEN], ids=str)
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    policy, hidden = request.param
+    folder = tmp_path_factory.mktemp("extremes")
+    with duckdb.connect(str(folder / "w.duckdb")) as connection:
+        connection.execute(SETUP.format(**HIDDEN[hidden]))
+    text = f'relation: c\npolicies:\n  - {{name: own, using: "{POLICIES[policy]}"}}\n---\nrelation: v\npublic: true\n'
+    policies = write_policies(folder / "policies", text)
+    with Engine.open(folder / "w.duckdb", policies=policies, audit=lambda record: None) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ask(engine: Engine) -> Callable[[str], object]:
+    token = mint_token(engine.policies.identity, subject="u", attributes={"tenant": "a"}, lifetime=600)
+    return lambda sql: engine.query(token, sql).rows
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT median(f) > 'inf'::DOUBLE FROM c", True),
+        ("SELECT median(f) = 'nan'::DOUBLE FROM c", True),
+        ("SELECT quantile_cont(f, 0.5) > 'inf'::DOUBLE FROM c", True),
+        ("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY f) > 'inf'::DOUBLE FROM c", True),
+        ("SELECT count(*) FROM (SELECT tenant FROM c GROUP BY tenant HAVING median(f) > 'inf'::DOUBLE)", 1),
+        (f"SELECT DISTINCT {MONTHS} FROM c", 0),
+        (f"SELECT count(*) FROM c WHERE {MONTHS} = 0", 500),
+        (f"SELECT count(*) FROM c WHERE {MONTHS} < 1 AND id < 2000", 500),
+        (f"SELECT count(*) FROM c x JOIN c y USING (id) WHERE {MONTHS.replace('t,', 'x.t,')} = 0", 500),
+        (f"SELECT count(*) FROM c WHERE {MONTHS.replace('date_sub', 'datesub')} = 0", 500),
+        (f"SELECT count(*) FROM c WHERE {MONTHS.replace('t,', 't::TIMESTAMPTZ,')} = 0", 500),
+        (f"SELECT bool_and({BUCKET} > '2000-03-29 12:00') FROM c", True),
+        (f"SELECT count(*) FROM c WHERE {BUCKET} > '2000-03-29 12:00'", 500),
+    ],
+)
+def test_no_answer_follows_wrong_bounds(ask: Callable[[str], object], sql: str, expected: object) -> None:
+    assert ask(sql) == [(expected,)]
+
+
+@pytest.mark.parametrize("sql", ["SELECT avg(f) FROM c", "SELECT count(*) FROM c WHERE t < '2020-02-01'"])
+def test_other_queries_keep_statistics(engine: Engine, sql: str) -> None:
+    token = mint_token(engine.policies.identity, subject="u", attributes={"tenant": "a"}, lifetime=600)
+    assert not engine.explain(token, sql).hide_statistics

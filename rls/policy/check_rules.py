@@ -7,6 +7,7 @@ from functools import partial
 
 from rls.catalog import Relation, shown_type
 from rls.errors import PolicyInvalid
+from rls.policy.check_endless import find_endless
 from rls.policy.check_mixed import find_mixed
 from rls.policy.check_sight import find_oversights
 from rls.policy.check_truth import find_constants
@@ -52,6 +53,7 @@ def check_policy(
             _constants(policies, policy, relation, scratch),
             _opening_lists(policy, root),
             find_mixed(policy),
+            find_endless(policy),
             find_oversights(bound, relation, scratch.catalog),
         )
         for problem in (p for found in problems for p in found):

@@ -76,6 +76,12 @@ def _nulls(node: Tree, compared: Compared, relation: Relation) -> Iterator[Expre
             operands = [_uncast(node["left"]), _uncast(node["right"])]
         case _:
             return
+    asked = attribute_name(operands[0])
+    if asked is not None and node["class"] != "COMPARISON":
+        what = f"never takes another value: without user.{asked} it is false, whatever the rest of it says"
+        yield _problem(
+            "policy.default_unused", compared, node, what, f"write `user.{asked} IS NULL OR …`, or leave it out"
+        )
     names = [name for operand in operands[:2] if (name := compared.column(operand)) is not None]
     column = next((c for n in names[:1] if (c := relation.column(n)) is not None and c.nullable), None)
     if column is not None:

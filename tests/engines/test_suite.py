@@ -75,15 +75,12 @@ def test_the_readme_says_what_was_measured(engine: str) -> None:
 
 def cells(figures: dict[str, Any]) -> list[str]:
     """What the row of an engine says."""
-    sets = [name for name in ("goldens", "tpch", "tpcds", "clickbench") if name in figures]
+    sets = ("goldens", "tpch", "tpcds", "clickbench")
     tests = [figures[name] for name in ("duckdb_slt", "sqlite_slt") if name in figures]
-    shown = [f"{figures[name]['alike']:,} of {figures[name]['asked']:,}" for name in sets]
-    if tests:
-        shown.append(f"{sum(one['alike'] for one in tests)} of {sum(one['asked'] for one in tests)}")
-    measured = [*(figures[name] for name in sets), *tests]
+    shown = [f"{figures[name]['alike']:,} of {figures[name]['asked']:,}" if name in figures else "-" for name in sets]
+    shown.append(f"{sum(one['alike'] for one in tests)} of {sum(one['asked'] for one in tests)}" if tests else "-")
+    measured = [*(figures[name] for name in sets if name in figures), *tests]
     shown.append(str(sum(one["different"] for one in measured)))
-    cost = figures.get("cost")
-    if cost:
-        medians = [one["by hand"]["median"] for one in cost.values() if isinstance(one, dict)]
-        shown.append(f"{min(medians):.2f} to {max(medians):.2f}")
+    medians = [one["by hand"]["median"] for one in figures.get("cost", {}).values() if isinstance(one, dict)]
+    shown.append(f"{min(medians):.2f} to {max(medians):.2f}" if medians else "-")
     return shown

@@ -452,6 +452,20 @@ FAULTS: tuple[Fault, ...] = (
         relation="sites",
     ),
     Fault(
+        "the hierarchy starts one level too low",
+        "suite",
+        ("should not be", "own_and_below", "sites.yaml"),
+        ("sites.yaml", "a.level >= 2", "a.level >= 1"),
+        relation="sites",
+    ),
+    Fault(
+        "a NULL hole in the hierarchy's start",
+        "suite",
+        ("should not be", "own_and_below", "sites.yaml"),
+        ("sites.yaml", "a.level >= 2", "coalesce(a.level, 2) >= 2"),
+        relation="sites",
+    ),
+    Fault(
         "an ended membership still counts",
         "suite",
         ("of_own_team", "visits.yaml"),

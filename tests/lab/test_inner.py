@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rls.lab.truth.inner import changed_inside, dropped_inside, moved
+from rls.lab.truth.inner import changed_inside, dropped_inside, loosened_inside, moved
 from rls.policy.parser import read_select, write_expression
 
 NESTED = "id IN (SELECT m.pid FROM member AS m JOIN team AS t ON t.id = m.team WHERE m.who = 'u' AND m.until IS NULL)"
@@ -48,3 +48,22 @@ def test_numbers_that_order_move_by_one() -> None:
     found = [write_expression(made) for made in moved(tree)]
     assert len(found) == 4
     assert sorted(number in text for text in found for number in (">= 1", ">= 3", "(4 <", "(6 <")).count(True) == 4
+
+
+def test_no_value_passes_and_a_mapping_is_read_the_other_way() -> None:
+    tree = read_select("owner IN (SELECT d.giver FROM d WHERE d.taker = 'u' AND d.ends >= 3)")["select_list"][0]
+    found = [write_expression(made) for made in loosened_inside(tree)]
+    assert sum("COALESCE((d.taker = 'u'), " in text for text in found) == 1
+    assert sum("COALESCE((d.ends >= 3), " in text for text in found) == 1
+    assert sum("SELECT d.taker" in text and "(d.giver = 'u')" in text for text in found) == 1
+    assert len(found) == 3
+
+
+def test_a_changed_hierarchy_ends_where_the_data_has_a_circle() -> None:
+    tree = read_select(
+        "id IN (WITH RECURSIVE b AS (SELECT 1 AS id UNION ALL SELECT s.id FROM s JOIN b ON s.above = b.id WHERE s.n > 2)"
+        " SELECT id FROM b)"
+    )["select_list"][0]
+    for change in (changed_inside, dropped_inside, loosened_inside, moved):
+        found = [write_expression(made) for made in change(tree)]
+        assert found and not any("UNION ALL" in text for text in found)

@@ -12,6 +12,7 @@ from rls.errors import EngineInvalid
 from rls.lab.coverage.measure import measure_coverage
 from rls.lab.mutate.score import mutate
 from rls.lab.seed import Seed, make_seed
+from rls.lab.seed.hierarchies import grow, without_circle
 from rls.lab.suites.reader import directory_personas, read_suite, read_suites
 from rls.lab.suites.run import run_directory
 from rls.lab.yaml_flow import yaml_flow
@@ -129,6 +130,40 @@ CREATE TABLE staff (id INTEGER PRIMARY KEY, user_id VARCHAR, boss INTEGER);
     suites = read_suites(tmp_path / "shop", policies.identity)
     fates = mutate(policies, suites).survivors
     assert not [f for f in fates if f.difference and not f.difference.startswith("no ")]
+
+
+def test_a_hierarchy_that_a_circle_would_make_endless(tmp_path: Path) -> None:
+    orders = """
+relation: staff
+policies:
+  - name: below
+    using: >-
+      id IN (WITH RECURSIVE below(id) AS (SELECT id FROM staff WHERE user_id = user.subject
+             UNION ALL SELECT s.id FROM staff AS s JOIN below AS b ON s.boss = b.id) SELECT id FROM below)
+"""
+    tables = "CREATE TABLE staff (id INTEGER PRIMARY KEY, user_id VARCHAR, boss INTEGER);"
+    made = seeded(tmp_path, orders=orders, tables=tables)
+    assert made.run.failed == () and made.coverage.open == ()
+
+
+def test_lines_of_descent_and_rows_below_no_other() -> None:
+    grown = grow([("acme", None), ("globex", None)], [1], range(100), room=100, after=10)
+    rows = dict(enumerate(grown.rows, grown.first))
+    assert grown.first == 10 and all(rows[key][1] is None for key in grown.alone)
+    ends = [key for key in rows if key not in {parent for _, parent in rows.values()}]
+
+    def line(key: int) -> list[str]:
+        return [] if key not in rows else [*line(rows[key][1]), rows[key][0]]
+
+    lines = [line(key) for key in ends if key not in grown.alone]
+    assert ["acme"] * 5 in lines and ["globex", "acme"] in lines and ["acme", "globex"] in lines
+    assert len(grow([("acme", None)], [1], range(30), room=30, after=30).rows) <= 30
+
+
+def test_a_circle_is_opened() -> None:
+    assert without_circle(("a", 12), [1], [10, 11, 12], 2) == ("a", 10)
+    assert without_circle(("a", 10), [1], [10, 11, 12], 0) == ("a", None)
+    assert without_circle(("a", 99), [1], [10, 11, 12], 0) == ("a", 99)
 
 
 def test_a_file_that_is_there_stays(tmp_path: Path) -> None:

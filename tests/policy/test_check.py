@@ -104,6 +104,7 @@ CONDITIONS = {
     "false": ("policy.always_false", "warning", 7, "never true"),
     "region = NULL": ("policy.always_false", "warning", 7, "never true"),
     "region NOT IN user.regions": ("policy.empty_list_opens", "warning", 7, "empty list"),
+    "coalesce(user.clearance, 9) > id": ("policy.default_unused", "warning", 7, "without user.clearance it is false"),
     "region = 'x' OR id = 1 AND amount = 2": ("policy.mixed_and_or", "warning", 23, "binds first"),
     "id IN (SELECT customer_id FROM account_managers WHERE employee = 'x' OR employee = 'y' AND customer_id > 2)": (
         "policy.mixed_and_or", "warning", 94, "binds first",

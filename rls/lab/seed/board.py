@@ -31,6 +31,8 @@ class Board:
     def __init__(self, catalog: Catalog, relations: Iterable[Relation], *, now: float) -> None:
         self.catalog = catalog.attached_as(NAME).from_schema(("main",))
         self._connection = duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": "false"})
+        # Some hundred rows are read sooner than a plan for them is made better.
+        self._connection.execute("PRAGMA disable_optimizer")
         self._connection.execute(f"ATTACH ':memory:' AS {quote(NAME)}")
         for macro in clock_macros(now):
             self._connection.execute(macro)
@@ -48,15 +50,14 @@ class Board:
 
     def put(self, relation: Relation, rows: Sequence[Row]) -> None:
         """Add rows; columns that a row does not name are NULL. Raises BoardFailed."""
-        names = [c.name for c in relation.columns if any(c.name in row for row in rows)] or [relation.columns[0].name]
-        marks = ", ".join("?" for _ in names)
-        into = f"INSERT INTO {self.catalog.source(relation)} ({', '.join(map(quote, names))}) VALUES ({marks})"
+        columns = [c for c in relation.columns if any(c.name in row for row in rows)] or [relation.columns[0]]
+        # A column at a time: DuckDB plans one statement, not one for each row.
+        marks = ", ".join(f"unnest(CAST(? AS {c.type}[]))" for c in columns)
+        names = ", ".join(quote(c.name) for c in columns)
+        into = f"INSERT INTO {self.catalog.source(relation)} ({names}) SELECT {marks}"
         try:
-            self._connection.execute("BEGIN")
-            self._connection.executemany(into, [[row.get(name) for name in names] for row in rows])
-            self._connection.execute("COMMIT")
+            self._connection.execute(into, [[row.get(c.name) for row in rows] for c in columns])
         except (duckdb.Error, TypeError, ValueError) as error:
-            self._connection.execute("ROLLBACK")
             raise BoardFailed(str(error).partition("\n")[0]) from None
 
     def take(self, relation: Relation, numbers: Iterable[int]) -> None:

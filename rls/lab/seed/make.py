@@ -237,9 +237,10 @@ class _Work:
             shorten(board, self.policies, choice, people, bounds=firsts, read=read, rows=tried.rows)
             self._copy(board, {bounds[twin].relation: first for twin, first in twins.items()}, tried, choice)
             text, over = self._draft(board, stage, choice)
-        run = self._run(text)
+        with self._read(text) as suite:
+            run, coverage = run_suites([suite], self.policies), measure_coverage(self.policies, [suite])
         rows_told = sum(len(choice.rows.get(key, ())) for key in tried.rows)
-        return _Suite(text, len(choice.people), rows_told, run, self._measure(text), wall, over)
+        return _Suite(text, len(choice.people), rows_told, run, coverage, wall, over)
 
     def _put(self, board: Board, relation: Relation, rows: list[dict[str, object]]) -> list[dict[str, object]]:
         """Put rows on the board; those that DuckDB cannot hold are left out."""
@@ -353,11 +354,6 @@ class _Work:
             elif bound.public:
                 wanted[key] = set(range(min(2, len(rows[key]))))
         return choose(mets, always=_always(stage.people, base, wall), wanted=wanted), mets
-
-    def _run(self, text: str) -> Run:
-        """The suite as it will be read, run."""
-        with self._read(text) as suite:
-            return run_suites([suite], self.policies)
 
     def _measure(self, text: str) -> Coverage:
         with self._read(text) as suite:

@@ -16,7 +16,7 @@ from rls.catalog import Relation
 from rls.identity.principal import Principal
 from rls.lab.seed.board import Board, BoardFailed
 from rls.lab.truth.branches import branches_of, leaves_of
-from rls.lab.truth.inner import dropped_inside, moved
+from rls.lab.truth.inner import dropped_inside, loosened_inside, moved
 from rls.policy.attributes import known_values
 from rls.policy.bind import bind
 from rls.policy.evaluate import evaluate
@@ -165,11 +165,18 @@ def _answers(
     values = {eye.policies.attributes[name].parameter: value for name, value in known.items()}
     picked = ", ".join([*(f"({leaf.sql})" for leaf in leaves), *(f"({text})" for _, text in (*edges, *others))])
     where = "" if eye.among is None else f" WHERE rowid IN ({', '.join(map(str, sorted(eye.among))) or -1})"
+    asked = f", list(rowid) FROM {eye.board.source(relation)}{where} GROUP BY ALL"
     try:
-        rows = eye.board.rows(
-            f"SELECT {picked}, list(rowid) FROM {eye.board.source(relation)}{where} GROUP BY ALL", values
-        )
+        rows = eye.board.rows(f"SELECT {picked}{asked}", values)
     except BoardFailed:
+        # A change that DuckDB cannot run, such as a text in a number's place, is none.
+        for leaf in there:
+            key = (_others, id(leaf), relation.key)
+            kept = [text for text in eye.texts.get(key, ()) if _runs(f"SELECT ({text}){asked}", values, eye)]
+            if len(kept) < len(eye.texts.get(key, ())):
+                eye.texts[key] = kept
+                yield from _answers(eye, each, relation, known)
+                return
         return
     for number, (*answers, numbers) in enumerate(rows):
         vector = tuple(answers[: len(leaves)])
@@ -186,6 +193,14 @@ def _answers(
                 turned.add(("other", id(leaf), text))
         # Of no rows, DuckDB makes no list.
         yield _Answer(each.policy, root.truth(truth), frozenset(points), frozenset(turned)), numbers or []
+
+
+def _runs(sql: str, values: Mapping[str, object], eye: Eye) -> bool:
+    try:
+        eye.board.rows(sql, values)
+    except BoardFailed:
+        return False
+    return True
 
 
 def _texts(
@@ -219,11 +234,12 @@ def _edges(leaf: Branch) -> Iterator[Tree]:
 
 
 def _others(leaf: Branch) -> Iterator[Tree]:
-    """A leaf without one of the conditions inside its sub-queries, without one item of its list, or with the number
-    next to the one that something is compared with: rows tell whether it is there."""
+    """A leaf without one of the conditions inside its sub-queries, or with NULL accepted by it, without one item of its
+    list, or with the number next to the one that something is compared with: rows tell whether it is there."""
     tree = leaf.tree
     yield from islice(dropped_inside(tree), MOST_OTHERS)
     yield from islice(moved(tree), MOST_OTHERS)
+    yield from islice(loosened_inside(tree), MOST_OTHERS)
     if tree["type"] in ("COMPARE_IN", "COMPARE_NOT_IN") and len(tree["children"]) > 2:
         first, *items = tree["children"]
         for place in range(min(len(items), MOST_OTHERS)):

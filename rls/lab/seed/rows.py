@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from rls.catalog import Relation, fold
 from rls.identity.principal import Principal
+from rls.lab.seed.hierarchies import grow, without_circle
 from rls.lab.seed.pools import Pools, plain_value
 from rls.lab.seed.spots import Spot, Spots, column_spot, kind_of
 
@@ -24,6 +25,7 @@ MOST_READ: Final = 280  # of a table that sub-queries read
 MOST_BASES: Final = 10
 LEAST: Final = 48
 FIRST_KEYS: Final = 8
+FAMILIES: Final = 6
 MORE_KEYS: Final = 12
 Row = dict[str, object]
 
@@ -64,9 +66,10 @@ def try_rows(
             owners.setdefault(spots.group(spot), []).append((relation.key, name))
     owning = {key for listed in owners.values() for key, _ in listed}
     made: dict[Spot, list[Row]] = {}
+    alone: dict[Spot, list[Any]] = {}
     for relation in sorted(relations, key=lambda r: (r.key not in owning, _points(r, spots, owners))):
         owned = next((n for listed in owners.values() for key, n in listed if key == relation.key), None)
-        work = _Table(relation, spots, pools, people, made, owned, source, tuple(extra.get(relation.key, ())))
+        work = _Table(relation, spots, pools, people, made, alone, owned, source, tuple(extra.get(relation.key, ())))
         rows = work.rows()
         found.rows[relation.key] = rows
         found.keys[relation.key] = _keys(relation, primary.get(relation.key, ()), owned, work.columns, rows)
@@ -138,13 +141,15 @@ def _keys(
 
 @dataclass
 class _Table:
-    """One relation's rows. `made` has the rows of tables that own a group of keys."""
+    """One relation's rows. `made` has the rows of tables that own a group of keys, `alone` the keys of theirs that are
+    below no other row."""
 
     relation: Relation
     spots: Spots
     pools: Pools
     people: Sequence[Principal]
     made: Mapping[Spot, list[Row]]
+    alone: dict[Spot, list[Any]]
     owned: str | None
     source: random.Random
     extra: tuple[Spot, ...]
@@ -158,6 +163,7 @@ class _Table:
         varied = [s for s in self.columns if s != owned]
         values = {s: self._values(s) for s in varied}
         picked: dict[tuple[Any, ...], None] = {}
+        single: list[tuple[Any, ...]] = []
         size = 1
         for listed in values.values():
             size *= len(listed)
@@ -174,8 +180,23 @@ class _Table:
             picked = dict.fromkeys([*picked, *single, *one[: MOST * 2 // 3], *two])
         most = MOST_READ if self.relation.key in self.spots.read else MOST
         suiting = {tuple(base.values()) for base in bases}
-        chosen: list[tuple[Any, ...]] = self._thinned(self._few_nulls(list(picked), varied), varied, suiting)[:most]
+        chosen: list[tuple[Any, ...]] = self._thinned(
+            self._few_nulls(list(picked), varied), varied, suiting, telling=set(single)
+        )[:most]
         names = self.pools.values(owned)[: len(chosen)] if owned is not None else []
+        above = [
+            n for n, s in enumerate(varied) if owned is not None and self.spots.group(s) == self.spots.group(owned)
+        ]
+        if owned is not None and above:
+            names = self.pools.values(owned)
+            if self.relation.key in self.spots.walked:
+                chosen = [without_circle(row, above, names, number) for number, row in enumerate(chosen)]
+            if self.relation.key in self.spots.read:
+                plain = [self._plain(tuple(base.values()), varied, above, values) for base in bases[:FAMILIES]]
+                hierarchy = grow(plain, above, names, room=min(most, len(names)), after=len(chosen))
+                chosen = [*chosen[: hierarchy.first], *hierarchy.rows]
+                self.alone[self.spots.group(owned)] = hierarchy.alone
+            names = names[: len(chosen)]
         return [
             self._row(varied, row, names[number] if owned is not None else None, number)
             for number, row in enumerate(chosen[: len(names)] if owned is not None else chosen)
@@ -207,7 +228,8 @@ class _Table:
         rest = [n for n in range(len(varied)) if n not in keys]
         found: dict[tuple[Any, ...], None] = {}
         for number, base in enumerate(bases[:MOST_BASES] if keys and rest else ()):
-            row = tuple(base.values())
+            row = tuple(self._as_asked(spot, value, values[n]) for n, (spot, value) in enumerate(base.items()))
+            found[row] = None
             taken = count(number)
             for n in rest:
                 for value in values[n] if not self._is_asker(varied[n]) else ():
@@ -215,11 +237,24 @@ class _Table:
                         changed = [*row[:n], value, *row[n + 1 :]]
                         turn = next(taken)
                         for key in keys:
-                            named = [v for v in values[key] if v is not None and v != row[key]]
+                            # What lies below another key of theirs would be theirs anyway.
+                            alone = self.alone.get(self.spots.group(varied[key]), [])
+                            named = [v for v in values[key] if v in alone] or values[key]
+                            named = [v for v in named if v is not None and v != row[key]]
                             named = self._keys_for(self.people[number], varied[key], named) or named
                             changed[key] = named[turn % len(named)] if named else row[key]
                         found[tuple(changed)] = None
         return list(found)
+
+    def _as_asked(self, spot: Spot, value: Any, values: Sequence[Any]) -> Any:
+        """A value that conditions on the column alone let pass: no value, or one beside the constant."""
+        asked = self.spots.asked.get(spot, set())
+        near = [v for v in values[:3] if v is not None]
+        if "null" in asked and None in values:
+            return None
+        if len(asked & {"less", "more"}) == 1 and near and not self._is_asker(spot) and not self._points_to(spot):
+            return max(near) if "more" in asked else min(near)
+        return value
 
     def _keys_for(self, person: Principal, spot: Spot, keys: Sequence[Any]) -> list[Any]:
         """Those of some keys whose rows hold something of the person's: the same tenant."""
@@ -239,9 +274,12 @@ class _Table:
         nulls = [row for row in rows if any(row[n] is None for n in pointing)]
         return [row for row in rows if row not in nulls[2:]]
 
-    def _thinned(self, rows: list[tuple[Any, ...]], varied: Sequence[Spot], suiting: set[Any]) -> list[tuple[Any, ...]]:
-        """Where sub-queries read it, one row only of each pair that a mapping is about: `until IS NULL` decides
-        nothing while each pair is there with and without an end. All rows of those pairs that suit somebody."""
+    def _thinned(
+        self, rows: list[tuple[Any, ...]], varied: Sequence[Spot], suiting: set[Any], *, telling: set[Any]
+    ) -> list[tuple[Any, ...]]:
+        """Where sub-queries read it, one row only of each pair that a mapping is about, one of `telling` if there is:
+        `until IS NULL` decides nothing while each pair is there with and without an end. All rows of those pairs that
+        suit somebody."""
         naming = [n for n, spot in enumerate(varied) if self._points_to(spot) or self._is_asker(spot)]
         if self.relation.key not in self.spots.read or len(naming) in (0, len(varied)):
             return rows
@@ -249,8 +287,20 @@ class _Table:
         for row in rows:
             pairs.setdefault(tuple(row[n] for n in naming), []).append(row)
         thin = [group for group in pairs.values() if len(group) > 1 and not suiting & set(group)]
-        gone = {row for place, group in enumerate(thin) for row in group if row != group[place % len(group)]}
+        few = [[row for row in group if row in telling] or group for group in thin]
+        kept = {group[place % len(group)] for place, group in enumerate(few)}
+        gone = {row for group in thin for row in group if row not in kept}
         return [row for row in rows if row not in gone]
+
+    def _plain(
+        self, row: tuple[Any, ...], varied: Sequence[Spot], above: Sequence[int], values: Mapping[Spot, list[Any]]
+    ) -> tuple[Any, ...]:
+        """A row of somebody's tenant that is nobody's own, at the top of its hierarchy."""
+        changed = list(row)
+        for n, spot in enumerate(varied):
+            if n in above or (self._is_asker(spot) and spot not in self.extra):
+                changed[n] = None if None in values[spot] else values[spot][-1]
+        return tuple(changed)
 
     def _points_to(self, spot: Spot) -> bool:
         """Whether a column holds keys of a table."""
@@ -266,7 +316,8 @@ class _Table:
             named = [*dict.fromkeys(row[name] for row in target for name in row if row[name] in pool)]
             others = named[FIRST_KEYS:]
             self.source.shuffle(others)
-            pool = [*named[:FIRST_KEYS], *others[:MORE_KEYS], pool[-1]]
+            alone = self.alone.get(self.spots.group(spot), [])
+            pool = [*dict.fromkeys([*named[:FIRST_KEYS], *others[:MORE_KEYS], *alone]), pool[-1]]
         elif self.pools.is_free(spot) and len(pool) > 14:
             pool = [*pool[:14], pool[-1]]  # its own table's keys: the first ones are there
         if kind_of(self.spots.types[spot]) == "other":

@@ -99,7 +99,7 @@ class _Table:
 
     def _look(self, key: Key, name: str) -> set[Point]:
         rows = set(look(self.eyes[key], self.asking[key], self.people[name]).rows.values())
-        return set[Point]().union(*rows)
+        return {p for p in set[Point]().union(*rows) if p[0] not in ("leaves", "combined")}
 
 
 def _reads(bound: BoundPolicy, relation: Relation, board: Board) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 from rls.catalog import Catalog, Relation, fold
 from rls.policy.bind import struct_fields
+from rls.policy.check_endless import recursions
+from rls.policy.compared import nodes_of
 from rls.policy.expressions import Expression
 from rls.policy.parser import ExpressionInvalid, Tree, character_offset, write_expression
 from rls.policy.policy_set import PolicySet
@@ -24,6 +25,7 @@ __all__ = ["Spot", "Spots", "attribute_spot", "column_spot", "find_spots"]
 
 Spot = tuple[str, ...]
 Constant = Callable[[str], object]
+_STRICT = {"COMPARE_LESSTHAN": ("less", "more"), "COMPARE_GREATERTHAN": ("more", "less")}
 _MEMBERSHIP = frozenset(("contains", "list_contains", "array_contains", "list_has", "array_has"))
 
 
@@ -40,12 +42,15 @@ def attribute_spot(name: str) -> Spot:
 @dataclass
 class Spots:
     """`used` names the spots of each relation that conditions look at, `shown` those of masks; `types` is DuckDB's
-    type of each. Spots that are compared are one group; `constants` are what a spot's group is compared with."""
+    type of each. Spots that are compared are one group; `constants` are what a spot's group is compared with.
+    `walked` are tables whose rows may not lie in a circle: a hierarchy over them might never end."""
 
     types: dict[Spot, str] = field(default_factory=dict)
     used: dict[tuple[str, ...], dict[Spot, None]] = field(default_factory=dict)
     shown: dict[tuple[str, ...], dict[Spot, None]] = field(default_factory=dict)
     read: dict[tuple[str, ...], Relation] = field(default_factory=dict)  # by sub-queries
+    walked: set[tuple[str, ...]] = field(default_factory=set)
+    asked: dict[Spot, set[str]] = field(default_factory=dict)  # what WHERE of sub-queries asks of a column by itself
     walls: dict[str, dict[Spot, None]] = field(default_factory=dict)  # attribute → columns that must be equal to it
     _over: dict[Spot, Spot] = field(default_factory=dict)
     _constants: dict[Spot, dict[object, None]] = field(default_factory=dict)
@@ -118,26 +123,34 @@ class _Walk:
     places: dict[int, Spot] = field(default_factory=dict)
 
     def all(self, where: dict[tuple[str, ...], dict[Spot, None]]) -> None:
+        endless = any(map(_may_not_end, recursions(self.expression)))
         for path in self.expression.relations:
             table = self.catalog.find(path)
             if table is not None:
                 self.spots.read[table.key] = table
+                self.spots.walked |= {table.key} if endless else set()
         for hole in self.expression.holes:
             spot = self._spot(hole, where)
             if spot is not None:
                 self.places[hole.offset] = spot
-        for node in _nodes(self.expression.root.tree):
+        for node in nodes_of(self.expression.root.tree):
             for operands in _compared(node):
                 self._compare(operands)
         for leaf in self.expression.root.leaves():
             self._wall(leaf.tree)
+        for node in nodes_of(self.expression.root.tree):
+            if node["class"] == "OPERATOR" and node["type"] == "OPERATOR_IS_NULL":
+                self._ask(node["children"][0], "null")
+            elif node["class"] == "COMPARISON" and node["type"] in _STRICT:
+                self._ask(node["left"], _STRICT[node["type"]][0])
+                self._ask(node["right"], _STRICT[node["type"]][1])
 
     def _compare(self, operands: list[Tree]) -> None:
         anchors = [a for a in map(self._anchor, operands) if a is not None]
         for one, other in pairwise(anchors):
             self.spots.join(one, other)
         for operand in operands if anchors else ():
-            if not any(n.get("class") in ("COLUMN_REF", "SUBQUERY") and self._names(n) for n in _nodes(operand)):
+            if not any(n.get("class") in ("COLUMN_REF", "SUBQUERY") and self._names(n) for n in nodes_of(operand)):
                 try:
                     value = self.constant(write_expression(operand))
                 except ExpressionInvalid:
@@ -145,6 +158,11 @@ class _Walk:
                 for item in value if isinstance(value, list) else [value]:
                     if item is not None and item.__hash__ is not None:
                         self.spots.add_constant(anchors[0], item)
+
+    def _ask(self, operand: Tree, what: str) -> None:
+        spot = self.places.get(self._at(operand)) if operand["class"] == "COLUMN_REF" else None
+        if spot is not None and spot[0] == "column":
+            self.spots.asked.setdefault(spot, set()).add(what)
 
     def _names(self, node: Tree) -> bool:
         return node.get("class") == "SUBQUERY" or self._at(node) in self.places
@@ -155,7 +173,7 @@ class _Walk:
 
     def _anchor(self, operand: Tree) -> Spot | None:
         """The one spot that an operand is made of."""
-        found = {self.places[at] for n in _nodes(operand) if n.get("class") == "COLUMN_REF"
+        found = {self.places[at] for n in nodes_of(operand) if n.get("class") == "COLUMN_REF"
                  and (at := self._at(n)) in self.places}  # fmt: skip
         return found.pop() if len(found) == 1 else None
 
@@ -262,11 +280,7 @@ def _selected(query: Tree) -> Iterator[Tree]:
         yield query["select_list"][0]
 
 
-def _nodes(tree: Any) -> Iterator[Tree]:
-    if isinstance(tree, dict):
-        yield tree
-        for value in tree.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _nodes(value)
+def _may_not_end(recursion: Tree) -> bool:
+    """Whether a circle in the data is walked for ever: by UNION ALL, or with something counted on the way."""
+    selected = recursion["right"].get("select_list", ())
+    return bool(recursion["union_all"]) or any(each["class"] != "COLUMN_REF" for each in selected)

@@ -1,4 +1,4 @@
-"""A leaf with sub-queries → the leaf with one condition inside them dropped, turned or joined the other way.
+"""A leaf with sub-queries → the leaf with one condition inside them dropped, loosened, turned or joined the other way.
 
 Takes DuckDB's tree; yields whole trees. Owns which slips of a hand inside a sub-query are looked for: to the leaf's own
 TRUE, FALSE and NULL they are invisible.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from rls.policy.parser import Tree
+from rls.policy.parser import Tree, read_select
 
-__all__ = ["COMPARISONS", "changed_inside", "dropped_inside", "moved"]
+__all__ = ["COMPARISONS", "changed_inside", "dropped_inside", "loosened_inside", "moved"]
 
 # The slips of a hand: what a comparison is easily mistaken for.
 COMPARISONS: Final = {
@@ -30,63 +30,107 @@ _Change = Callable[[Tree], Iterator[Tree | None]]
 def dropped_inside(tree: Tree) -> Iterator[Tree]:
     """Without one of the conditions that a sub-query's WHERE or ON joins by AND or OR, or without all it has; without
     the steps of a recursive one."""
-    return _inside(tree, _dropped, lambda made: made)
+    yield from _everywhere(_ending(tree), _inside(_dropped), _as_made)
 
 
 def changed_inside(tree: Tree) -> Iterator[Tree]:
     """With a condition of a sub-query dropped, its AND made OR, or a comparison made another one."""
-    return _inside(tree, _changed, lambda made: made)
+    yield from _everywhere(_ending(tree), _inside(_changed), _as_made)
+
+
+def loosened_inside(tree: Tree) -> Iterator[Tree]:
+    """With a comparison of a sub-query true of what has no value, too, or a mapping read the other way: `SELECT a …
+    WHERE b = user.subject` made `SELECT b … WHERE a = user.subject`."""
+    yield from _everywhere(_ending(tree), _inside(_opened), _as_made)
+    yield from _everywhere(_ending(tree), _swapped, _as_made)
 
 
 def moved(tree: Tree) -> Iterator[Tree]:
     """With a whole number that something is ordered by, wherever it stands, made the one before or after it: `level >=
     2` made `level >= 1`."""
-    yield from _moved(tree, lambda made: made)
+    yield from _everywhere(_ending(tree), _neighbouring, _as_made)
 
 
-def _moved(node: Any, rebuild: Callable[[Any], Any]) -> Iterator[Tree]:
+def _as_made(made: Any) -> Any:
+    return made
+
+
+def _everywhere(node: Any, change: Callable[[Tree], Iterator[Tree]], rebuild: Callable[[Any], Any]) -> Iterator[Tree]:
+    """The whole tree once for each change of a node; `rebuild` puts a changed node back into it."""
     if isinstance(node, dict):
-        if node.get("class") == "COMPARISON" and node["type"] in _ORDERED:
-            for side in ("left", "right"):
-                literal = node[side].get("literal") if node[side]["class"] == "CONSTANT" else None
-                if literal is not None and literal["kind"] == "INTEGER":
-                    for step in (-1, 1):
-                        number = {**literal, "text": str(int(literal["text"]) + step)}
-                        yield rebuild({**node, side: {**node[side], "literal": number}})
+        yield from map(rebuild, change(node))
         for key, value in node.items():
             if isinstance(value, dict | list):
-                yield from _moved(value, lambda made, key=key: rebuild({**node, key: made}))  # type: ignore[misc]
+                yield from _everywhere(value, change, lambda made, key=key: rebuild({**node, key: made}))  # type: ignore[misc]
     elif isinstance(node, list):
         for place, value in enumerate(node):
-            yield from _moved(
+            yield from _everywhere(
                 value,
+                change,
                 lambda made, place=place: rebuild([*node[:place], made, *node[place + 1 :]]),  # type: ignore[misc]
             )
 
 
-def _inside(node: Any, change: _Change, rebuild: Callable[[Any], Any]) -> Iterator[Tree]:
-    """The whole tree once for each change below a node; `rebuild` puts a changed node back into it."""
+def _ending(node: Any) -> Any:
+    """A tree whose recursive queries unite by UNION: changed, they may meet a circle in the data, and end there."""
     if isinstance(node, dict):
+        made = {key: _ending(value) for key, value in node.items()}
+        return {**made, "union_all": False} if node.get("type") == "RECURSIVE_CTE_NODE" else made
+    return [_ending(value) for value in node] if isinstance(node, list) else node
+
+
+def _neighbouring(node: Tree) -> Iterator[Tree]:
+    if node.get("class") != "COMPARISON" or node["type"] not in _ORDERED:
+        return
+    for side in ("left", "right"):
+        literal = node[side].get("literal") if node[side]["class"] == "CONSTANT" else None
+        if literal is not None and literal["kind"] == "INTEGER":
+            for step in (-1, 1):
+                number = {**literal, "text": str(int(literal["text"]) + step)}
+                yield {**node, side: {**node[side], "literal": number}}
+
+
+def _inside(change: _Change) -> Callable[[Tree], Iterator[Tree]]:
+    """A change of conditions as one of the queries that have them."""
+
+    def changed(node: Tree) -> Iterator[Tree]:
         if node.get("type") == "RECURSIVE_CTE_NODE":
-            yield rebuild({**node["left"], "cte_map": node["cte_map"]})  # where it starts, and no step further
+            yield {**node["left"], "cte_map": node["cte_map"]}  # where it starts, and no step further
             for right in _other_way(node["right"]):
-                yield rebuild({**node, "right": right})
+                yield {**node, "right": right}
         for key in ("where_clause", "condition"):
             if isinstance(node.get(key), dict):
                 for other in change(node[key]):
                     # A join must have its condition.
                     if other is not None or key == "where_clause":
-                        yield rebuild({**node, key: other})
-        for key, value in node.items():
-            if isinstance(value, dict | list):
-                yield from _inside(value, change, lambda made, key=key: rebuild({**node, key: made}))  # type: ignore[misc]
-    elif isinstance(node, list):
-        for place, value in enumerate(node):
-            yield from _inside(
-                value,
-                change,
-                lambda made, place=place: rebuild([*node[:place], made, *node[place + 1 :]]),  # type: ignore[misc]
-            )
+                        yield {**node, key: other}
+
+    return changed
+
+
+def _swapped(node: Tree) -> Iterator[Tree]:
+    """A query whose one column and another of the same table, which must be equal to something, changed places."""
+    condition = node.get("where_clause")
+    if node.get("type") != "SELECT_NODE" or len(node["select_list"]) != 1 or not isinstance(condition, dict):
+        return
+    selected, parts = node["select_list"][0], condition.get("children", ())
+    for place, part in enumerate(parts if condition["class"] == "CONJUNCTION" else ()):
+        for turned, other in _turned_round(part, selected):
+            children = [*parts[:place], turned, *parts[place + 1 :]]
+            yield {**node, "select_list": [other], "where_clause": {**condition, "children": children}}
+    for turned, other in _turned_round(condition, selected):
+        yield {**node, "select_list": [other], "where_clause": turned}
+
+
+def _turned_round(condition: Tree, selected: Tree) -> Iterator[tuple[Tree, Tree]]:
+    """An equation with the selected column in the place of its own, and that one as it is selected instead."""
+    if (condition["class"], selected["class"]) != ("COMPARISON", "COLUMN_REF") or condition["type"] != "COMPARE_EQUAL":
+        return
+    for side in ("left", "right"):
+        other = condition[side]
+        if other["class"] == "COLUMN_REF" and other["column_names"][:-1] == selected["column_names"][:-1]:
+            turned = {**condition, side: {**other, "column_names": selected["column_names"]}}
+            yield turned, {**selected, "column_names": other["column_names"]}
 
 
 def _other_way(step: Tree) -> Iterator[Tree]:
@@ -94,20 +138,30 @@ def _other_way(step: Tree) -> Iterator[Tree]:
     b.id`."""
     if step["type"] != "SELECT_NODE" or len(step["select_list"]) != 1:
         return
-    selected = step["select_list"][0]
-    for key, holder in (("where_clause", step), ("condition", step["from_table"])):
-        condition = holder.get(key)
-        if not isinstance(condition, dict) or condition["class"] != "COMPARISON" or selected["class"] != "COLUMN_REF":
-            continue
-        for side in ("left", "right"):
-            other = condition[side]
-            if other["class"] == "COLUMN_REF" and other["column_names"][:-1] == selected["column_names"][:-1]:
-                turned = {**condition, side: {**other, "column_names": selected["column_names"]}}
-                listed = [{**selected, "column_names": other["column_names"]}]
-                if holder is step:
-                    yield {**step, "select_list": listed, key: turned}
-                else:
-                    yield {**step, "select_list": listed, "from_table": {**step["from_table"], key: turned}}
+    selected, joined = step["select_list"][0], step["from_table"]
+    if isinstance(step.get("where_clause"), dict):
+        for turned, other in _turned_round(step["where_clause"], selected):
+            yield {**step, "select_list": [other], "where_clause": turned}
+    if isinstance(joined.get("condition"), dict):
+        for turned, other in _turned_round(joined["condition"], selected):
+            yield {**step, "select_list": [other], "from_table": {**joined, "condition": turned}}
+
+
+def _opened(condition: Tree) -> Iterator[Tree]:
+    """Each comparison of a condition made `(…) IS NOT FALSE`."""
+    if condition["class"] == "CONJUNCTION":
+        children = condition["children"]
+        for place, child in enumerate(children):
+            for made in _opened(child):
+                yield {**condition, "children": [*children[:place], made, *children[place + 1 :]]}
+    elif condition["class"] in ("COMPARISON", "BETWEEN"):
+        yield _not_false(condition)
+
+
+def _not_false(condition: Tree) -> Tree:
+    """`coalesce(…, TRUE)`."""
+    coalesced = read_select("coalesce(NULL, TRUE)")["select_list"][0]
+    return {**coalesced, "children": [condition, coalesced["children"][1]]}
 
 
 def _dropped(condition: Tree) -> Iterator[Tree | None]:

@@ -74,6 +74,7 @@ def test_columns_that_are_only_shown(shop: Shop) -> None:
         "SELECT count(*) FROM (SELECT about FROM parcels UNION SELECT about FROM parcels) t",
         "SELECT id FROM (SELECT id, about FROM parcels ORDER BY about LIMIT 1) t",
         "SELECT 1 FROM parcels WHERE (SELECT max(id) FROM parcels) > 0 AND (SELECT raw FROM parcels LIMIT 1) = raw",
+        "SELECT (SELECT about FROM parcels LIMIT 1) IS NULL",
         "SELECT count(*) FROM parcels p JOIN parcels q ON p.due = q.due",
         "SELECT about, count(*) FROM parcels GROUP BY about",
     ):

@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from rls.rewrite.bound_tree import PARTS, TYPES
+from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS
 
 __all__ = ["is_misled", "why_extremes_may_mislead"]
 
 # Months are counted whole, from the day as far as the month has it: from the 30th at 13:00 none have passed where from
 # the 31st at 12:00 one has. Between two values there may be neither: infinity and its opposite make NaN.
 _MISLED: Final = {"date_sub", "datesub", "time_bucket", "median", "quantile_cont"}
+_SKIPPED: Final = WITHOUT_EXPRESSIONS - {"children"}
 _WORDS: Final = re.compile(rf"\b(?:{'|'.join(sorted(_MISLED))})\b", re.IGNORECASE)
 
 
@@ -34,7 +35,7 @@ def why_extremes_may_mislead(plan: Any) -> str | None:
         name = (tree.get("qname") or {}).get("path", [""])[-1]
         if name in _MISLED:
             return f"DuckDB derives wrong bounds for `{name}`"
-        stack += [item for key, item in tree.items() if item and key not in TYPES and isinstance(item, PARTS)]
+        stack += [item for key, item in tree.items() if item and isinstance(item, PARTS) and key not in _SKIPPED]
     return None
 
 

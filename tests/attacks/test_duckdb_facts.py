@@ -23,7 +23,7 @@ FACTS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
-    started = Worker()
+    started = Worker(seconds=120)  # none of these facts is how long something takes
     yield started
     started.close()
 

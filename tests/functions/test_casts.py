@@ -19,7 +19,7 @@ WITHOUT_VALUES = {"NULL", "TYPE"}
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
-    started = Worker(settings=CHECKED)
+    started = Worker(settings=CHECKED, seconds=60)
     yield started
     started.close()
 

@@ -31,7 +31,8 @@ CHECKED = "SET disabled_optimizers = 'statistics_propagation'"
 class Worker:
     """A process with a DuckDB instance, started when first asked and again after each death."""
 
-    def __init__(self, *, settings: str = "", stored: Sequence[str] = ()) -> None:
+    def __init__(self, *, settings: str = "", stored: Sequence[str] = (), seconds: float = SECONDS) -> None:
+        self.seconds = seconds  # after which a statement counts as hanging
         self.process: subprocess.Popen[str] | None = None
         self.settings = settings
         self.stored = (*stored_tables(), *stored)
@@ -44,11 +45,11 @@ class Worker:
         assert process.stdin and process.stdout
         process.stdin.write(json.dumps(sql) + "\n")
         process.stdin.flush()
-        ready, _, _ = select.select([process.stdout], [], [], SECONDS)
+        ready, _, _ = select.select([process.stdout], [], [], self.seconds)
         line = process.stdout.readline() if ready else ""
         if not line:
             code = self._stop()
-            return ("crash", f"process ended by signal {-code}") if ready else ("hang", f"over {SECONDS} s")
+            return ("crash", f"process ended by signal {-code}") if ready else ("hang", f"over {self.seconds} s")
         outcome, message = json.loads(line)
         if outcome == "fatal":
             self._stop()

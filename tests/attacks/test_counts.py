@@ -80,6 +80,12 @@ def test_no_answer_follows_a_bound(ask: Callable[[str], object], sql: str, expec
     assert ask(sql) == [(expected,)]
 
 
+def test_no_join_fails_by_how_many_rows_are_hidden(ask: Callable[[str], object]) -> None:
+    values = "(SELECT to_days(k) AS v FROM c WHERE k > 8) c"
+    assert ask(f"SELECT count(*) FROM (SELECT to_days(n) AS v FROM pub) p SEMI JOIN {values} ON p.v < c.v") == [(9,)]
+    assert ask(f"SELECT count(*) FROM (SELECT to_days(n) AS v FROM pub) p ANTI JOIN {values} ON p.v < c.v") == [(41,)]
+
+
 def test_more_groups_than_rows_are_limited(ask: Callable[[str], list[object]]) -> None:
     assert len(ask("SELECT k, s, count(*) FROM c GROUP BY CUBE (k, s) ORDER BY ALL LIMIT 24")) == 24
 

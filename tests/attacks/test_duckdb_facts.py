@@ -33,6 +33,7 @@ def test_the_fact_still_holds(fact: dict[str, Any], worker: Worker, tmp_path: Pa
     worker.ask("SET disabled_optimizers = ''")
     worker.ask("SET TimeZone = 'UTC'")
     worker.ask("RESET perfect_ht_threshold")
+    worker.ask("RESET nested_loop_join_threshold")
     worker.ask("DETACH f")
     for statement in fact["setup"]:
         outcome, message = worker.ask(statement.replace("{file}", str(tmp_path / "fact.duckdb")))

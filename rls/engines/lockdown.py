@@ -97,8 +97,8 @@ def _settings(
         # Groups in the order of their keys where stored extremes are near, else in another: the order of `GROUP BY k`
         # would say to the last digit what hidden rows hold.
         "perfect_ht_threshold": 0,
-        # Joins by loops, for sides that stored sizes say are small, fail on what other joins do: `SEMI JOIN … ON a.interval
-        # < b.interval` would tell how many rows there are.
+        # Joins by loops, for sides that stored sizes say are small, fail on what other joins do: a SEMI JOIN by `<` of
+        # intervals would tell how many rows there are.
         "nested_loop_join_threshold": 0,
         # DuckDB's default, written out: 900 nested operators, casts, lists or CTEs were run without harm to the stack,
         # and a query of 250 CTEs, joins or `||` counts as that deep.

@@ -18,6 +18,10 @@ from rls.lab.world.clock import clock_macros
 __all__ = ["Board", "BoardFailed"]
 
 NAME = "lab"
+# Rows that make a policy recurse without end are no rows to keep: the try fails here, not the machine.
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1, "enable_external_access": "false", "memory_limit": "1GB", "temp_directory": "",
+}  # fmt: skip
 Row = Mapping[str, object]
 
 
@@ -30,7 +34,7 @@ class Board:
 
     def __init__(self, catalog: Catalog, relations: Iterable[Relation], *, now: float) -> None:
         self.catalog = catalog.attached_as(NAME).from_schema(("main",))
-        self._connection = duckdb.connect(":memory:", config={"threads": 1, "enable_external_access": "false"})
+        self._connection = duckdb.connect(":memory:", config=_SETTINGS)
         # Some hundred rows are read sooner than a plan for them is made better.
         self._connection.execute("PRAGMA disable_optimizer")
         self._connection.execute(f"ATTACH ':memory:' AS {quote(NAME)}")

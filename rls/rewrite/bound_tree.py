@@ -5,7 +5,7 @@ Takes trees as `json_serialize_plan` writes them. Owns that a column is told by 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,8 +13,8 @@ from rls.rewrite import magnitude as numbers
 from rls.rewrite.functions import NOT_LITERAL
 
 __all__ = [
-    "INTEGERS", "PARTS", "TYPES", "WITHOUT_EXPRESSIONS", "Column", "Inputs", "MayRaise", "Tree", "expressions_in",
-    "is_cast", "largest", "literal", "mass", "plain", "type_of", "whole",
+    "INTEGERS", "PARTS", "TYPES", "WITHOUT_EXPRESSIONS", "Column", "Inputs", "MayRaise", "Objection", "Tree",
+    "expressions_in", "is_cast", "largest", "literal", "mass", "objection", "plain", "type_of", "whole",
 ]  # fmt: skip
 
 Tree = dict[str, Any]
@@ -37,8 +37,12 @@ PARTS: Final = (dict, list)
 """What parts of a tree are that have parts of their own."""
 
 
-class MayRaise(Exception):
-    """Why an expression is not known to be total, in a few words."""
+class Objection(Exception):
+    """Why a plan is not what it has to be, in a few words."""
+
+
+class MayRaise(Objection):
+    """Why an expression is not known to be total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,19 @@ class Inputs:
         if found is not None and found.type != tree["return_type"]:
             raise MayRaise("the plan is not understood")
         return found
+
+
+def objection(judge: Callable[[], object]) -> str | None:
+    """Why a judge of plans objects, or None. What it does not understand, it objects to."""
+    try:
+        judge()
+    except Objection as reason:
+        return str(reason)
+    except RecursionError:
+        return "it is nested too deeply to be judged"
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return "the plan is not understood"
+    return None
 
 
 def mass(tree: Tree, magnitude: int | None, inputs: Inputs) -> int | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from rls.rewrite.bound_tree import Tree, plain, type_of
+from rls.rewrite.bound_tree import Objection, Tree, objection, plain, type_of
 
 __all__ = ["why_counts_may_tell"]
 
@@ -39,7 +39,7 @@ class _Count:
     apart: bool = False
 
 
-class _Told(Exception):
+class _Told(Objection):
     """Where a bound that may be too low decides an answer."""
 
 
@@ -48,16 +48,7 @@ def why_counts_may_tell(plan: Any, *, policies_ask: bool) -> str | None:
 
     policies_ask  whether a row filter without a fence has a sub-query of its own, which the plan does not show
     """
-    try:
-        for tree in plan:
-            _Counts(policies_ask).of(tree)
-    except _Told as reason:
-        return str(reason)
-    except RecursionError:
-        return "it is nested too deeply to be judged"
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        return "the plan is not understood"
-    return None
+    return objection(lambda: [_Counts(policies_ask).of(tree) for tree in plan])
 
 
 class _Counts:

@@ -27,6 +27,7 @@ from rls.rewrite.bound_tree import (
     expressions_in,
     largest,
     mass,
+    objection,
     plain,
     type_of,
 )
@@ -86,16 +87,7 @@ def why_plan_may_raise_early(plan: Any) -> str | None:
 def _why(plan: Any, part: Callable[[Any], Any]) -> str | None:
     if plan is None:
         return "it does not bind"
-    try:
-        for tree in part(plan):
-            _judge_node(tree, {})
-    except MayRaise as reason:
-        return str(reason)
-    except RecursionError:
-        return "it is nested too deeply to be judged"
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        return "the plan is not understood"
-    return None
+    return objection(lambda: [_judge_node(tree, {}) for tree in part(plan)])
 
 
 def _judge_node(tree: Tree, ctes: dict[int, Inputs]) -> Inputs:

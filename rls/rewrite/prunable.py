@@ -12,7 +12,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from rls.rewrite import magnitude as numbers
-from rls.rewrite.bound_tree import INTEGERS, PARTS, Inputs, MayRaise, Tree, expressions_in, is_cast, plain, type_of
+from rls.rewrite.bound_tree import (
+    INTEGERS,
+    PARTS,
+    Inputs,
+    MayRaise,
+    Tree,
+    expressions_in,
+    is_cast,
+    objection,
+    plain,
+    type_of,
+)  # fmt: skip
 from rls.rewrite.total import judge
 
 __all__ = ["why_statistics_may_tell"]
@@ -28,16 +39,7 @@ _Raising = Sequence[bool] | None  # which columns of a node may raise; None: non
 
 def why_statistics_may_tell(plan: Any) -> str | None:
     """A reason in a few words, or None where whatever may raise is evaluated whatever statistics say."""
-    try:
-        for tree in plan:
-            _columns_of(tree)
-    except MayRaise as reason:
-        return str(reason)
-    except RecursionError:
-        return "it is nested too deeply to be judged"
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        return "the plan is not understood"
-    return None
+    return objection(lambda: [_columns_of(tree) for tree in plan])
 
 
 def _columns_of(tree: Tree) -> _Raising:

@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import duckdb
 import pytest
 
 from rls.engine import Engine
-from rls.identity.mint import mint_token
-from tests.engine.kit import write_policies
+from tests.attacks.kit import opened, token_of
 
 SETUP = """CREATE TABLE c AS SELECT if(i < 21, 'a', 'b') AS tenant, if(i < 21, 1 + i % 9, {hidden})::INTEGER AS k,
         if(i < 21, 'v' || i % 7, 'h') AS s FROM range({rows}) r(i);
@@ -36,19 +34,16 @@ NONE_BELOW = "(SELECT max(k) AS m FROM c WHERE k < 0) t"
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     policy, hidden = request.param
     folder = tmp_path_factory.mktemp("counts")
-    with duckdb.connect(str(folder / "w.duckdb")) as connection:
-        connection.execute(SETUP.format(**HIDDEN[hidden]))
     text = f'relation: c\npolicies:\n  - {{name: own, using: "{POLICIES[policy]}"}}\n' + "".join(
         f"---\nrelation: {name}\npublic: true\n" for name in ("pub", "many")
     )
-    policies = write_policies(folder / "policies", text)
-    with Engine.open(folder / "w.duckdb", policies=policies, audit=lambda record: None) as opened:
-        yield opened
+    with opened(folder, SETUP.format(**HIDDEN[hidden]), text) as engine:
+        yield engine
 
 
 @pytest.fixture
 def ask(engine: Engine) -> Callable[[str], object]:
-    token = mint_token(engine.policies.identity, subject="u", attributes={"tenant": "a"}, lifetime=600)
+    token = token_of(engine)
     return lambda sql: engine.query(token, sql).rows
 
 
@@ -103,8 +98,7 @@ def test_more_groups_than_rows_are_limited(ask: Callable[[str], list[object]]) -
     ],
 )
 def test_what_is_counted_right_is_planned_with_statistics(engine: Engine, sql: str) -> None:
-    token = mint_token(engine.policies.identity, subject="u", attributes={"tenant": "a"}, lifetime=600)
-    found = engine.explain(token, sql)
+    found = engine.explain(token_of(engine), sql)
     # What becomes of a sub-query in a policy is not followed.
     asks = any("SELECT" in grant.predicate for grant in found.grants.values())
     assert found.hide_statistics == (asks and ("sum" in sql or "LEFT" in sql))

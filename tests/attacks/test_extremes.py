@@ -5,12 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import duckdb
 import pytest
 
 from rls.engine import Engine
-from rls.identity.mint import mint_token
-from tests.engine.kit import write_policies
+from tests.attacks.kit import opened, token_of
 
 SETUP = """CREATE TABLE c AS SELECT if(i % 2 = 0, 'a', 'b') AS tenant, i::INTEGER AS id,
         if(i % 2 = 0, TIMESTAMP '2020-01-30 13:00', {t}) AS t, if(i % 2 = 0, TIMESTAMP '2000-03-30 23:00', {b}) AS b,
@@ -38,17 +36,14 @@ BUCKET = "time_bucket(INTERVAL '1 hour', b, INTERVAL '1 month')"
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     policy, hidden = request.param
     folder = tmp_path_factory.mktemp("extremes")
-    with duckdb.connect(str(folder / "w.duckdb")) as connection:
-        connection.execute(SETUP.format(**HIDDEN[hidden]))
     text = f'relation: c\npolicies:\n  - {{name: own, using: "{POLICIES[policy]}"}}\n---\nrelation: v\npublic: true\n'
-    policies = write_policies(folder / "policies", text)
-    with Engine.open(folder / "w.duckdb", policies=policies, audit=lambda record: None) as opened:
-        yield opened
+    with opened(folder, SETUP.format(**HIDDEN[hidden]), text) as engine:
+        yield engine
 
 
 @pytest.fixture
 def ask(engine: Engine) -> Callable[[str], object]:
-    token = mint_token(engine.policies.identity, subject="u", attributes={"tenant": "a"}, lifetime=600)
+    token = token_of(engine)
     return lambda sql: engine.query(token, sql).rows
 
 
@@ -76,5 +71,4 @@ def test_no_answer_follows_wrong_bounds(ask: Callable[[str], object], sql: str, 
 
 @pytest.mark.parametrize("sql", ["SELECT avg(f) FROM c", "SELECT count(*) FROM c WHERE t < '2020-02-01'"])
 def test_other_queries_keep_statistics(engine: Engine, sql: str) -> None:
-    token = mint_token(engine.policies.identity, subject="u", attributes={"tenant": "a"}, lifetime=600)
-    assert not engine.explain(token, sql).hide_statistics
+    assert not engine.explain(token_of(engine), sql).hide_statistics

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from rls.catalog import quote
-from rls.engines.base import Fetch, Fetched
+from rls.engines.base import UTC, Fetch, Fetched
 from rls.errors import EngineInvalid
 from rls.forks import before_fork, never_closed_in_child
 
@@ -65,7 +65,6 @@ def fetched_as(table: Any, names: tuple[str, ...], types: tuple[str, ...], *, fe
 
     casts = ", ".join(f"CAST(c{i} AS {type_}) AS c{i}" for i, type_ in enumerate(types))
     with _converter().cursor() as cursor:
-        cursor.execute("SET TimeZone = 'UTC'")
         relation = cursor.from_arrow(table.rename_columns([f"c{i}" for i in range(len(types))]))
         try:
             if fetch == "rows":
@@ -91,7 +90,9 @@ def _converter() -> Any:
     """An empty DuckDB instance for conversions; only text written in this module runs on it."""
     import duckdb
 
-    return never_closed_in_child(duckdb.connect(":memory:", config={"python_enable_replacements": "false"}))
+    connection = never_closed_in_child(duckdb.connect(":memory:", config={"python_enable_replacements": "false"}))
+    connection.execute(UTC)
+    return connection
 
 
 before_fork(_converter.cache_clear)

@@ -12,6 +12,7 @@ from typing import Final
 import duckdb
 
 from rls.catalog import quote
+from rls.engines.base import UTC
 from rls.forks import never_closed_in_child
 
 __all__ = ["open_locked"]
@@ -63,7 +64,7 @@ def open_locked(
         connection.execute(f"SET disabled_optimizers = '{','.join(off)}'")
         # Given at connect, it would be shown by `duckdb_settings()` and not be kept to.
         connection.execute(f"SET max_temp_directory_size = '{spill[1] if spill else 0}B'")
-        for statement in (_NO_ACCESS, *([] if spill else [_NO_FILES]), _LOCK):
+        for statement in (UTC, _NO_ACCESS, *([] if spill else [_NO_FILES]), _LOCK):
             connection.execute(statement)
     except BaseException:
         connection.close()

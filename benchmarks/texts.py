@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from itertools import count, pairwise
 
 import sqlglot
@@ -30,11 +31,12 @@ def new_spelling(sql: str) -> str:
 
 
 class NearMisses:
-    """Each call gives the text with other literals on the right of its comparisons, and other white space.
+    """Each call gives the text with other literals on the right of its comparisons, and other white space. What is a
+    day stays one.
 
-    >>> near = NearMisses("SELECT a FROM t WHERE b = 7 AND c <> 'x' LIMIT 3")
-    >>> near(), near()
-    ("SELECT a FROM t WHERE b = 8 AND c <> 'x1' LIMIT 3\\t", "SELECT a FROM t WHERE b = 9 AND c <> 'x2' LIMIT 3\\t ")
+    >>> near = NearMisses("SELECT a FROM t WHERE b = 7 AND c <> 'x' AND d < '2024-01-31' LIMIT 3")
+    >>> near()
+    "SELECT a FROM t WHERE b = 8 AND c <> 'x1' AND d < '2024-02-01' LIMIT 3\\t"
     """
 
     def __init__(self, sql: str) -> None:
@@ -65,4 +67,10 @@ class NearMisses:
         return "".join(texts) + "".join(" \t"[int(digit)] for digit in f"{self._number:b}")
 
     def _other(self, literal: str) -> str:
-        return f"{literal[:-1]}{self._number}'" if literal.endswith("'") else str(int(literal) + self._number)
+        if not literal.endswith("'"):
+            return str(int(literal) + self._number)
+        try:
+            day = date.fromisoformat(literal[1:-1])
+        except ValueError:
+            return f"{literal[:-1]}{self._number}'"
+        return f"'{day + timedelta(self._number)}'"

@@ -8,7 +8,7 @@ from itertools import count, pairwise
 import sqlglot
 from sqlglot.tokens import TokenType
 
-__all__ = ["NearMisses", "new_spelling", "new_text"]
+__all__ = ["NearMisses", "copies", "new_spelling", "new_text"]
 
 _COMPARISONS = {TokenType.EQ, TokenType.NEQ, TokenType.LT, TokenType.LTE, TokenType.GT, TokenType.GTE}
 _numbers = count(1)
@@ -28,6 +28,12 @@ def new_spelling(sql: str) -> str:
     """
     definition = f"WITH cold_{next(_numbers)} AS (SELECT 1)"
     return f"{definition},{sql[len('WITH') :]}" if sql[:5].upper() == "WITH " else f"{definition}\n{sql}"
+
+
+def copies(text: str, number: int) -> list[str]:
+    """Texts that are equal and new, as each request brings its own: Python keeps the hash of one that was seen."""
+    encoded = text.encode()
+    return [encoded.decode() for _ in range(number)]
 
 
 class NearMisses:

@@ -2,12 +2,14 @@
 
 It takes two `Answer`s and returns what differs first, or None. Rows that tie in the columns by which the query orders may
 stand in any order. Values are compared exactly; only floating-point
-numbers that are not may differ by 1e-9 relatively, because a parallel sum adds in another order.
+numbers that are not may differ by 1e-9 relatively, because a parallel sum adds in another order; so may such a number
+within a text (SUMMARIZE gives its deviations as text).
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ from tests.judging.oracle import Answer
 __all__ = ["Difference", "differs", "is_subset"]
 
 _RELATIVE = 1e-9
+# A number in a text, and the digits from which on it may be a sum that was rounded; one with fewer is exact.
+_LONG = re.compile(r"(\d+\.\d+(?:e[+-]?\d+)?)")
+_LONG_DIGITS = 15
 # Pairing rows up by tolerance is quadratic: beyond this many rows they are paired in sorted order instead.
 _PAIRED_FREELY = 500
 
@@ -72,7 +77,7 @@ def _key(value: Any) -> Any:
         case float():
             return ("float", "nan") if math.isnan(value) else ("float", value)
         case Decimal():
-            return ("decimal", str(value))
+            return ("decimal", str(value).encode())  # bytes, since texts have a tolerance
         case bytes() | bytearray() | memoryview():
             return ("bytes", bytes(value))
         case dict():
@@ -107,15 +112,32 @@ def _sorted(rows: Any) -> list[Any]:
 def _rounded(key: Any) -> Any:
     if isinstance(key, float):
         return float(f"{key:.6g}")
+    if isinstance(key, str):
+        return _LONG.sub(lambda found: f"{float(found[0]):.6g}", key)
     return tuple(map(_rounded, key)) if isinstance(key, tuple) else key
 
 
 def _close(a: Any, b: Any) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return math.isclose(a, b, rel_tol=_RELATIVE, abs_tol=1e-12)
+    if isinstance(a, str) and isinstance(b, str):
+        return a == b or _close_texts(a, b)
     if isinstance(a, tuple) and isinstance(b, tuple):
         return _all_close(a, b)
     return bool(a == b)
+
+
+def _close_texts(a: str, b: str) -> bool:
+    """Whether two texts differ only in long numbers, and these only as sums in another order do."""
+    left, right = _LONG.split(a), _LONG.split(b)
+    if len(left) != len(right) or left[::2] != right[::2]:
+        return False
+    pairs = [pair for pair in zip(left[1::2], right[1::2], strict=True) if pair[0] != pair[1]]
+    return all((_is_long(x) or _is_long(y)) and _close(float(x), float(y)) for x, y in pairs)
+
+
+def _is_long(number: str) -> bool:
+    return sum(map(str.isdigit, number)) >= _LONG_DIGITS
 
 
 def _all_close(a: Sequence[Any], b: Sequence[Any]) -> bool:

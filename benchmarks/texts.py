@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from itertools import count, pairwise
 
 import sqlglot
 from sqlglot.tokens import TokenType
 
-__all__ = ["NearMisses", "new_spelling", "new_text"]
+__all__ = ["NearMisses", "copies", "new_spelling", "new_text"]
 
 _COMPARISONS = {TokenType.EQ, TokenType.NEQ, TokenType.LT, TokenType.LTE, TokenType.GT, TokenType.GTE}
 _numbers = count(1)
@@ -29,12 +30,19 @@ def new_spelling(sql: str) -> str:
     return f"{definition},{sql[len('WITH') :]}" if sql[:5].upper() == "WITH " else f"{definition}\n{sql}"
 
 
-class NearMisses:
-    """Each call gives the text with other literals on the right of its comparisons, and other white space.
+def copies(text: str, number: int) -> list[str]:
+    """Texts that are equal and new, as each request brings its own: Python keeps the hash of one that was seen."""
+    encoded = text.encode()
+    return [encoded.decode() for _ in range(number)]
 
-    >>> near = NearMisses("SELECT a FROM t WHERE b = 7 AND c <> 'x' LIMIT 3")
-    >>> near(), near()
-    ("SELECT a FROM t WHERE b = 8 AND c <> 'x1' LIMIT 3\\t", "SELECT a FROM t WHERE b = 9 AND c <> 'x2' LIMIT 3\\t ")
+
+class NearMisses:
+    """Each call gives the text with other literals on the right of its comparisons, and other white space. What is a
+    day stays one.
+
+    >>> near = NearMisses("SELECT a FROM t WHERE b = 7 AND c <> 'x' AND d < '2024-01-31' LIMIT 3")
+    >>> near()
+    "SELECT a FROM t WHERE b = 8 AND c <> 'x1' AND d < '2024-02-01' LIMIT 3\\t"
     """
 
     def __init__(self, sql: str) -> None:
@@ -65,4 +73,10 @@ class NearMisses:
         return "".join(texts) + "".join(" \t"[int(digit)] for digit in f"{self._number:b}")
 
     def _other(self, literal: str) -> str:
-        return f"{literal[:-1]}{self._number}'" if literal.endswith("'") else str(int(literal) + self._number)
+        if not literal.endswith("'"):
+            return str(int(literal) + self._number)
+        try:
+            day = date.fromisoformat(literal[1:-1])
+        except ValueError:
+            return f"{literal[:-1]}{self._number}'"
+        return f"'{day + timedelta(self._number)}'"

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -17,6 +18,7 @@ import sqlglot
 
 from benchmarks.answers import compare_rows
 from benchmarks.cases import read_case_file
+from benchmarks.groups.rewrite import time_warm
 from benchmarks.many import make_catalog, make_policies, make_principal, many_database
 from benchmarks.measure import Measurement, time_in_turn
 from benchmarks.options import Options
@@ -71,9 +73,9 @@ def _texts(options: Options) -> Iterator[Measurement]:
                 calls: dict[str, Callable[[], object]] = {
                     PARSE: lambda sql=sql: sqlglot.parse_one(new_text(sql), dialect="duckdb"),
                     GUARD: lambda sql=sql: guard_as_engine(new_text(sql), principal, policies, catalog),
-                    WARM: lambda sql=sql: engine.guard(setting.token, sql),
                 }
                 warm = len(sql) <= 10_000  # further than that nothing is promised of the warm path
+                apart = {WARM: partial(time_warm, engine, setting.token, sql)} if warm else {}
                 started = time.perf_counter()
                 try:
                     calls[GUARD]()
@@ -84,9 +86,10 @@ def _texts(options: Options) -> Iterator[Measurement]:
                 if slow:
                     options.skipped.append(f"growth: {series['name']} ends at {size:,}: more than {POINT_SECONDS:g} s")
                 timings = time_in_turn(
-                    calls if warm else {k: v for k, v in calls.items() if k != WARM},
+                    calls,
                     rounds=1 if slow else min(options.rounds, 5),
                     seconds=options.seconds / 2,
+                    elsewhere=apart,
                 )
                 yield Measurement.of("growth", series["name"], timings, what=GUARD, floor=PARSE, size=size)
                 if warm:

@@ -29,14 +29,14 @@ from benchmarks.settings import (
     write_checked,
     write_unchecked,
 )
-from benchmarks.texts import NearMisses, new_spelling
+from benchmarks.texts import NearMisses, copies, new_spelling
 from rls.audit.sinks import CallableSink
 from rls.audit.trail import Trail
 from rls.catalog import Catalog
 from rls.engine import Engine
 from rls.rewrite.guard import guard
 
-__all__ = ["measure_rewrite"]
+__all__ = ["measure_rewrite", "time_warm"]
 
 PARSE, PRINT, SERIALIZE = "sqlglot parse", "sqlglot parse + print", "DuckDB parse to JSON"
 UNCHECKED, CHECKED, PURE, GUARD = "guard, unchecked", "guard, checked", "rls.guard, cold", "guard, cold"
@@ -62,7 +62,7 @@ def measure_rewrite(options: Options) -> Iterator[Measurement]:
                     options.skipped.extend(f"{peer} refuses {name}" for peer, sample in asked.items() if sample is None)
                     elsewhere = {peer: sample for peer, sample in asked.items() if sample is not None}
                     asking = engine, setting.token, case.sql
-                    apart = {**elsewhere, COLD: partial(_cold, *asking), WARM: partial(_warm, *asking)}
+                    apart = {**elsewhere, COLD: partial(_cold, *asking), WARM: partial(time_warm, *asking)}
                     timings = time_in_turn(calls, rounds=options.rounds, seconds=options.seconds, elsewhere=apart)
                     for what in (PRINT, SERIALIZE, UNCHECKED, CHECKED, PURE, GUARD, COLD, *elsewhere):
                         yield Measurement.of("rewrite", name, timings, what=what, floor=PARSE)
@@ -92,9 +92,10 @@ def _cold(engine: Engine, token: str, sql: str) -> tuple[float, float]:
     return time_once(lambda: session.guard(sql))
 
 
-def _warm(engine: Engine, token: str, sql: str) -> tuple[float, float]:
+def time_warm(engine: Engine, token: str, sql: str) -> tuple[float, float]:
     """(CPU, wall) of a guard among many: one alone after milliseconds of other work waits for the machine's caches."""
-    cpu, wall = time_once(lambda: [engine.guard(token, sql) for _ in range(AT_ONCE)])
+    asked = list(zip(copies(token, AT_ONCE), copies(sql, AT_ONCE), strict=True))
+    cpu, wall = time_once(lambda: [engine.guard(*one) for one in asked])
     return cpu / AT_ONCE, wall / AT_ONCE
 
 

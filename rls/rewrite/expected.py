@@ -1,7 +1,7 @@
-"""The tree that a guard must have, written a second time: from its grant, sharing nothing with what writes guards.
+"""The guard that must be there, written a second time: from its grant, sharing nothing with what writes guards.
 
-Takes a guard and the catalog, returns DuckDB's tree of it, without positions; `verify` compares. Owns that a guard with
-another filter, fence, mask or column is not taken for one.
+Takes a guard and the catalog, returns a statement and DuckDB's tree of it, without positions; `verify` compares. Owns
+that a guard with another filter, fence, mask or column is not taken for one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rls.errors import QueryRefused
 from rls.rewrite.engine_ast import bare, serialize
 from rls.rewrite.guarded import Guard
 
-__all__ = ["expected_guard", "guard_path"]
+__all__ = ["expected_guard", "expected_statement", "guard_path"]
 
 
 def guard_path(catalog: Catalog, relation: Relation) -> tuple[str, ...]:
@@ -22,8 +22,13 @@ def guard_path(catalog: Catalog, relation: Relation) -> tuple[str, ...]:
     return (*prefix, fold(catalog.attached), *relation.key)
 
 
-def expected_guard(guard: Guard, catalog: Catalog) -> Any:
-    """The tree a guard must have, written out here again from its grant."""
+def expected_guard(statement: str, relation: Relation) -> Any:
+    """The tree of `expected_statement`; a view's without the source."""
+    return _tree_of(statement, relation.kind == "view")
+
+
+def expected_statement(guard: Guard, catalog: Catalog) -> str:
+    """The statement that a guard must be, written out here again from its grant. Raises `QueryRefused`."""
     relation, grant = guard.relation, guard.grant
     denied = {fold(name) for name in grant.denied}
     masks = {fold(name): text for name, text in grant.masks.items()}
@@ -66,7 +71,7 @@ def expected_guard(guard: Guard, catalog: Catalog) -> Any:
         statement += " WHERE false"
     if grant.kind != "always" and guard.fenced:
         statement += " OFFSET 0"
-    return _tree_of(statement, relation.kind == "view")
+    return statement
 
 
 _NUMBERS = {

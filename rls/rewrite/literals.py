@@ -45,11 +45,14 @@ _LITERALS: Final = frozenset((TokenType.NUMBER, TokenType.STRING))
 _INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,12})\.([0-9]{1,6})")
 _NUMBERS: Final = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "DOUBLE"}
+_COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
 # What sqlglot calls the types that a day may have.
 _DAYS: Final = {exp.DType.DATE: "DATE", exp.DType.TIMESTAMP: "TIMESTAMP", exp.DType.TIMESTAMPNTZ: "TIMESTAMP"}
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # A text that both parsers read alike, and that converts to nothing but VARCHAR: no digit makes it a number or a date.
 _WORDS: Final = re.compile(r"[A-Za-z#%_][A-Za-z0-9 _.,:;/@#&%+()\[\]*-]*")
+# Any other text that both parsers read alike: a number, a date, no letter at all.
+_TEXT: Final = re.compile(r"[A-Za-z0-9#%_ .,:;/@&+()\[\]*-]*")
 # Words that convert to something: `d = 'infinity'` compares dates.
 _SPECIAL: Final = frozenset(
     "true false t f yes no y n on off nan inf infinity epoch now today tomorrow yesterday null".split()  # noqa: SIM905
@@ -173,6 +176,8 @@ def bound_literals(
             if class_ != "DATE" or (typed := _typed_literal(parsed, index, operand)) is None:
                 continue
             start, end, cast = typed
+        if class_ == "TEXT" and not isinstance(operand.parent, _COMPARISONS):
+            continue  # of more than two, the others' types may count
         column = _compared_column(operand, conditions)
         if column is None or not isinstance(column.this, exp.Identifier) or column.args.get("db") is not None:
             continue
@@ -240,7 +245,7 @@ def _kind(type_: str) -> str:
 def _alike(class_: str, kind: str | None, *, dated: bool) -> bool:
     """Whether a literal of this class beside a column of this kind means what a bound value of its type means."""
     match class_:
-        case "VARCHAR":
+        case "VARCHAR" | "TEXT":
             return kind == "VARCHAR"
         case "DATE":
             return kind in ("DATE", "TIMESTAMP") or (kind == "VARCHAR" and not dated)
@@ -253,8 +258,8 @@ def class_of(text: str) -> str | None:
 
     >>> class_of("7"), class_of("3000000000"), class_of("0.05"), class_of("'1995-01-01'"), class_of("'EMEA'")
     ('INTEGER', 'BIGINT', 'DECIMAL(3,2)', 'DATE', 'VARCHAR')
-    >>> class_of("'42'") is None, class_of("1e5") is None
-    (True, True)
+    >>> class_of("'42'"), class_of("''"), class_of("'42€'"), class_of("1e5")
+    ('TEXT', 'TEXT', None, None)
     """
     return None if len(text) > MAX_LENGTH + 2 else _class_of(text)
 
@@ -265,7 +270,9 @@ def _class_of(text: str) -> str | None:
         inner = text[1:-1]
         if _WORDS.fullmatch(inner) and inner.strip().lower() not in _SPECIAL:
             return "VARCHAR"
-        return "DATE" if _DAY.fullmatch(inner) and _is_day(inner) else None
+        if _DAY.fullmatch(inner) and _is_day(inner):
+            return "DATE"
+        return "TEXT" if _TEXT.fullmatch(inner) else None
     if _INTEGER.fullmatch(text):
         return "INTEGER" if int(text) < 2**31 else "BIGINT"
     if found := _DECIMAL.fullmatch(text):
@@ -293,7 +300,7 @@ def _compared_column(literal: exp.Expr, conditions: _Conditions) -> exp.Column |
     column is made of the text around it."""
     comparison = literal.parent
     match comparison:
-        case exp.EQ() | exp.NEQ() | exp.LT() | exp.LTE() | exp.GT() | exp.GTE():
+        case _ if isinstance(comparison, _COMPARISONS):
             column = comparison.expression if comparison.this is literal else comparison.this
         case exp.Between() | exp.In() | exp.Like() | exp.ILike():
             column = comparison.this

@@ -15,11 +15,12 @@ from typing import Any, Final, Literal
 from rls.catalog import Catalog, Relation, fold
 from rls.errors import QueryRefused
 from rls.rewrite.engine_ast import EngineParseError, bare, serialize
-from rls.rewrite.expected import expected_guard, guard_path
+from rls.rewrite.expected import expected_guard, expected_statement, guard_path
 from rls.rewrite.functions import NOT_LITERAL, allowed_collation, allowed_type, bare_function, review
 from rls.rewrite.guarded import Guard, Splice
 from rls.rewrite.nodes import CLASSES, KEYS
 from rls.rewrite.places import Places
+from rls.rewrite.stand_ins import NAME, Short, shorten, stand_in_tree
 from rls.rewrite.unfenced import is_ever_total, last_limit, may_be_bare
 from rls.rewrite.unflat import SEEN, Growth
 
@@ -58,41 +59,33 @@ def verify(
     Raises `QueryRefused`: `query.syntax`, `.statements`, `.statement_kind`, `.construct`, `.function`, `.type`,
     `.collation`, `.parameter`, `.number`, `.sample`, `.rowid`, `.unguarded`.
     """
-    place = Places(text, original, splices)
-    try:
-        trees = serialize(text)
-    except EngineParseError as error:
-        raise _refuse_parse(error, place) from None
-    if len(trees) != 1:
-        raise QueryRefused("query.statements", "the query holds more than one statement", hint="send one at a time")
-    expected: dict[tuple[str, ...], list[Any]] = {}
     wanted: Counter[tuple[str, ...]] = Counter()
+    statements: dict[tuple[str, tuple[str, ...]], Relation] = {}
     seen: set[object] = set()
     for guard in guards:
         path = guard_path(catalog, guard.relation)
         wanted[path] += 1
         written = (path, id(guard.grant), guard.conjuncts, guard.fenced)
-        if written in seen:
-            continue
-        seen.add(written)
-        trees_of = expected.setdefault(path, [])
-        tree = expected_guard(guard, catalog)
-        if tree not in trees_of:
-            trees_of.append(tree)
+        if written not in seen:
+            seen.add(written)
+            statements[expected_statement(guard, catalog), path] = guard.relation
     fenced = all(guard.fenced or guard.grant.kind == "always" for guard in guards)
-    walk = _Walk(place, expected, catalog, fenced=fenced)
-    found = walk.run(trees[0])
-    if walk.bound.keys() != bound.keys() or Counter(bound) - walk.bound:
-        raise QueryRefused("query.parameter", "parameters that start with `rls_` are reserved", hint="rename them")
-    # At least: DuckDB copies a named window to its users and the operand of a CASE to its branches. One too few means
-    # that a guard stands where the engine reads no query.
-    if wanted - found:
-        raise QueryRefused(
-            "query.unguarded",
-            "the query could not be shown to read only what is permitted",
-            hint="simplify it; this is worth a bug report",
-            detail=f"guards found {dict(found)}, expected {dict(wanted)}",
-        )
+
+    def read(short: Short | None) -> _Walk:
+        place = Places(text, original, splices)
+        walk = _Walk(place, statements, catalog, fenced=fenced, stand_ins=short.guards if short else {})
+        walk.read(short.text if short else text)
+        walk.compare(wanted, bound)
+        return walk
+
+    short = shorten(text, [one for one, relation in statements.items() if relation.kind == "table"])
+    try:
+        walk = read(short)
+    except QueryRefused:
+        if short is None:
+            raise
+        # What is wrong, and where, is told of the text itself.
+        walk = read(None)
     match runs_on:
         case "duckdb":
             _check_growth(walk.growth, guards)
@@ -127,19 +120,23 @@ class _Walk:
     def __init__(
         self,
         place: Places,
-        expected: dict[tuple[str, ...], list[Any]],
+        statements: Mapping[tuple[str, tuple[str, ...]], Relation],
         catalog: Catalog,
         *,
         fenced: bool,
+        stand_ins: Mapping[int, tuple[tuple[str, ...], bool]],
     ) -> None:
-        self.place, self.expected, self.catalog, self.fenced = place, expected, catalog, fenced
-        self.view_names = {
-            tree["from_table"]["alias"]
-            for trees in expected.values()
-            for tree in trees
-            if "subquery" in tree["from_table"]
-        }
+        """`statements`: those that guards may be, with their relations; `stand_ins` as `Short.guards`."""
+        self.place, self.catalog, self.fenced, self.stand_ins = place, catalog, fenced, stand_ins
+        self.expected: dict[tuple[str, ...], list[Any]] = {}
+        self.view_names: set[str] = set()
+        for (statement, path), relation in statements.items():
+            tree = expected_guard(statement, relation)
+            self.expected.setdefault(path, []).append(tree)
+            if "subquery" in tree["from_table"]:
+                self.view_names.add(tree["from_table"]["alias"])
         self.found: Counter[tuple[str, ...]] = Counter()
+        self.stood: set[int] = set()  # the stand-ins that were found
         self.bound: Counter[str] = Counter()
         self.reads_statistics = False
         self.growth = Growth()
@@ -148,7 +145,31 @@ class _Walk:
         self.guard_texts = {s.text for s in place.splices if len(s.text) > _SHORT}
         self.shortest = min(map(len, self.guard_texts), default=0)
 
-    def run(self, root: Any) -> Counter[tuple[str, ...]]:
+    def read(self, text: str) -> None:
+        """Have DuckDB parse a text, and walk over its tree. Raises `QueryRefused`."""
+        try:
+            trees = serialize(text)
+        except EngineParseError as error:
+            raise _refuse_parse(error, self.place) from None
+        if len(trees) != 1:
+            raise QueryRefused("query.statements", "the query holds more than one statement", hint="send one at a time")
+        self._walk(trees[0])
+
+    def compare(self, wanted: Counter[tuple[str, ...]], bound: Mapping[str, int]) -> None:
+        """What was found, with what there must be. Raises `QueryRefused`."""
+        if self.bound.keys() != bound.keys() or Counter(bound) - self.bound:
+            raise QueryRefused("query.parameter", "parameters that start with `rls_` are reserved", hint="rename them")
+        # At least: DuckDB copies a named window to its users and the operand of a CASE to its branches. One too few
+        # means that a guard stands where the engine reads no query; of stand-ins, each must have been read.
+        if wanted - self.found or self.stood != self.stand_ins.keys():
+            raise QueryRefused(
+                "query.unguarded",
+                "the query could not be shown to read only what is permitted",
+                hint="simplify it; this is worth a bug report",
+                detail=f"guards found {dict(self.found)}, expected {dict(wanted)}",
+            )
+
+    def _walk(self, root: Any) -> None:
         stack: list[tuple[Any, Scope | None]] = [(root, None)]
         own_limit = last_limit(root)
         while stack:
@@ -188,7 +209,6 @@ class _Walk:
                 parts, scope = self._enter(tree, kind, scope, stack)
             stack += [(part, scope) for part in parts if part and (type(part) is dict or type(part) is list)]
         self._check_odd_names()
-        return self.found
 
     def _enter(
         self, tree: Any, kind: str, scope: Scope | None, stack: list[tuple[Any, Scope | None]]
@@ -214,12 +234,24 @@ class _Walk:
         if table["type"] != "BASE_TABLE":
             return False
         path = tuple(fold(part) for part in table["qualified_name"]["path"])
+        if self.stand_ins and path == (NAME,):
+            return self._is_stand_in(node, table.get("query_location"))
         if path[0] != fold(self.catalog.attached) or len(path) < 3:
             return False
         location = {"query_location": table.get("query_location")}
         if bare(node) not in self.expected.get(path, ()):
             raise self._unguarded(location)
         self.found[path] += 1
+        return True
+
+    def _is_stand_in(self, node: Any, place: Any) -> bool:
+        """Whether a SELECT that reads the stand-ins' relation is one, at a place where one was put."""
+        path, fenced = self.stand_ins.get(place, ((), True))
+        if not path or bare(node) != stand_in_tree(fenced=fenced):
+            raise self._unguarded({})
+        if place not in self.stood:  # DuckDB copies some
+            self.stood.add(place)
+            self.found[path] += 1
         return True
 
     def _is_view_guard(self, node: Any) -> bool:

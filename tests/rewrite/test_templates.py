@@ -267,7 +267,9 @@ def spelled(sql: str, catalog: Catalog = small.CATALOG) -> list[str]:
         ("SELECT (SELECT max(id) FROM orders WHERE id = 7)", []),
         ("SELECT count(*) FILTER (WHERE id = 7) FROM orders GROUP BY amount = 3 HAVING max(id) = 2", []),
         ("SELECT id FROM orders WHERE substring(tenant, 2) = 'x' AND id + 1 = 2 AND id = 1 + 1", []),
-        ("SELECT id FROM orders WHERE tenant = '42' AND tenant = 'true' AND tenant = '2026-13-01'", []),
+        ("SELECT id FROM orders WHERE tenant = '42' AND tenant <> '' AND 'true' < tenant", ["'42'", "''", "'true'"]),
+        ("SELECT id FROM orders WHERE tenant IN ('42', 'x') AND tenant BETWEEN '1' AND '2' AND tenant LIKE '4%'", ["'x'"]),
+        ("SELECT id FROM orders WHERE id = '42' AND mood = '' AND amount < '1.5' AND tenant = 'ä'", []),
         ("SELECT id FROM orders WHERE id = -7 AND amount = 1e5 AND id = 99999999999999999999", []),
         ("SELECT id FROM orders WHERE tenant LIKE 'a!%' ESCAPE '!' AND tenant = E'a' AND tenant = $$a$$", []),
     ],
@@ -439,6 +441,7 @@ def test_shapes_that_were_forgotten_are_no_other_shape(monkeypatch: pytest.Monke
 VALUES = {
     "INTEGER": ["0", "1", "2", "3", "40", "100", "2147483647"],
     "VARCHAR": ["'EMEA'", "'open'", "'a'", "'acme'", "'%a%'", "'zz zz'"],
+    "TEXT": ["''", "'42'", "'1'", "'-1.5'", "'true'", "'infinity'", "'2026-13-01'", "' '", "'4%'"],
     "DATE": ["'2026-01-05'", "'2025-12-31'", "'1999-02-28'"],
 }
 

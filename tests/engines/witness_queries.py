@@ -118,6 +118,17 @@ GUARDED += [
     "SELECT region, count_if(amount > 500) AS n FROM orders GROUP BY region ORDER BY region",
     "SELECT id, date_diff('hour', ordered_at, TIMESTAMP '2024-06-01 10:30:00') AS h, "
     "date_diff('quarter', ordered_at, DATE '2025-06-01') AS q FROM orders ORDER BY id",
+    "SELECT o.id, l.id AS ledger FROM orders o ASOF JOIN finance.ledger l ON o.id >= l.id ORDER BY o.id",
+    "SELECT c.id, o.id AS later FROM customers c ASOF LEFT JOIN orders o ON c.region = o.region AND c.id < o.id "
+    "ORDER BY c.id",
+    "SELECT o.id, p.amount FROM orders o ASOF JOIN (SELECT id * 3 AS k, amount FROM finance.orders) p ON p.k <= o.id "
+    "ORDER BY o.id",
+    "SELECT o.id, p.id AS p FROM orders o ASOF LEFT JOIN orders p ON o.region = p.region AND o.amount < p.amount AND "
+    "o.customer_id = p.customer_id ORDER BY o.id",
+    "SELECT o.id, c.id AS c FROM orders o ASOF JOIN customers c ON o.id > c.id ORDER BY o.id",
+    "SELECT o.id, e.day FROM orders o ASOF LEFT JOIN (SELECT CAST(occurred_at AS DATE) AS day FROM events) e "
+    "ON o.ordered_at >= e.day ORDER BY o.id",
+    "SELECT o.id, c.n FROM orders o ASOF JOIN (SELECT name AS n FROM customers) c ON c.n >= o.number ORDER BY o.id, c.n",
 ]
 
 # What Spark and Sail lack beside those.
@@ -130,11 +141,6 @@ ON_POSTGRES = [
     "ORDER BY c.id",
     "SELECT region, quantile_cont(id, 0.9) AS q FROM orders GROUP BY region ORDER BY region",
     "SELECT quantile_cont(score, 0.25) AS q, quantile_cont(duration_ms, 1) AS m FROM events",
-    "SELECT o.id, l.id AS ledger FROM orders o ASOF JOIN finance.ledger l ON o.id >= l.id ORDER BY o.id",
-    "SELECT c.id, o.id AS later FROM customers c ASOF LEFT JOIN orders o ON c.region = o.region AND c.id < o.id "
-    "ORDER BY c.id",
-    "SELECT o.id, p.amount FROM orders o ASOF JOIN (SELECT id * 3 AS k, amount FROM finance.orders) p ON p.k <= o.id "
-    "ORDER BY o.id",
 ]
 
 NOT_PORTABLE = [

@@ -169,7 +169,7 @@ class Spark(Dialect):
     }  # fmt: skip
 
     def __init__(self, target: Target) -> None:
-        super().__init__(_TEXTS)
+        super().__init__({**_TEXTS, "lateral": "LATERAL ({0})"})
         self._target = target
 
     def widened(self, value: Lowered, kind: str) -> str:

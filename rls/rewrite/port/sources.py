@@ -66,6 +66,8 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
     alias = node.args.get("alias")
     name = alias.this.name if alias is not None and alias.this is not None else ""
     renamed = [one.name for one in alias.args.get("columns") or []] if alias is not None else []
+    if any(one.args.get("unpivot") for one in node.args.get("pivots") or []):
+        raise not_portable("UNPIVOT", hint="write it as UNION ALL of a SELECT for each column")
     match node:
         case exp.Subquery() if isinstance(node.this, exp.Table | exp.Subquery) and not name:
             # A join in parentheses.
@@ -99,6 +101,8 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
                 only(node, "this", "alias", *_INSIDE)
             else:
                 only(node, "expressions", "alias")
+            if isinstance(node.this, exp.Pivot | exp.Describe | exp.Summarize):
+                raise not_portable(node.this.key.upper() if not node.this.args.get("unpivot") else "UNPIVOT")
             if not name:
                 raise not_portable("a sub-query without a name", hint="give it an alias")
             query = node.this if isinstance(node, exp.Subquery) else exp.Values(expressions=node.expressions)

@@ -2,8 +2,8 @@
 
 Left out, so that for callers and policies they do not exist, and named in `Catalog.left_out`: views (their text is the
 server's), columns of types without a counterpart, names that are one to DuckDB or to a server that folds more letters.
-Parquet files are shown to each session under names that nobody can utter. Owns that what a guard reads is a stored column
-of a known type.
+Parquet files are shown to each session under names that nobody can utter. Owns that what a guard reads is a stored
+column of a known type.
 """
 
 from __future__ import annotations

@@ -129,6 +129,16 @@ GUARDED += [
     "SELECT o.id, e.day FROM orders o ASOF LEFT JOIN (SELECT CAST(occurred_at AS DATE) AS day FROM events) e "
     "ON o.ordered_at >= e.day ORDER BY o.id",
     "SELECT o.id, c.n FROM orders o ASOF JOIN (SELECT name AS n FROM customers) c ON c.n >= o.number ORDER BY o.id, c.n",
+    "SELECT region, status, count(*) AS n, sum(amount) AS s, grouping(region, status) AS g FROM orders WHERE id < 0 "
+    "GROUP BY CUBE (region, status) HAVING count(*) < 5 ORDER BY ALL",
+    "SELECT DISTINCT count(*) AS n, coalesce(region, 'all') || '!' AS r FROM orders WHERE amount < 0 GROUP BY ROLLUP (region) "
+    "ORDER BY n, r",
+    "SELECT customer_id, count(*) AS n, sum(count(*)) OVER (PARTITION BY customer_id IS NULL) AS s FROM orders WHERE id < 0 "
+    "GROUP BY GROUPING SETS ((), (customer_id)) QUALIFY rank() OVER (ORDER BY count(*)) < 3 ORDER BY max(id), n, s",
+    "SELECT year(ordered_at) AS y, year(ordered_at) + 1 AS next, max(id) AS m FROM orders WHERE id % 2 = 0 "
+    "GROUP BY ROLLUP (year(ordered_at), region) ORDER BY region, y, m LIMIT 7",
+    "SELECT t.n, t.y FROM (SELECT year(ordered_at) AS y, count(*) AS n FROM orders WHERE id < 0 GROUP BY CUBE (y)) t",
+    "SELECT count(*) FILTER (WHERE region = 'EMEA') AS n FROM orders WHERE id < 0 GROUP BY GROUPING SETS ((region), ())",
 ]
 
 # What Spark and Sail lack beside those.

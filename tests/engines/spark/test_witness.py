@@ -27,7 +27,6 @@ LACKS = {
     "FROM employees": "WITH RECURSIVE", "WITH RECURSIVE": "WITH RECURSIVE", "DISTINCT ON": "distinct on",
     "LATERAL": "lateral", "> ALL": "all", ">= ANY": "any",
     "LIMIT (SELECT": "limit query", "RANGE BETWEEN INTERVAL": "range", "EXCLUDE CURRENT": "exclude",
-    "ROLLUP": "a total of all rows", "CUBE": "a total of all rows", "GROUPING SETS": "a total of all rows",
     " of %d": "strftime with", "median(": "cannot run the query",
 }  # fmt: skip
 

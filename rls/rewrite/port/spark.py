@@ -117,6 +117,7 @@ _TOTAL: Final = frozenset((
     "- DATE", "+ DOUBLE", "- DOUBLE", "* DOUBLE", "neg DOUBLE", "abs DOUBLE",
     *(f"cast {kind} DOUBLE" for kind in (*INTEGERS, "DECIMAL", "FLOAT")),
     *(f"cast {kind} VARCHAR" for kind in (*INTEGERS, "BOOLEAN", "DATE", "TIMESTAMP")), "cast TIMESTAMP DATE",
+    "cast SMALLINT INTEGER", "cast SMALLINT BIGINT", "cast INTEGER BIGINT",
     *(f"part {one}" for one in _PARTS),
     # What an aggregate or a window function raises, it raises on rows that have passed the filter.
     "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "string_agg ordered", "arg_max",
@@ -255,8 +256,11 @@ class Spark(Dialect):
 
 
 _UP: Final = {"SMALLINT": "INT", "INTEGER": "BIGINT", "BIGINT": "DECIMAL(19,0)"}
+# Sail casts what its files' statistics say, hidden rows or not, wherever it can work out the bounds of what is cast. Those
+# of a function's value it cannot.
+_BOUNDLESS: Final = "nullif({0}, NULL)"
 _WIDE: Final = {  # Sail's whole numbers wrap around, silently; its casts do not
-    f"{sign} {kind}": f"CAST((CAST({{0}} AS {wide}) {sign} CAST({{1}} AS {wide})) AS {Spark.types[kind]})"
+    f"{sign} {kind}": f"CAST(nullif((CAST({{0}} AS {wide}) {sign} CAST({{1}} AS {wide})), NULL) AS {Spark.types[kind]})"
     for sign in "+-*"
     for kind, wide in _UP.items()
 }
@@ -299,4 +303,6 @@ class Sail(Spark):
         """See `Dialect.write`."""
         if operation == "power":
             self.may_raise = True  # of zero, to a negative power
+        if operation == "cast" and f"cast {kind}" not in self.total:
+            operands = (_BOUNDLESS.format(operands[0]), *operands[1:])
         return super().write(operation, kind, *operands, digits=digits)

@@ -139,6 +139,7 @@ GUARDED += [
     "GROUP BY ROLLUP (year(ordered_at), region) ORDER BY region, y, m LIMIT 7",
     "SELECT t.n, t.y FROM (SELECT year(ordered_at) AS y, count(*) AS n FROM orders WHERE id < 0 GROUP BY CUBE (y)) t",
     "SELECT count(*) FILTER (WHERE region = 'EMEA') AS n FROM orders WHERE id < 0 GROUP BY GROUPING SETS ((region), ())",
+    "SELECT stddev(x) AS s, var_pop(x) AS p, stddev_pop(x) FILTER (WHERE x < 9) AS f FROM (VALUES (1e301), (-1e301), (3e0)) v(x)",
 ]
 
 # What Spark and Sail lack beside those.

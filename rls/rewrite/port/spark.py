@@ -109,6 +109,12 @@ _TEXTS: Final[dict[str, str]] = {
     "strftime": "date_format(CAST({0} AS TIMESTAMP), {1})",
     "epoch": "(CAST(unix_micros(CAST({0} AS TIMESTAMP)) AS DOUBLE) / CAST(1e6 AS DOUBLE))",
 }  # fmt: skip
+# Of numbers whose squares are too large, DuckDB's are infinite, and Spark's none.
+_SPREAD: Final = {
+    one: f"(CASE WHEN {one}({{0}}{{1}}){{2}} = {_NAN} AND max(abs({{1}})){{2}} < {_INF} THEN {_INF} "
+    f"ELSE {one}({{0}}{{1}}){{2}} END)"
+    for one in _SPREADS
+}
 _TOTAL: Final = frozenset((
     "/", "/ plain", "= null safe", "<> null safe", "LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "list_contains", "shift",
     "sqrt", "power", "ceil DOUBLE", "floor DOUBLE",
@@ -170,7 +176,7 @@ class Spark(Dialect):
     }  # fmt: skip
 
     def __init__(self, target: Target) -> None:
-        super().__init__({**_TEXTS, "lateral": "LATERAL ({0})"})
+        super().__init__({**_TEXTS, **_SPREAD, "lateral": "LATERAL ({0})"})
         self._target = target
 
     def widened(self, value: Lowered, kind: str) -> str:
@@ -256,8 +262,8 @@ class Spark(Dialect):
 
 
 _UP: Final = {"SMALLINT": "INT", "INTEGER": "BIGINT", "BIGINT": "DECIMAL(19,0)"}
-# Sail casts what its files' statistics say, hidden rows or not, wherever it can work out the bounds of what is cast. Those
-# of a function's value it cannot.
+# Sail casts what its files' statistics say, hidden rows or not, wherever it can work out the bounds of what is cast;
+# those of a function's value it cannot.
 _BOUNDLESS: Final = "nullif({0}, NULL)"
 _WIDE: Final = {  # Sail's whole numbers wrap around, silently; its casts do not
     f"{sign} {kind}": f"CAST(nullif((CAST({{0}} AS {wide}) {sign} CAST({{1}} AS {wide})), NULL) AS {Spark.types[kind]})"

@@ -1,6 +1,6 @@
-"""What the guard costs on Sail: TPC-H guarded, as a ratio to the bare query and to the same filters without fences.
+"""What the guard costs on Sail or Apache Spark: TPC-H guarded, as a ratio to the bare query and to the same filters without fences.
 
-    python -m tests.engines.spark.cost [--scale 0.05] [--figures FILE]
+    python -m tests.engines.spark.cost [sail|spark] [--scale 0.05] [--figures FILE]
 
 All texts are the server's own SQL, run by its own client on Parquet files; the better of two runs counts.
 """
@@ -28,13 +28,14 @@ from rls.identity.personas import load_personas
 from rls.policy.load import load_policies
 from rls.rewrite.templates import Templates
 from tests.engines.cost import ratios
+from tests.engines.spark.cluster import start_cluster
 from tests.engines.spark.kit import start, write_parquet
 from tests.engines.tpch_site import PERSONAS, POLICIES
 from tests.policy.cases import person
 
 __all__ = ["main", "measure"]
 
-_FENCE = re.compile(r" LIMIT 9223372036854775807\b")
+_FENCE = re.compile(r" LIMIT 9223372036854775807\b| TABLESAMPLE \(100 PERCENT\) REPEATABLE \(0\)")
 
 
 def measure(executor: SparkExecutor, directory: Path, scale: float) -> dict[str, Any]:
@@ -80,11 +81,12 @@ def _seconds(session: Any, text: str, values: dict[str, object]) -> float:
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("engine", nargs="?", choices=["sail", "spark"], default="sail")
     parser.add_argument("--scale", type=float, default=0.05)
     parser.add_argument("--figures", type=Path)
     options = parser.parse_args(arguments)
     try:
-        server = start()
+        server = start() if options.engine == "sail" else start_cluster()
     except pytest.skip.Exception as reason:
         print(reason)
         return 0

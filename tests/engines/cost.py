@@ -3,8 +3,9 @@
     python -m tests.engines.cost postgres [--scale 0.05] [--figures FILE]
 
 All texts are the engine's own SQL, run by its own client on warm data, in turns, each of them first as often as the others:
-whichever is first pays for what is in no cache yet. The best run counts. Tables have the indexes of their keys. The bare query reads all rows;
-by hand, the same filters stand there without fences. `--figures` adds the ratios to what `tests.engines.suite` wrote there.
+whichever is first pays for what is in no cache yet. The best run counts. Tables have the indexes of their keys. The bare
+query reads all rows; by hand, the same filters stand there without fences. `--figures` adds the ratios to what
+`tests.engines.suite` wrote there.
 """
 
 from __future__ import annotations

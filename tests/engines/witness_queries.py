@@ -139,7 +139,6 @@ GUARDED += [
     "GROUP BY ROLLUP (year(ordered_at), region) ORDER BY region, y, m LIMIT 7",
     "SELECT t.n, t.y FROM (SELECT year(ordered_at) AS y, count(*) AS n FROM orders WHERE id < 0 GROUP BY CUBE (y)) t",
     "SELECT count(*) FILTER (WHERE region = 'EMEA') AS n FROM orders WHERE id < 0 GROUP BY GROUPING SETS ((region), ())",
-    "SELECT stddev(x) AS s, var_pop(x) AS p, stddev_pop(x) FILTER (WHERE x < 9) AS f FROM (VALUES (1e301), (-1e301), (3e0)) v(x)",
     "SELECT k, count_if(x > 1) AS n FROM (VALUES (1, NULL), (1, 2), (2, NULL), (3, 0)) v(k, x) GROUP BY k ORDER BY k",
 ]
 

@@ -118,6 +118,28 @@ GUARDED += [
     "SELECT region, count_if(amount > 500) AS n FROM orders GROUP BY region ORDER BY region",
     "SELECT id, date_diff('hour', ordered_at, TIMESTAMP '2024-06-01 10:30:00') AS h, "
     "date_diff('quarter', ordered_at, DATE '2025-06-01') AS q FROM orders ORDER BY id",
+    "SELECT o.id, l.id AS ledger FROM orders o ASOF JOIN finance.ledger l ON o.id >= l.id ORDER BY o.id",
+    "SELECT c.id, o.id AS later FROM customers c ASOF LEFT JOIN orders o ON c.region = o.region AND c.id < o.id "
+    "ORDER BY c.id",
+    "SELECT o.id, p.amount FROM orders o ASOF JOIN (SELECT id * 3 AS k, amount FROM finance.orders) p ON p.k <= o.id "
+    "ORDER BY o.id",
+    "SELECT o.id, p.id AS p FROM orders o ASOF LEFT JOIN orders p ON o.region = p.region AND o.amount < p.amount AND "
+    "o.customer_id = p.customer_id ORDER BY o.id",
+    "SELECT o.id, c.id AS c FROM orders o ASOF JOIN customers c ON o.id > c.id ORDER BY o.id",
+    "SELECT o.id, e.day FROM orders o ASOF LEFT JOIN (SELECT CAST(occurred_at AS DATE) AS day FROM events) e "
+    "ON o.ordered_at >= e.day ORDER BY o.id",
+    "SELECT o.id, c.n FROM orders o ASOF JOIN (SELECT name AS n FROM customers) c ON c.n >= o.number ORDER BY o.id, c.n",
+    "SELECT region, status, count(*) AS n, sum(amount) AS s, grouping(region, status) AS g FROM orders WHERE id < 0 "
+    "GROUP BY CUBE (region, status) HAVING count(*) < 5 ORDER BY ALL",
+    "SELECT DISTINCT count(*) AS n, coalesce(region, 'all') || '!' AS r FROM orders WHERE amount < 0 GROUP BY ROLLUP (region) "
+    "ORDER BY n, r",
+    "SELECT customer_id, count(*) AS n, sum(count(*)) OVER (PARTITION BY customer_id IS NULL) AS s FROM orders WHERE id < 0 "
+    "GROUP BY GROUPING SETS ((), (customer_id)) QUALIFY rank() OVER (ORDER BY count(*)) < 3 ORDER BY max(id), n, s",
+    "SELECT year(ordered_at) AS y, year(ordered_at) + 1 AS next, max(id) AS m FROM orders WHERE id % 2 = 0 "
+    "GROUP BY ROLLUP (year(ordered_at), region) ORDER BY region, y, m LIMIT 7",
+    "SELECT t.n, t.y FROM (SELECT year(ordered_at) AS y, count(*) AS n FROM orders WHERE id < 0 GROUP BY CUBE (y)) t",
+    "SELECT count(*) FILTER (WHERE region = 'EMEA') AS n FROM orders WHERE id < 0 GROUP BY GROUPING SETS ((region), ())",
+    "SELECT k, count_if(x > 1) AS n FROM (VALUES (1, NULL), (1, 2), (2, NULL), (3, 0)) v(k, x) GROUP BY k ORDER BY k",
 ]
 
 # What Spark and Sail lack beside those.
@@ -130,11 +152,6 @@ ON_POSTGRES = [
     "ORDER BY c.id",
     "SELECT region, quantile_cont(id, 0.9) AS q FROM orders GROUP BY region ORDER BY region",
     "SELECT quantile_cont(score, 0.25) AS q, quantile_cont(duration_ms, 1) AS m FROM events",
-    "SELECT o.id, l.id AS ledger FROM orders o ASOF JOIN finance.ledger l ON o.id >= l.id ORDER BY o.id",
-    "SELECT c.id, o.id AS later FROM customers c ASOF LEFT JOIN orders o ON c.region = o.region AND c.id < o.id "
-    "ORDER BY c.id",
-    "SELECT o.id, p.amount FROM orders o ASOF JOIN (SELECT id * 3 AS k, amount FROM finance.orders) p ON p.k <= o.id "
-    "ORDER BY o.id",
 ]
 
 NOT_PORTABLE = [
@@ -146,7 +163,9 @@ NOT_PORTABLE = [
     ("SELECT TRY_CAST(number AS INTEGER) FROM orders", "TRY CAST"),
     ("SELECT CAST(number AS INTEGER) FROM orders", "VARCHAR where INTEGER"),
     ("SUMMARIZE orders", "SUMMARIZE"),
-    ("UNPIVOT order_lines ON quantity, line_no INTO NAME what VALUE amount", "without a name"),
+    ("UNPIVOT order_lines ON quantity, line_no INTO NAME what VALUE amount", "UNPIVOT"),
+    ("SELECT * FROM order_lines UNPIVOT (v FOR k IN (line_no, quantity))", "UNPIVOT"),
+    ("SELECT column_name FROM (DESCRIBE orders)", "DESCRIBE"),
     ("SELECT DISTINCT settings FROM tenants", "JSON"),
     ("SELECT orders FROM orders", "TABLECOLUMN"),
     ("SELECT o.id FROM orders o, generate_series(1, 3000) g(n) WHERE o.id = g.n", "more than 2000 rows"),

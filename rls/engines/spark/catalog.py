@@ -1,9 +1,9 @@
 """A Spark Connect session → `Catalog`: tables, or Parquet files, with the columns that DuckDB has a type for.
 
-Left out, so that for callers and policies they do not exist: views (their text is the server's); and, named in
-`Catalog.left_out`, columns of types without a counterpart, names that are one to DuckDB or to a server that folds more
-letters. Parquet files are shown to each session under names that nobody can utter. Owns that what a guard reads is a
-stored column of a known type.
+Left out, so that for callers and policies they do not exist, and named in `Catalog.left_out`: views (their text is the
+server's), columns of types without a counterpart, names that are one to DuckDB or to a server that folds more letters.
+Parquet files are shown to each session under names that nobody can utter. Owns that what a guard reads is a stored
+column of a known type.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _TYPES: Final = {
     # No expression may use these: they are here for policies to name.
     "tinyint": "TINYINT", "binary": "BLOB",
 }  # fmt: skip
+_VIEW: Final = "it is a view of the server's own"
 _DECIMAL: Final = re.compile(r"decimal\((\d+),(\d+)\)")
 _SPARK: Final = re.compile(r"4\.\d+\.\d+\S* [0-9a-f]{40}")
 _SAIL: Final = re.compile(r"0\.7\.\d+")
@@ -89,7 +90,7 @@ def read_database(session: Any, address: Address, files: Files, attached: str, *
         target = Target(engine=engine)
     else:
         found = [
-            (schema, table, _columns(session.table, source))
+            (schema, table, _columns(session.table, source) if source else ((), [("", _VIEW)]))
             for schema, table, source in _tables(session, address.schema)
         ]
         target = Target(engine=engine, catalog=session.catalog.currentCatalog(), main=address.schema)
@@ -117,15 +118,17 @@ def show_files(session: Any, database: Database) -> None:
 
 
 def _tables(session: Any, main: str) -> Iterable[tuple[str, str, str]]:
-    """Schema as callers know it, name, and how the server reads it, of each stored table."""
+    """Schema as callers know it, name, and how the server reads it, of each stored table; of a view nothing does."""
     catalog = session.catalog.currentCatalog()
     for database in session.catalog.listDatabases():
         schema = "main" if database.name == main else database.name
         if schema == "main" and database.name != main:
             continue
         for table in session.catalog.listTables(f"{_quoted(catalog)}.{_quoted(database.name)}"):
-            if not table.isTemporary and table.tableType in ("MANAGED", "EXTERNAL"):
-                yield schema, table.name, ".".join(map(_quoted, (catalog, database.name, table.name)))
+            if not table.isTemporary:
+                stored = table.tableType in ("MANAGED", "EXTERNAL")
+                path = (catalog, database.name, table.name)
+                yield schema, table.name, ".".join(map(_quoted, path)) if stored else ""
 
 
 def _columns(read: Any, source: str) -> tuple[tuple[Column, ...], list[tuple[str, str]]]:

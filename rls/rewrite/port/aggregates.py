@@ -107,8 +107,9 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
             return Lowered(sql.write("count", "", distinct, shown, tail), "BIGINT")
         case exp.CountIf() if not distinct:
             only(call, "this")
-            # Of no rows DuckDB's is NULL.
-            counted = f"(CASE WHEN {condition(inner, scope, context)} THEN 1 ELSE 0 END)"
+            # Of no rows, or none that is true or false, DuckDB's is NULL.
+            test = condition(inner, scope, context)
+            counted = f"(CASE WHEN {test} THEN 1 WHEN (NOT {test}) THEN 0 END)"
             return Lowered(sql.write("sum", "INTEGER", "", counted, tail), "HUGEINT")
         case exp.Sum():
             only(call, "this")

@@ -32,9 +32,16 @@ class Order:
 
 
 def order_by(
-    node: exp.Expr, scope: Scope | None, context: Context, items: list[str], columns: Columns, *, free: bool
+    node: exp.Expr,
+    scope: Scope | None,
+    context: Context,
+    items: list[str],
+    columns: Columns,
+    *,
+    free: bool,
+    within: bool = False,
 ) -> Order:
-    """`free`: keys may be other expressions than the columns of the result."""
+    """`free`: keys may be other expressions than the columns of the result; `within`: the items are in a sub-query."""
     found = Order()
     clause = node.args.get("order")
     if clause is None:
@@ -82,7 +89,7 @@ def order_by(
         found.keys_first = [found.key(one.this) for one in clause.expressions]
     distinct = node.args.get("distinct")
     by_group = isinstance(distinct, exp.Distinct) and distinct.args.get("on") is not None
-    if by_group or node.args.get("qualify") is not None:
+    if within or by_group or node.args.get("qualify") is not None:
         found.outside = " " + ordering(clause, outside, context.sql)
     return found
 

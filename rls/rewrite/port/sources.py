@@ -8,10 +8,10 @@ from __future__ import annotations
 from sqlglot import exp
 
 from rls.catalog import fold
-from rls.rewrite.port.expressions import condition, expression
+from rls.rewrite.port.asof import asof_join
+from rls.rewrite.port.expressions import condition
 from rls.rewrite.port.kinds import ANY_LENGTH, digits_of, kind_of, not_portable
 from rls.rewrite.port.nodes import only
-from rls.rewrite.port.ordering import sort_key
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope, rename
 from rls.rewrite.port.series import series
 
@@ -19,7 +19,6 @@ __all__ = ["from_clause"]
 
 # A join in parentheses hangs on its first relation; `_source` writes it.
 _INSIDE = ("joins",)
-_BOUNDS = (exp.GT, exp.GTE, exp.LT, exp.LTE)
 _SIDES = {"": "", "LEFT": "LEFT ", "RIGHT": "RIGHT ", "FULL": "FULL "}
 
 
@@ -39,7 +38,7 @@ def _joins(node: exp.Expr, scope: Scope, context: Context, kept: list[str] | Non
     text = ""
     for join in node.args.get("joins") or []:
         if str(join.args.get("method") or "").upper() == "ASOF":
-            text += _asof(join, scope, context)
+            text += asof_join(join, _source(join.this, scope, context), scope, context)
             continue
         only(join, "this", "side", "kind", "on")
         side, kind = str(join.args.get("side") or "").upper(), str(join.args.get("kind") or "").upper()
@@ -63,33 +62,12 @@ def _joins(node: exp.Expr, scope: Scope, context: Context, kept: list[str] | Non
     return text
 
 
-def _asof(join: exp.Join, scope: Scope, context: Context) -> str:
-    """An ASOF join as a LATERAL one, of the row with the nearest key; of equal ones, any."""
-    only(join, "this", "side", "kind", "on", "method")
-    side, on, sql = str(join.args.get("side") or "").upper(), join.args.get("on"), context.sql
-    if side not in ("", "LEFT") or str(join.args.get("kind") or "").upper() not in ("", "INNER", "OUTER") or on is None:
-        raise not_portable("an ASOF JOIN like this", hint="give its conditions with ON")
-    name = join.this.alias_or_name
-    source = _source(join.this, scope, context)
-    bounds = [one for one in (on.flatten() if isinstance(on, exp.And) else [on]) if isinstance(one, _BOUNDS)]
-    if len(bounds) != 1:
-        raise not_portable("an ASOF JOIN like this", hint="compare one pair of columns by >=, >, <= or <")
-    low, high = (bounds[0].this, bounds[0].expression)
-    if isinstance(bounds[0], exp.GT | exp.GTE):
-        low, high = high, low
-    theirs = [one for one in (low, high) if {column.table for column in one.find_all(exp.Column)} == {name}]
-    if len(theirs) != 1:
-        raise not_portable("an ASOF JOIN like this", hint="compare a column of each side")
-    key, way = expression(theirs[0], scope, context), "DESC" if theirs[0] is low else "ASC"
-    kept = f"WHERE {condition(on, scope, context)} ORDER BY {sort_key(key, sql)} {way}"
-    nearest = sql.write("lateral", "", f"SELECT * FROM {source} {kept} LIMIT 1")
-    return f" {_SIDES[side]}JOIN {nearest} AS {sql.name_of(fold(name))} ON true"
-
-
 def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
     alias = node.args.get("alias")
     name = alias.this.name if alias is not None and alias.this is not None else ""
     renamed = [one.name for one in alias.args.get("columns") or []] if alias is not None else []
+    if any(one.args.get("unpivot") for one in node.args.get("pivots") or []):
+        raise not_portable("UNPIVOT", hint="write it as UNION ALL of a SELECT for each column")
     match node:
         case exp.Subquery() if isinstance(node.this, exp.Table | exp.Subquery) and not name:
             # A join in parentheses.
@@ -123,6 +101,8 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
                 only(node, "this", "alias", *_INSIDE)
             else:
                 only(node, "expressions", "alias")
+            if isinstance(node.this, exp.Pivot | exp.Describe | exp.Summarize):
+                raise not_portable(node.this.key.upper() if not node.this.args.get("unpivot") else "UNPIVOT")
             if not name:
                 raise not_portable("a sub-query without a name", hint="give it an alias")
             query = node.this if isinstance(node, exp.Subquery) else exp.Values(expressions=node.expressions)

@@ -109,6 +109,12 @@ _TEXTS: Final[dict[str, str]] = {
     "strftime": "date_format(CAST({0} AS TIMESTAMP), {1})",
     "epoch": "(CAST(unix_micros(CAST({0} AS TIMESTAMP)) AS DOUBLE) / CAST(1e6 AS DOUBLE))",
 }  # fmt: skip
+# Of numbers whose squares are too large, DuckDB's are infinite, and Spark's none.
+_SPREAD: Final = {
+    one: f"(CASE WHEN {one}({{0}}{{1}}){{2}} = {_NAN} AND max(abs({{1}})){{2}} < {_INF} THEN {_INF} "
+    f"ELSE {one}({{0}}{{1}}){{2}} END)"
+    for one in _SPREADS
+}
 _TOTAL: Final = frozenset((
     "/", "/ plain", "= null safe", "<> null safe", "LIKE", "NOT LIKE", "ILIKE", "NOT ILIKE", "list_contains", "shift",
     "sqrt", "power", "ceil DOUBLE", "floor DOUBLE",
@@ -117,6 +123,7 @@ _TOTAL: Final = frozenset((
     "- DATE", "+ DOUBLE", "- DOUBLE", "* DOUBLE", "neg DOUBLE", "abs DOUBLE",
     *(f"cast {kind} DOUBLE" for kind in (*INTEGERS, "DECIMAL", "FLOAT")),
     *(f"cast {kind} VARCHAR" for kind in (*INTEGERS, "BOOLEAN", "DATE", "TIMESTAMP")), "cast TIMESTAMP DATE",
+    "cast SMALLINT INTEGER", "cast SMALLINT BIGINT", "cast INTEGER BIGINT",
     *(f"part {one}" for one in _PARTS),
     # What an aggregate or a window function raises, it raises on rows that have passed the filter.
     "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "string_agg ordered", "arg_max",
@@ -169,7 +176,7 @@ class Spark(Dialect):
     }  # fmt: skip
 
     def __init__(self, target: Target) -> None:
-        super().__init__(_TEXTS)
+        super().__init__({**_TEXTS, **_SPREAD, "lateral": "LATERAL ({0})"})
         self._target = target
 
     def widened(self, value: Lowered, kind: str) -> str:
@@ -255,8 +262,11 @@ class Spark(Dialect):
 
 
 _UP: Final = {"SMALLINT": "INT", "INTEGER": "BIGINT", "BIGINT": "DECIMAL(19,0)"}
+# Sail casts what its files' statistics say, hidden rows or not, wherever it can work out the bounds of what is cast;
+# those of a function's value it cannot.
+_BOUNDLESS: Final = "nullif({0}, NULL)"
 _WIDE: Final = {  # Sail's whole numbers wrap around, silently; its casts do not
-    f"{sign} {kind}": f"CAST((CAST({{0}} AS {wide}) {sign} CAST({{1}} AS {wide})) AS {Spark.types[kind]})"
+    f"{sign} {kind}": f"CAST(nullif((CAST({{0}} AS {wide}) {sign} CAST({{1}} AS {wide})), NULL) AS {Spark.types[kind]})"
     for sign in "+-*"
     for kind, wide in _UP.items()
 }
@@ -299,4 +309,6 @@ class Sail(Spark):
         """See `Dialect.write`."""
         if operation == "power":
             self.may_raise = True  # of zero, to a negative power
+        if operation == "cast" and f"cast {kind}" not in self.total:
+            operands = (_BOUNDLESS.format(operands[0]), *operands[1:])
         return super().write(operation, kind, *operands, digits=digits)

@@ -6,7 +6,7 @@ query refused by the clause's name; base relations are written where the tree ha
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -20,6 +20,7 @@ from rls.rewrite.port.order_by import Order, order_by
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope, rename
 from rls.rewrite.port.set_operations import set_operation, values_clause
 from rls.rewrite.port.sources import from_clause
+from rls.rewrite.port.totals import TOTAL, has_total, of_no_rows
 
 __all__ = ["lower_query"]
 
@@ -98,48 +99,85 @@ def _recursive(union: exp.Union, name: str, renamed: list[str], scope: Scope, co
 def _select(node: exp.Select, scope: Scope, context: Context, want: list[str] | None) -> tuple[str, Columns]:
     with_ = _with(node, scope, context)
     kept: list[str] = []
-    tail = from_clause(node, scope, context, kept)
+    source = from_clause(node, scope, context, kept)
     if node.args.get("where") is not None:
         kept.append(condition(node.args["where"].this, scope, context))
     if kept:
-        tail += f" WHERE {' AND '.join(kept)}"
-    tail += group_by(node, scope, context)
-    if node.args.get("having") is not None:
-        tail += f" HAVING {condition(node.args['having'].this, scope, context)}"
-    items, columns = _items(node, scope, context, want)
+        source += f" WHERE {' AND '.join(kept)}"
     distinct = node.args.get("distinct")
-    on = None if distinct is None else distinct.args.get("on")
-    order = order_by(
-        node, scope, context, [one.text for one in items], columns, free=distinct is None or on is not None
-    )
     word = "SELECT"
     if distinct is not None:
         only(distinct, "on")
         word = "SELECT DISTINCT"
-    names = [context.sql.name_of(one.name) for one in columns]
-    if on is not None:
-        first = _first_keys(node, on, order)
-        if "distinct on" not in context.sql.texts:
-            source = f"SELECT {', '.join([*_numbered(items, order)])}{tail}"
-            return f"{with_}{_first_rows(source, names, first, order)}{limit(node, scope, context)}", columns
-        word = context.sql.write("distinct on", "", ", ".join(order.keys_first[:first]))
-    listed = ", ".join(f"{one.text} AS {name}" for one, name in zip(items, names, strict=True))
-    if node.args.get("qualify") is None:
-        return fenced(node, f"{with_}{word} {listed}{tail}{order.text}{limit(node, scope, context)}", context), columns
-    # The window's condition becomes a column of a sub-query, and is none of the result.
-    keep = condition(node.args["qualify"].this, scope, context)
-    source = f"SELECT {', '.join([*_numbered(items, order), f'{keep} AS kept'])}{tail}"
+    on = None if distinct is None else distinct.args.get("on")
+    total = TOTAL in context.sql.lacks and has_total(node)
+    if total and on is not None:
+        raise not_portable(f"DISTINCT ON beside {TOTAL}")
+    found = _lines(node, source, scope, context, want, within=total)
+    names = [context.sql.name_of(one.name) for one in found.columns]
     outer = ", ".join(f"q.c{i} AS {name}" for i, name in enumerate(names))
-    return (
-        f"{with_}{word} {outer} FROM ({source}) AS q WHERE q.kept{order.outside}{limit(node, scope, context)}",
-        columns,
-    )
+    # What is shown by DISTINCT is ordered by the numbers of its columns.
+    order = found.order.text if distinct is not None and on is None else found.order.outside
+    if total:
+        # Where there are no rows, the total stands by itself.
+        alone = _lines(of_no_rows(node), source, scope, context, want, within=True)
+        if [one.kind for one in alone.columns] != [one.kind for one in found.columns]:
+            raise not_portable(TOTAL)
+        if len(alone.order.keys) != len(found.order.keys):
+            raise not_portable(f"ORDER BY like this beside {TOTAL}", hint="order by columns of the result")
+        rows = f"{found.numbered} UNION ALL {alone.numbered}"
+        end = f"{order}{limit(node, scope, context)}"
+        return f"{with_}{word} {outer} FROM ({rows}) AS q WHERE q.kept{end}", found.columns
+    if on is not None:
+        first = _first_keys(node, on, found.order)
+        if "distinct on" not in context.sql.texts:
+            rows = _first_rows(found.numbered, names, first, found.order)
+            return f"{with_}{rows}{limit(node, scope, context)}", found.columns
+        word = context.sql.write("distinct on", "", ", ".join(found.order.keys_first[:first]))
+    if found.keep:
+        # The window's condition becomes a column of a sub-query, and is none of the result.
+        end = f"{order}{limit(node, scope, context)}"
+        return f"{with_}{word} {outer} FROM ({found.numbered}) AS q WHERE q.kept{end}", found.columns
+    listed = ", ".join(f"{one.text} AS {name}" for one, name in zip(found.items, names, strict=True))
+    text = f"{with_}{word} {listed}{found.tail}{found.order.text}{limit(node, scope, context)}"
+    return fenced(node, text, context), found.columns
 
 
-def _numbered(items: list[Lowered], order: Order) -> list[str]:
-    """What a sub-query `q` shows for a query around it: the columns, and what else they are sorted by."""
-    shown = [f"{one.text} AS c{i}" for i, one in enumerate(items)]
-    return [*shown, *(f"{key} AS o{i}" for i, key in enumerate(order.keys))]
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """A query's items with what follows them, before DISTINCT, QUALIFY and LIMIT; `numbered` shows them, and what else
+    they are sorted by or kept by, to a query around."""
+
+    items: list[Lowered]
+    columns: Columns
+    order: Order
+    tail: str
+    keep: str
+
+    @property
+    def numbered(self) -> str:
+        shown = [f"{one.text} AS c{i}" for i, one in enumerate(self.items)]
+        shown += [f"{key} AS o{i}" for i, key in enumerate(self.order.keys)]
+        shown += [f"{self.keep} AS kept"] if self.keep else []
+        return f"SELECT {', '.join(shown)}{self.tail}"
+
+
+def _lines(
+    node: exp.Select, source: str, scope: Scope, context: Context, want: list[str] | None, *, within: bool
+) -> _Lines:
+    tail = source + group_by(node, scope, context)
+    if node.args.get("having") is not None:
+        tail += f" HAVING {condition(node.args['having'].this, scope, context)}"
+    items, columns = _items(node, scope, context, want)
+    distinct = node.args.get("distinct")
+    free = distinct is None or distinct.args.get("on") is not None
+    texts = [one.text for one in items]
+    order = order_by(node, scope, context, texts, columns, free=free, within=within)
+    qualify = node.args.get("qualify")
+    keep = "true" if within else ""
+    if qualify is not None:
+        keep = condition(qualify.this, scope, context)
+    return _Lines(items, columns, order, tail, keep)
 
 
 def _first_keys(node: exp.Select, on: exp.Expr, order: Order) -> int:

@@ -255,7 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
                 failed += fuzz(["spark", "--minutes", str(options.minutes)])
             case "witness":
                 environment = {**os.environ, "RLS_SPARK": "spark"}
-                files = ["tests/engines/spark/test_fences.py", "tests/engines/spark/test_witness.py"]
+                files = [f"tests/engines/spark/test_{one}.py" for one in ("fences", "witness", "catalog")]
                 command = [sys.executable, "-m", "pytest", "-q", *files]
                 failed += subprocess.run(command, env=environment, check=False).returncode
             case _:

@@ -1,8 +1,8 @@
-"""What the guard costs on Sail: TPC-H guarded, as a ratio to the bare query and to the same filters without fences.
+"""What the guard costs on Sail or Apache Spark: TPC-H guarded, as a ratio to the bare query and to the same filters without fences.
 
-    python -m tests.engines.spark.cost [--scale 0.05] [--figures FILE]
+    python -m tests.engines.spark.cost [sail|spark] [--scale 0.05] [--figures FILE]
 
-All texts are the server's own SQL, run by its own client on Parquet files; the better of two runs counts.
+All texts are the server's own SQL, run by its own client on Parquet files; in turns; the best run counts.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import json
 import re
 import sys
 import tempfile
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,15 @@ from rls.engines.spark.values import places_of
 from rls.identity.personas import load_personas
 from rls.policy.load import load_policies
 from rls.rewrite.templates import Templates
-from tests.engines.cost import ratios
+from tests.engines.cost import in_turns, ratios
+from tests.engines.spark.cluster import start_cluster
 from tests.engines.spark.kit import start, write_parquet
 from tests.engines.tpch_site import PERSONAS, POLICIES
 from tests.policy.cases import person
 
 __all__ = ["main", "measure"]
 
-_FENCE = re.compile(r" LIMIT 9223372036854775807\b")
+_FENCE = re.compile(r" LIMIT 9223372036854775807\b| TABLESAMPLE \(100 PERCENT\) REPEATABLE \(0\)")
 
 
 def measure(executor: SparkExecutor, directory: Path, scale: float) -> dict[str, Any]:
@@ -62,29 +63,25 @@ def measure(executor: SparkExecutor, directory: Path, scale: float) -> dict[str,
                     (showing.guard(case.sql, person(), {}).sql, {}),
                     (_FENCE.sub("", guarded.sql), values),
                 )
-                times[case.name] = tuple(_seconds(session, text, bound) for text, bound in texts)
+                times[case.name] = in_turns([partial(_run, session, text, bound) for text, bound in texts], rounds=3)
                 print(name, case.name, *(f"{one:.3f}" for one in times[case.name]), flush=True)
             found[name] = {"bare": ratios(times, 1), "by hand": ratios(times, 2)}
     return found
 
 
-def _seconds(session: Any, text: str, values: dict[str, object]) -> float:
-    best = float("inf")
-    for _ in range(2):
-        began = time.perf_counter()
-        session.sql(text, args=values).toArrow()
-        best = min(best, time.perf_counter() - began)
-    return best
+def _run(session: Any, text: str, values: dict[str, object]) -> None:
+    session.sql(text, args=values).toArrow()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("engine", nargs="?", choices=["sail", "spark"], default="sail")
     parser.add_argument("--scale", type=float, default=0.05)
     parser.add_argument("--figures", type=Path)
     options = parser.parse_args(arguments)
     try:
-        server = start()
+        server = start() if options.engine == "sail" else start_cluster()
     except pytest.skip.Exception as reason:
         print(reason)
         return 0

@@ -114,3 +114,14 @@ def test_without_it_much_is(site: Site) -> None:
 def test_a_condition_that_looks_at_chance_is_no_fence(site: Site) -> None:
     guard = f"SELECT * FROM t WHERE {FILTERS[1]} AND rand() >= 0".replace("{t}", "t")
     assert site.leaks(SHAPES[0], guard)
+
+
+@pytest.mark.skipif(os.environ.get("RLS_SPARK") == "spark", reason="only Sail looks at statistics")
+def test_sail_casts_statistics_of_hidden_rows_but_no_function_of_them(site: Site) -> None:
+    """No row of ten is too large, the largest of all is; a fence is of no use."""
+    guard = site.sql.fenced("SELECT * FROM t WHERE id < 10")
+    product = "(CAST(n AS BIGINT) * 100000000)"
+    counted = f"SELECT count(*) AS n FROM ({guard}) o WHERE n <= CAST({{}} AS INT)"
+    with pytest.raises(Exception, match="9900000000"):
+        site.session.sql(counted.format(product)).toArrow()
+    assert site.session.sql(counted.format(f"nullif({product}, NULL)")).toArrow().to_pydict() == {"n": [10]}

@@ -149,6 +149,13 @@ def test_what_cannot_be_opened(server: Server, tmp_path: Path) -> None:
         "SELECT n + 1, count(*) FROM orders GROUP BY 1",
         "SELECT count(*) FROM products p WHERE EXISTS (SELECT 1 FROM orders o WHERE o.n + 1 = p.id)",
         "WITH w AS (SELECT * FROM orders) SELECT count(*) FROM w WHERE CAST(n + 1 AS SMALLINT) > 0",
+        # Where an optimizer works out bounds, from the statistics of files.
+        "SELECT count(*) FROM orders WHERE n < n + 1",
+        "SELECT count(*) FROM orders WHERE n BETWEEN n - 1 AND n + 1 AND id > 0",
+        "SELECT count(*) FROM orders o JOIN products p ON p.id * 2 = o.id AND o.n <= o.n * 2",
+        "SELECT count(*) FROM orders WHERE CAST(n AS SMALLINT) <= id",
+        "SELECT count(*) FROM orders WHERE id >= CAST(n // 1 AS SMALLINT)",
+        "SELECT count(*) FROM products p WHERE EXISTS (SELECT 1 FROM orders o WHERE o.id = p.id AND o.id < o.n + 1)",
     ],
 )
 def test_nothing_is_evaluated_on_hidden_rows(shop: Shop, sql: str) -> None:

@@ -132,6 +132,39 @@ CREATE TABLE staff (id INTEGER PRIMARY KEY, user_id VARCHAR, boss INTEGER);
     assert not [f for f in fates if f.difference and not f.difference.startswith("no ")]
 
 
+@pytest.mark.parametrize(("column", "attribute"), [("VARCHAR", "string"), ("INTEGER", "integer")])
+def test_a_hierarchy_below_what_an_attribute_names(tmp_path: Path, column: str, attribute: str) -> None:
+    """The names inside the hierarchy are its own (`t(code)`), the key is compared with the attribute itself."""
+    orders = """
+relation: files
+policies:
+  - name: own_unit
+    to: [maker]
+    using: >-
+      unit IN (WITH RECURSIVE t(code) AS (SELECT u.unit_no FROM units u WHERE u.unit_no = user.unit
+               UNION SELECT u.unit_no FROM units u JOIN t ON u.parent = t.code) SELECT code FROM t)
+  - name: own_team
+    to: [explorer]
+    using: file_no IN (SELECT file_no FROM team JOIN carers USING (person) WHERE login = user.subject AND until IS NULL)
+"""
+    tables = f"""
+CREATE TABLE units (unit_no {column} PRIMARY KEY, parent {column});
+CREATE TABLE files (file_no INTEGER PRIMARY KEY, unit {column});
+CREATE TABLE carers (person INTEGER PRIMARY KEY, login VARCHAR);
+CREATE TABLE team (file_no INTEGER, person INTEGER, until DATE);
+"""
+    identity = f"{IDENTITY}  unit: {{type: {attribute}}}\n"
+    made = seeded(tmp_path, orders=orders, tables=tables, identity=identity)
+    assert made.run.failed == () and made.coverage.open == ()
+    policies = load_policies(tmp_path / "shop", keys="none")
+    suite = read_suite(made.file, policies.identity, directory_personas(made.file.parent, policies.identity))
+    units = [row["unit_no"] for given in suite.data or () if given.label == "units" for row in given.rows]
+    assert len(units) == len(set(units)) > 1
+    # A step up instead of down, no step at all, another start, the role added: each is noticed.
+    survivors = [f"{f.mutant.subject} {f.mutant.change}" for f in mutate(policies, [suite]).survivors]
+    assert not [s for s in survivors if "own_" in s and "accepts NULL" not in s and "!= t.code" not in s]
+
+
 def test_a_hierarchy_that_a_circle_would_make_endless(tmp_path: Path) -> None:
     orders = """
 relation: staff

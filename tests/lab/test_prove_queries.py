@@ -36,6 +36,7 @@ def prove(tmp_path: Path, using: str, statement: str) -> Result:
     policies = policy_set(tmp_path, f'relation: files\npolicies:\n  - name: p\n    using: "{using}"\n')
     with proving(policies, WORLD, now=1_700_000_000, keys=KEYS) as prover:
         (result,) = prove_text(statement, prover, about=("files",), limits=Limits(), base=Path("/"))
+    assert isinstance(result, Result)
     return result
 
 

@@ -56,12 +56,9 @@ def try_rows(
         name = _single_key(relation, primary.get(relation.key, ()))
         spot = None if name is None else column_spot(relation, name)
         used = spots.used.get(relation.key, {})
-        if (
-            name is not None
-            and spot in used
-            and kind_of(spots.types[spot]) in _NUMBERED
-            and _is_own(spot, relation, spots, pools)
-        ):
+        # Keys are this table's to make up where no attribute says one, or rows are below each other by it.
+        free = name is not None and spot in used and kind_of(spots.types[spot]) in _NUMBERED
+        if name is not None and spot is not None and free and (pools.is_of_columns(spot) or spots.hangs(spot)):
             # Another thousand for each table: what is joined on the wrong key meets nothing.
             first = 1000 * len(owners) if spots.types[spot] in _WIDE else 0
             numbered = [_numbered(kind_of(spots.types[spot]), name, first + n) for n in range(1, MOST_READ + 1)]
@@ -110,12 +107,6 @@ def _numbered(kind: str, name: str, number: int) -> object:
     if kind == "uuid":
         return f"00000000-0000-0000-0000-{number:012d}"
     return number if kind == "integer" else f"{fold(name)}-{number}"
-
-
-def _is_own(spot: Spot, relation: Relation, spots: Spots, pools: Pools) -> bool:
-    """Whether a key's values are its table's to make up: no attribute says one, or rows are below each other by it."""
-    used = spots.used.get(relation.key, {})
-    return pools.is_of_columns(spot) or any(s != spot and spots.group(s) == spots.group(spot) for s in used)
 
 
 def _single_key(relation: Relation, primary: tuple[str, ...]) -> str | None:

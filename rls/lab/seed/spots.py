@@ -68,6 +68,11 @@ class Spots:
     def constants(self, group: Spot) -> list[object]:
         return list(self._constants.get(group, {}))
 
+    def hangs(self, spot: Spot) -> bool:
+        """Whether rows of a table are below each other by it: two of its columns are in the spot's group."""
+        tables = [s[1] for s in self.members(self.group(spot)) if s[0] == "column"]
+        return len(tables) > len(set(tables))
+
     def join(self, first: Spot, second: Spot) -> None:
         a, b = self.group(first), self.group(second)
         if a != b and kind_of(self.types[a]) == kind_of(self.types[b]):

@@ -93,3 +93,10 @@ def test_what_is_open_somewhere_is_refuted_with_the_rows_it_needs(tmp_path: Path
 def test_what_is_not_known_is_left_open(tmp_path: Path, using: str) -> None:
     result = prove(tmp_path, using, "isolated by tenant")
     assert result.verdict in ("undecided", "refuted") and result.left_open
+
+
+@pytest.mark.parametrize(
+    ("using", "verdict"), [("id IN (SELECT id FROM files)", "proved"), ("id IN (SELECT id FROM team)", "undecided")]
+)
+def test_a_list_without_nulls_leaves_nothing_unknown(tmp_path: Path, using: str, verdict: str) -> None:
+    assert prove(tmp_path, using, f"visible is equivalent to ({using}) IS NOT FALSE").verdict == verdict

@@ -324,6 +324,8 @@ class Encoder:
 
     def _cast(self, node: Tree) -> Term:
         term = self.term(node["child"])
+        if term.kind == "boolean" and node["type_expr"].get("type_name") == "BOOLEAN":
+            return term  # `IS NOT FALSE` is written with it
         type_ = self.scene.oracle.type_of(node, self._named, self.relation)
         kind = kind_of(type_)
         same = term.type == type_ or term.kind == kind == "boolean"

@@ -15,7 +15,7 @@ import z3
 
 from rls.catalog import Relation, fold
 from rls.lab.prove.encode import Encoder
-from rls.lab.prove.terms import TRUE, Term, common, free_term
+from rls.lab.prove.terms import FALSE, TRUE, Term, common, free_term
 from rls.policy.parser import Tree
 
 __all__ = ["Shown", "show_row"]
@@ -183,25 +183,29 @@ def _of_hierarchy(encoder: Encoder, name: str, value: Mapping[str, Any]) -> Show
 
 def _any_like(encoder: Encoder, row: Shown) -> Shown | None:
     """A row of which nothing is known but its columns' types."""
-    columns = [(name, _any(encoder, term, term)) for name, term in row.columns]
+    columns = [(name, _any(encoder, term, term, nullable=True)) for name, term in row.columns]
     known = tuple((name, term) for name, term in columns if term is not None)
     return Shown(known, (), ()) if len(known) == len(columns) else None
 
 
-def _any(encoder: Encoder, one: Term, other: Term) -> Term | None:
+def _any(encoder: Encoder, one: Term, other: Term, *, nullable: bool) -> Term | None:
     """Any value that a column may have which unites two terms; None where that is not known."""
     scene = encoder.scene
     name = f"united {next(scene.numbers)}"
     if one.kind in ("opaque", "null", "list") or one.kind != other.kind or one.value.sort() != other.value.sort():
         return None
     if one.type == other.type:
-        return free_term(name, one.type, nullable=True, assume=scene.assume)
+        return free_term(name, one.type, nullable=nullable, assume=scene.assume)
     if one.kind != "number":
         return None
     # Which of the types it has is not known, so nothing is said of its size.
     digits = tuple(max(pair) for pair in zip(one.digits, other.digits, strict=True))
     return Term(
-        "number", z3.Const(name, one.value.sort()), z3.Bool(f"{name} is null"), one.type, (digits[0], digits[1])
+        "number",
+        z3.Const(name, one.value.sort()),
+        z3.Bool(f"{name} is null") if nullable else FALSE,
+        one.type,
+        (digits[0], digits[1]),
     )
 
 
@@ -214,7 +218,8 @@ def _either(encoder: Encoder, one: Shown, other: Shown) -> Shown | None:
     columns: list[tuple[str, Term]] = []
     meets: list[Any] = []
     for (name, left), (_, right) in zip(one.columns, other.columns, strict=True):
-        united = _any(encoder, left, right)
+        nullable = not (z3.is_false(left.null) and z3.is_false(right.null))
+        united = _any(encoder, left, right, nullable=nullable)
         if united is None:
             return None
         for when, term in ((first, left), (z3.Not(first), right)):

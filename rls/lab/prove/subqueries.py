@@ -39,6 +39,9 @@ def encode_subquery(encoder: Encoder, node: Tree) -> Term:
     meets = list(shown.meets)
     if child is not None:
         selected = shown.columns[0][1]
+        if z3.is_false(selected.null):
+            # A list without NULLs says TRUE or FALSE of what is not NULL.
+            scene.rules.append(z3.Implies(answer.null, child.null))
         values = common(encoder.fitted(selected, child), encoder.fitted(child, selected))
         meets.append(z3.Not(selected.null))
         if values is not None:

@@ -22,6 +22,16 @@ from tests.lab.kit import IDENTITY, write_database, write_shop
 
 NOON = 1_768_478_400.0  # 2026-01-15T12:00:00Z
 
+CIRCLES = """
+relation: staff
+policies:
+  - name: below
+    using: >-
+      id IN (WITH RECURSIVE below(id) AS (SELECT id FROM staff WHERE user_id = user.subject
+             UNION ALL SELECT s.id FROM staff AS s JOIN below AS b ON s.boss = b.id) SELECT id FROM below)
+"""
+STAFF = "CREATE TABLE staff (id INTEGER PRIMARY KEY, user_id VARCHAR, boss INTEGER);"
+
 
 def seeded(tmp_path: Path, *, orders: str | None = None, tables: str | None = None, identity: str = IDENTITY) -> Seed:
     """A seeded suite of the small shop."""
@@ -166,16 +176,7 @@ CREATE TABLE team (file_no INTEGER, person INTEGER, until DATE);
 
 
 def test_a_hierarchy_that_a_circle_would_make_endless(tmp_path: Path) -> None:
-    orders = """
-relation: staff
-policies:
-  - name: below
-    using: >-
-      id IN (WITH RECURSIVE below(id) AS (SELECT id FROM staff WHERE user_id = user.subject
-             UNION ALL SELECT s.id FROM staff AS s JOIN below AS b ON s.boss = b.id) SELECT id FROM below)
-"""
-    tables = "CREATE TABLE staff (id INTEGER PRIMARY KEY, user_id VARCHAR, boss INTEGER);"
-    made = seeded(tmp_path, orders=orders, tables=tables)
+    made = seeded(tmp_path, orders=CIRCLES, tables=STAFF)
     assert made.run.failed == () and made.coverage.open == ()
 
 
@@ -205,6 +206,21 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
         make_seed(tmp_path / "shop", tmp_path / "shop.duckdb", open_catalog(tmp_path / "shop.duckdb"))
     assert caught.value.code == "engine.directory"
     assert made.file.read_text(encoding="utf-8") == made.text
+
+
+def test_when_the_time_is_up_there_is_a_suite_and_what_it_lacks_is_told(tmp_path: Path) -> None:
+    made = seeded(tmp_path, orders=CIRCLES, tables=STAFF)
+    again = make_seed(
+        tmp_path / "shop",
+        tmp_path / "shop.duckdb",
+        open_catalog(tmp_path / "shop.duckdb"),
+        now=NOON,
+        replace_file=True,
+        seconds=0,
+    )
+    assert made.cut_short == () and len(again.cut_short) >= 2
+    assert again.run.failed == () and again.personas > 0
+    assert all(why == "not looked for, the time was up" for _, why in again.unreached)
 
 
 def test_the_same_policies_give_the_same_suite(tmp_path: Path) -> None:

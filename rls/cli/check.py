@@ -69,7 +69,9 @@ def show(findings: list[Finding], *, files: int, tables: int) -> None:
     out = render.console()
     for finding in findings:
         # A finding on a whole directory (a table that nobody decided on) has no line.
-        place = finding.file if Path(finding.file).is_dir() else f"{finding.file}:{finding.line}:{finding.column}"
+        place = (
+            _shown(finding.file) if Path(finding.file).is_dir() else f"{finding.file}:{finding.line}:{finding.column}"
+        )
         out.print(
             render.styled((place, "place"), " ", (finding.severity, finding.severity), " ", (finding.code, "code")),
             soft_wrap=True,
@@ -91,3 +93,9 @@ def show(findings: list[Finding], *, files: int, tables: int) -> None:
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _shown(directory: str) -> str:
+    """A directory as seen from here, where it is below."""
+    path = Path(directory)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else directory

@@ -23,9 +23,16 @@ FOUND = 1
 @click.argument("policies", metavar="DIR", type=click.Path(path_type=Path), envvar="RLS_POLICIES")
 @database_option
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: DIR/seeded.test.yaml.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    help="How long to look; the rest is told.",
+)
 @click.option("--force", is_flag=True, help="Write over the file that is there.")
 @json_option
-def seed(*, policies: Path, database: Path, output: Path | None, force: bool, as_json: bool) -> int:
+def seed(*, policies: Path, database: Path, output: Path | None, seconds: float, force: bool, as_json: bool) -> int:
     """Write a suite that meets every part of the policies.
 
     Rows and personas are made up so that each condition is TRUE, FALSE and NULL, each role, mask and attribute is
@@ -42,7 +49,7 @@ def seed(*, policies: Path, database: Path, output: Path | None, force: bool, as
     out = render.console(stderr=as_json)
     with pointing_into_file(), render.progress(out, "seeding") as on_step:
         catalog = open_catalog(database)
-        made = make_seed(policies, database, catalog, file=output, replace_file=force, on_step=on_step)
+        made = make_seed(policies, database, catalog, file=output, replace_file=force, seconds=seconds, on_step=on_step)
     if as_json:
         from rls.cli.as_json import dump_json
 
@@ -77,6 +84,8 @@ def show(out: Console, made: Seed, *, policies: Path, database: Path) -> None:
             for point, why in made.unreached
         ]
         out.print(render.facts(lines))
+    if made.cut_short:
+        out.print(render.styled((f"the time was up: {'; '.join(made.cut_short)}; --seconds gives more", "warning")))
     for label, why in made.left_out:
         out.print(render.styled(("left out: ", "warning"), (label, "name"), f", {why}"))
     out.print()

@@ -106,7 +106,11 @@ def _undecided(policies: PolicySet, catalog: Catalog) -> Iterator[Finding]:
         if relation.kind == "table" and not any(r.decides_rows for r in rules):
             message = f"nobody decided on table `{relation.label}`: every query of it is refused"
             hint = "write policies for it, or `public: true`"
-            error = PolicyInvalid("policy.undecided", message, file=policies.directory, hint=hint)
+            if rules:
+                # A file names it, for its columns or with an empty list of policies: that is where to write.
+                error = rules[0].place.invalid("policy.undecided", message, hint=hint)
+            else:
+                error = PolicyInvalid("policy.undecided", message, file=policies.directory, hint=hint)
             yield Finding.of(error, relation=relation.label)
 
 

@@ -175,7 +175,7 @@ def _like(column: Column, wanted: str) -> bool:
 def _masks(policies: PolicySet, bounds: list[Bound], catalog: Catalog) -> Iterator[Finding]:
     """`email` is masked in two relations and shown in a third; and masks that everybody is spared."""
     hidden: dict[str, list[str]] = defaultdict(list)
-    shown: dict[str, list[tuple[Bound, Column]]] = defaultdict(list)
+    shown: dict[str, list[Bound]] = defaultdict(list)
     for bound in bounds:
         ruled = {fold(c.column) for c in bound.columns if c.rule.denied or c.rule.mask is not None}
         for column in bound.relation.columns:
@@ -183,17 +183,23 @@ def _masks(policies: PolicySet, bounds: list[Bound], catalog: Catalog) -> Iterat
             if name in ruled:
                 hidden[name].append(bound.relation.label)
             else:
-                shown[name].append((bound, column))
+                shown[name].append(bound)
     for name, labels in hidden.items():
-        for bound, column in shown[name]:
-            if _is_key(bound.relation, name) or _used_as_key(name, bounds) or not bound.policies:
-                continue
-            where = ", ".join(f"`{label}`" for label in labels[:3])
-            message = f"`{column.name}` is masked or denied in {where}, and shown in `{bound.relation.label}`"
+        where = ", ".join(f"`{label}`" for label in labels[:3])
+        # A pattern may cover many tables: what is to be mended is one place.
+        places: dict[int, tuple[Place, list[Bound]]] = {}
+        for bound in shown[name]:
+            if not _is_key(bound.relation, name) and not _used_as_key(name, bounds) and bound.policies:
+                rules = next(r for r in rules_for(policies, bound.relation, catalog) if r.decides_rows)
+                places.setdefault(id(rules), (rules.place, []))[1].append(bound)
+        for place, listed in places.values():
+            first = listed[0].relation
+            named = first.column(name)
+            told = f"`{name if named is None else named.name}` is masked or denied in {where}"
+            more = f" and {len(listed) - 1} more" if len(listed) > 1 else ""
             hint = "mask or deny it there too; where it holds something else, another name would tell"
-            rules = next(r for r in rules_for(policies, bound.relation, catalog) if r.decides_rows)
-            error = rules.place.invalid("policy.unmasked", message, hint=hint)
-            yield Finding.of(error, "warning", relation=bound.relation.label)
+            error = place.invalid("policy.unmasked", f"{told}, and shown in `{first.label}`{more}", hint=hint)
+            yield Finding.of(error, "warning", relation=first.label)
 
 
 def _is_key(relation: Relation, name: str) -> bool:

@@ -341,7 +341,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "no org in stops",
         "suite",
-        ("should not be", "orders.yaml:33"),
+        ("visible", "orders.yaml:33"),
         change=("orders.yaml", "AND o.org = user.org AND o.status", "AND o.status"),
         relation="ops.stops",
     ),
@@ -581,7 +581,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "enum label misspelled",
         "suite",
-        ("should not be", "orders.yaml:33"),
+        ("visible", "orders.yaml:33"),
         change=("orders.yaml", "o.status <> 'void')", "o.status <> 'voided')"),
         relation="ops.stops",
     ),

@@ -10,6 +10,7 @@ import pytest
 from rls.cli import run
 from rls.lab.mutate.mutants import make_mutants
 from rls.lab.mutate.score import Mutation, SuitesFail, mutate
+from rls.lab.mutate.wording import difference, short
 from rls.lab.suites.reader import read_suites
 from rls.policy.load import load_policies
 from tests.lab.kit import DATA, ORDERS, SEES, write_shop
@@ -102,3 +103,15 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     (folder / "shop.test.yaml").write_text(DATA + "sees: {}\n")
     assert run(["mutate", "shop"]) == 2
     assert "the suites must pass first: 6 do not" in capsys.readouterr().err
+
+
+def test_a_change_deep_inside_is_told_by_its_place() -> None:
+    before = "unit = ANY(SELECT a.unit FROM access AS a INNER JOIN people AS p ON (a.person = p.id) WHERE (p.login = user.subject))"
+    after = before.replace("a.person = p.id", "a.person != p.id")
+    assert difference(before, after, around=1) == ("… (a.person = p.id) …", "… (a.person != p.id) …")
+    # What is gone, and where the beginning and the end change.
+    assert difference("a AND b", "a") == ("a AND b", "a")
+    assert difference("a b", "c d") == ("a b", "c d")
+    # Words that are there twice are not counted from both ends.
+    assert difference("x x", "x x x", around=0) == ("…", "… x")
+    assert len(short("x" * 100)) == 60

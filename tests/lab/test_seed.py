@@ -22,6 +22,16 @@ from tests.lab.kit import IDENTITY, write_database, write_shop
 
 NOON = 1_768_478_400.0  # 2026-01-15T12:00:00Z
 
+CIRCLES = """
+relation: staff
+policies:
+  - name: below
+    using: >-
+      id IN (WITH RECURSIVE below(id) AS (SELECT id FROM staff WHERE user_id = user.subject
+             UNION ALL SELECT s.id FROM staff AS s JOIN below AS b ON s.boss = b.id) SELECT id FROM below)
+"""
+STAFF = "CREATE TABLE staff (id INTEGER PRIMARY KEY, user_id VARCHAR, boss INTEGER);"
+
 
 def seeded(tmp_path: Path, *, orders: str | None = None, tables: str | None = None, identity: str = IDENTITY) -> Seed:
     """A seeded suite of the small shop."""
@@ -132,17 +142,41 @@ CREATE TABLE staff (id INTEGER PRIMARY KEY, user_id VARCHAR, boss INTEGER);
     assert not [f for f in fates if f.difference and not f.difference.startswith("no ")]
 
 
-def test_a_hierarchy_that_a_circle_would_make_endless(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("column", "attribute"), [("VARCHAR", "string"), ("INTEGER", "integer")])
+def test_a_hierarchy_below_what_an_attribute_names(tmp_path: Path, column: str, attribute: str) -> None:
+    """The names inside the hierarchy are its own (`t(code)`), the key is compared with the attribute itself."""
     orders = """
-relation: staff
+relation: files
 policies:
-  - name: below
+  - name: own_unit
+    to: [maker]
     using: >-
-      id IN (WITH RECURSIVE below(id) AS (SELECT id FROM staff WHERE user_id = user.subject
-             UNION ALL SELECT s.id FROM staff AS s JOIN below AS b ON s.boss = b.id) SELECT id FROM below)
+      unit IN (WITH RECURSIVE t(code) AS (SELECT u.unit_no FROM units u WHERE u.unit_no = user.unit
+               UNION SELECT u.unit_no FROM units u JOIN t ON u.parent = t.code) SELECT code FROM t)
+  - name: own_team
+    to: [explorer]
+    using: file_no IN (SELECT file_no FROM team JOIN carers USING (person) WHERE login = user.subject AND until IS NULL)
 """
-    tables = "CREATE TABLE staff (id INTEGER PRIMARY KEY, user_id VARCHAR, boss INTEGER);"
-    made = seeded(tmp_path, orders=orders, tables=tables)
+    tables = f"""
+CREATE TABLE units (unit_no {column} PRIMARY KEY, parent {column});
+CREATE TABLE files (file_no INTEGER PRIMARY KEY, unit {column});
+CREATE TABLE carers (person INTEGER PRIMARY KEY, login VARCHAR);
+CREATE TABLE team (file_no INTEGER, person INTEGER, until DATE);
+"""
+    identity = f"{IDENTITY}  unit: {{type: {attribute}}}\n"
+    made = seeded(tmp_path, orders=orders, tables=tables, identity=identity)
+    assert made.run.failed == () and made.coverage.open == ()
+    policies = load_policies(tmp_path / "shop", keys="none")
+    suite = read_suite(made.file, policies.identity, directory_personas(made.file.parent, policies.identity))
+    units = [row["unit_no"] for given in suite.data or () if given.label == "units" for row in given.rows]
+    assert len(units) == len(set(units)) > 1
+    # A step up instead of down, no step at all, another start, the role added: each is noticed.
+    survivors = [f"{f.mutant.subject} {f.mutant.change}" for f in mutate(policies, [suite]).survivors]
+    assert not [s for s in survivors if "own_" in s and "accepts NULL" not in s and "!= t.code" not in s]
+
+
+def test_a_hierarchy_that_a_circle_would_make_endless(tmp_path: Path) -> None:
+    made = seeded(tmp_path, orders=CIRCLES, tables=STAFF)
     assert made.run.failed == () and made.coverage.open == ()
 
 
@@ -172,6 +206,21 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
         make_seed(tmp_path / "shop", tmp_path / "shop.duckdb", open_catalog(tmp_path / "shop.duckdb"))
     assert caught.value.code == "engine.directory"
     assert made.file.read_text(encoding="utf-8") == made.text
+
+
+def test_when_the_time_is_up_there_is_a_suite_and_what_it_lacks_is_told(tmp_path: Path) -> None:
+    made = seeded(tmp_path, orders=CIRCLES, tables=STAFF)
+    again = make_seed(
+        tmp_path / "shop",
+        tmp_path / "shop.duckdb",
+        open_catalog(tmp_path / "shop.duckdb"),
+        now=NOON,
+        replace_file=True,
+        seconds=0,
+    )
+    assert made.cut_short == () and len(again.cut_short) >= 2
+    assert again.run.failed == () and again.personas > 0
+    assert all(why == "not looked for, the time was up" for _, why in again.unreached)
 
 
 def test_the_same_policies_give_the_same_suite(tmp_path: Path) -> None:

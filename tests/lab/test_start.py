@@ -119,6 +119,22 @@ def test_without_a_tenant_column_everything_is_to_decide(tmp_path: Path, rls: Rl
     assert rls("init", "c", "--database", "n.duckdb", "--tenant-column", "nope")[0] == 6
 
 
+def test_columns_that_may_be_the_tenants_are_named(tmp_path: Path, rls: Rls) -> None:
+    build(
+        tmp_path / "n.duckdb",
+        "CREATE TABLE visits (visit_id INTEGER, patient_no INTEGER, mandant VARCHAR);"
+        "CREATE TABLE notes (visit_id INTEGER, patient_no INTEGER, text VARCHAR, insurance_no VARCHAR);"
+        "CREATE TABLE invoices (visit_id INTEGER, patient_no INTEGER, mandant VARCHAR);"
+        "CREATE TABLE patients (patient_no INTEGER, name VARCHAR)",
+    )
+    code, printed = rls("init", "a", "--database", "n.duckdb")
+    assert code == 0
+    # What is called like a tenant comes first; a visit points to a patient, and keeps nobody apart.
+    told = [line.partition("--tenant-column ")[2] for line in printed.splitlines() if "perhaps" in line]
+    assert told == ["mandant  (in 2 tables)", "patient_no  (in 4 tables)"]
+    assert "insurance_no masked" in printed
+
+
 def test_nothing_is_overwritten(tmp_path: Path, rls: Rls) -> None:
     build(tmp_path / "n.duckdb", "CREATE TABLE t (x INTEGER)")
     (tmp_path / "mine").mkdir()

@@ -204,6 +204,24 @@ def test_a_table_nobody_decided_on(tmp_path: Path) -> None:
     catalog = Catalog.of("shop", [*CATALOG.relations.values(), new, view])
     findings = check(tmp_path, SOUND, catalog=catalog)
     assert [(f.code, f.severity, f.relation) for f in findings] == [("policy.undecided", "error", "new_table")]
+    # A file that names it without a policy is the place to mend.
+    named = check(tmp_path, f"{SOUND}---\nrelation: new_table\ncolumns: {{id: {{deny: true}}}}\n", catalog=catalog)
+    assert [(f.code, Path(f.file).suffix) for f in named] == [("policy.undecided", ".yaml")]
+
+
+def test_a_column_shown_by_a_pattern_is_one_finding(tmp_path: Path) -> None:
+    tables = [Relation(("main",), f"t{n}", (Column("id", "INTEGER"), Column("memo", "VARCHAR"))) for n in range(4)]
+    catalog = Catalog.of("shop", [*CATALOG.relations.values(), *tables])
+    text = f"""{SOUND}---
+relation: t0
+policies: [{{name: all, using: "id > 0"}}]
+columns: {{memo: {{mask: "'***'"}}}}
+---
+relations: {{with_columns: [memo], except: [t0]}}
+policies: [{{name: all, using: "id > 0"}}]
+"""
+    told = [f for f in check(tmp_path, text, catalog=catalog) if f.code == "policy.unmasked"]
+    assert len(told) == 1 and "`t1` and 2 more" in told[0].message
 
 
 def test_a_relation_with_restrictions_only(tmp_path: Path) -> None:

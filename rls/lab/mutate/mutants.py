@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rls.lab.mutate.wording import LONG, difference, one_line, short
 from rls.lab.truth.branches import own_text
 from rls.lab.truth.inner import COMPARISONS, changed_inside
 from rls.policy.expressions import Branch, Expression, read_expression
@@ -73,8 +74,9 @@ def _mutant(policies: PolicySet, number: int, rules: Rules, of: Policy | ColumnR
 
 
 def _of_policy(policy: Policy, policies: PolicySet) -> Iterator[_Change]:
-    using = f"using: {_one_line(policy.using.text)}"
-    yield _Change("policy removed", f"name: {policy.name}\n{using}", "", None)
+    using = f"using: {one_line(policy.using.text)}"
+    if policy.kind == "restrictive" or policy.using.text.strip().lower() != "false":
+        yield _Change("policy removed", f"name: {policy.name}\n{using}", "", None)
     if policy.kind == "restrictive":
         opened = replace(policy, kind="permissive")
         yield _Change("restrictive made permissive", "as: restrictive", "as: permissive", opened)
@@ -87,12 +89,13 @@ def _of_policy(policy: Policy, policies: PolicySet) -> Iterator[_Change]:
         for role in sorted(roles) if len(roles) > 1 else ():
             after = f"to: [{', '.join(sorted(roles - {role}))}]"
             yield _Change(f"role {role} removed", before, after, replace(policy, roles=roles - {role}), role)
-    for change, text in _conditions(policy.using):
+    for change, text, told in _conditions(policy.using):
         try:
             expression = read_expression(text, policies.attributes, branches=True)
         except ExpressionInvalid:
             continue
-        yield _Change(change, using, f"using: {text}", replace(policy, using=expression))
+        before, after = told or (one_line(policy.using.text), text)
+        yield _Change(change, f"using: {before}", f"using: {after}", replace(policy, using=expression))
 
 
 def _of_column(rule: ColumnRule, policies: PolicySet) -> Iterator[_Change]:
@@ -106,8 +109,8 @@ def _of_column(rule: ColumnRule, policies: PolicySet) -> Iterator[_Change]:
         yield _Change(f"role {role} spared", before, after, replace(rule, exempt=rule.exempt | {role}), role)
 
 
-def _conditions(using: Expression) -> Iterator[tuple[str, str]]:
-    """Changed conditions, as texts."""
+def _conditions(using: Expression) -> Iterator[tuple[str, str, tuple[str, str] | None]]:
+    """Changed conditions: what changed, the text, and where it is a part of a long one, that part before and after."""
     root = using.root
 
     def write(changed: dict[int, str]) -> str:
@@ -115,6 +118,7 @@ def _conditions(using: Expression) -> Iterator[tuple[str, str]]:
 
     for branch, parent in _with_parents(root, None):
         own = own_text(using.text, branch)
+        name = short(one_line(own))
         if branch.kind in ("and", "or"):
             joined = f" {'OR' if branch.kind == 'and' else 'AND'} ".join(
                 _write(c, using.text, {}, top=False) for c in branch.children
@@ -122,23 +126,29 @@ def _conditions(using: Expression) -> Iterator[tuple[str, str]]:
             yield (
                 f"{branch.kind.upper()} made {'OR' if branch.kind == 'and' else 'AND'}",
                 write({id(branch): f"({joined})"}),
+                None,
             )
         if parent is not None and parent.kind in ("and", "or"):
             rest = [c for c in parent.children if c is not branch]
             joined = f" {parent.kind.upper()} ".join(_write(c, using.text, {}, top=False) for c in rest)
-            yield f"`{own}` dropped", write({id(parent): f"({joined})"})
+            yield f"`{name}` dropped", write({id(parent): f"({joined})"}), None
         if branch.kind != "leaf":
             continue
         if branch.tree["class"] == "CONSTANT":
             other = "false" if own.lower() == "true" else "true"
-            yield f"`{own}` made {other}", write({id(branch): other})
+            yield f"`{name}` made {other}", write({id(branch): other}), None
             continue
-        yield f"`{own}` turned around", write({id(branch): f"(NOT ({own}))"})
+        yield f"`{name}` turned around", write({id(branch): f"(NOT ({own}))"}), None
         if parent is None:
-            yield f"`{own}` made true", "true"
-        yield f"`{own}` accepts NULL", write({id(branch): f"(({own}) IS NOT FALSE)"})
+            yield f"`{name}` made true", "true", None
+        yield f"`{name}` accepts NULL", write({id(branch): f"(({own}) IS NOT FALSE)"}), None
         for text in _leaves(branch):
-            yield f"`{own}` made `{text}`", write({id(branch): f"({text})"})
+            told = None
+            change = f"`{name}` made `{text}`"
+            if len(text) > LONG and (written := _written(branch.tree)) is not None:
+                told = difference(written, text)
+                change = "`{}` made `{}`".format(*difference(written, text, around=1))
+            yield change, write({id(branch): f"({text})"}), told
 
 
 def _leaves(branch: Branch) -> Iterator[str]:
@@ -197,7 +207,3 @@ def _write(branch: Branch, text: str, changed: dict[int, str], *, top: bool) -> 
         case _:
             written = f" {branch.kind.upper()} ".join(_write(c, text, changed, top=False) for c in branch.children)
             return written if top else f"({written})"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

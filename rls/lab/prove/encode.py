@@ -50,7 +50,8 @@ class Scene:
 
     `known` are facts about single values, `rules` facts about what was left open; `open_parts` are those pieces of SQL;
     `witnesses` rows of mapping tables, each with when it is needed; `patterns` what LIKE patterns stand for;
-    `ordered` whether anything asks for the order of texts.
+    `ordered` whether anything asks for the order of texts. `guessing`: a counterexample is looked for, and what the
+    rules leave out does not matter.
     """
 
     catalog: Catalog
@@ -61,6 +62,7 @@ class Scene:
     witnesses: list[tuple[Any, Relation, Mapping[str, Term]]] = field(default_factory=list)
     patterns: dict[str, Any] = field(default_factory=dict)
     ordered: bool = False
+    guessing: bool = False
     numbers: Any = field(default_factory=lambda: count(1))
 
     def assume(self, fact: Any) -> None:
@@ -72,7 +74,7 @@ class Encoder:
     """Encodes expressions of one text about one row, for one principal.
 
     `texts` are the bound holes by the place of their name in `text`; `resolve_inner` finds the columns of a sub-query's
-    own tables.
+    own tables, `queries` has the CTEs in sight by name, as `shown` needs them.
     """
 
     scene: Scene
@@ -82,6 +84,7 @@ class Encoder:
     columns: Mapping[str, Term]
     attributes: Mapping[str, Term]
     resolve_inner: Callable[[Sequence[str]], Term | None] = lambda _: None
+    queries: Mapping[str, Any] = field(default_factory=dict)
 
     def term(self, node: Tree) -> Term:
         """What an expression gives."""
@@ -236,7 +239,7 @@ class Encoder:
         return None if type_ is None else constant(value, type_)
 
     def _comparison(self, node: Tree, operator: str, left: Term, right: Term) -> Term:
-        left, right = self._fitted(left, right), self._fitted(right, left)
+        left, right = self.fitted(left, right), self.fitted(right, left)
         values = common(left, right)
         if values is None:
             return self.open(node, type_="BOOLEAN")
@@ -269,7 +272,7 @@ class Encoder:
             case _:
                 return self.open(node, type_="BOOLEAN")
 
-    def _fitted(self, term: Term, other: Term) -> Term:
+    def fitted(self, term: Term, other: Term) -> Term:
         """A literal text beside a number or date is one of those: `ordered >= '2024-01-01'`."""
         if not isinstance(term.literal, str) or term.kind != "text" or other.kind in ("text", "null", "list", "opaque"):
             return term
@@ -321,6 +324,8 @@ class Encoder:
 
     def _cast(self, node: Tree) -> Term:
         term = self.term(node["child"])
+        if term.kind == "boolean" and node["type_expr"].get("type_name") == "BOOLEAN":
+            return term  # `IS NOT FALSE` is written with it
         type_ = self.scene.oracle.type_of(node, self._named, self.relation)
         kind = kind_of(type_)
         same = term.type == type_ or term.kind == kind == "boolean"
@@ -377,7 +382,7 @@ class Encoder:
         if item.kind == "null":
             return truth(FALSE, FALSE)
         element = self._element(items)
-        item = self._fitted(item, element)
+        item = self.fitted(item, element)
         if item.value.sort() != items.value.sort().domain() or common(item, element) is None:
             return None
         return Term("boolean", z3.Select(items.value, item.value), z3.Or(items.null, item.null))

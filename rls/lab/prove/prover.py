@@ -83,7 +83,15 @@ class Prover:
             if confirmed.holds is False and not answer.open_parts:
                 return replace(blank, verdict="defect", reason="the engine does not confirm what the prover found")
             reason = confirmed.reason or f"it depends on {_listed(answer.open_parts)}, which is not modelled"
-        return self._search(claim, replace(blank, reason=reason))
+        return self._guess(claim, replace(blank, reason=reason)) or self._search(claim, replace(blank, reason=reason))
+
+    def _guess(self, claim: Claim, blank: Result) -> Result | None:
+        """A counterexample with a start and a step of each hierarchy, if the engine confirms one."""
+        answer = solve(claim, self.catalog, self.oracle, seconds=self.seconds, keys=self.keys, guessing=True)
+        if answer.found is None:
+            return None
+        confirmed = confirm(claim, answer.found, self.catalog, now=self.now)
+        return replace(_refuted(blank, answer.found, confirmed.policies), reason="") if confirmed.holds else None
 
     def _search(self, claim: Claim, blank: Result) -> Result:
         tried = search(claim, self.catalog, now=self.now)

@@ -19,11 +19,13 @@ _Row = tuple[Any, ...]
 
 @dataclass
 class Hierarchy:
-    """`rows` to be put from number `first` on; `alone` are the keys of those that are below no other."""
+    """`rows` to be put from number `first` on; `alone` are the keys of those that are below no other, `apart` of those
+    that are below one where nobody starts."""
 
     first: int
     rows: list[_Row] = field(default_factory=list)
     alone: list[Any] = field(default_factory=list)
+    apart: list[Any] = field(default_factory=list)
 
 
 def grow(plain: Sequence[_Row], above: Sequence[int], names: Sequence[Any], *, room: int, after: int) -> Hierarchy:
@@ -35,7 +37,7 @@ def grow(plain: Sequence[_Row], above: Sequence[int], names: Sequence[Any], *, r
     after  how many there are already; the last of them give way
     """
     kinds = list(dict.fromkeys(plain))
-    size = ALONE * len(kinds) + (DEPTH + 2) * len(plain)
+    size = (ALONE + 2) * len(kinds) + (DEPTH + 2) * len(plain)
     made = Hierarchy(max(0, min(after, room - size)))
 
     def put(row: _Row, parent: Any) -> Any:
@@ -53,6 +55,8 @@ def grow(plain: Sequence[_Row], above: Sequence[int], names: Sequence[Any], *, r
         stranger = next((other for other in kinds if other != row), row)
         put(row, put(stranger, top))
     for row in kinds:
+        below = put(row, put(row, None))
+        made.apart += [] if below is None else [below]
         made.alone += [key for _ in range(ALONE) if (key := put(row, None)) is not None]
     return made
 

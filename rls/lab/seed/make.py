@@ -23,6 +23,7 @@ from rls.lab.seed.board import Board, BoardFailed
 from rls.lab.seed.choose import Choice, choose
 from rls.lab.seed.draft import draft_suite
 from rls.lab.seed.goals import find_goals
+from rls.lab.seed.limit import SECONDS, TIME_IS_UP, Limit
 from rls.lab.seed.meet import Eye, Met, look
 from rls.lab.seed.neighbours import add_neighbours, seen_rows
 from rls.lab.seed.oracle import see
@@ -58,7 +59,8 @@ class Seed:
     """What was written: `file`, its text, the people and rows in it, how the suite runs and what it covers.
 
     `unreached` are points of coverage that it does not meet, each with why; `over` are personas left out of the probe
-    because they see other tenants' rows nearly everywhere; `left_out` are relations it does not speak of, with why.
+    because they see other tenants' rows nearly everywhere; `left_out` are relations it does not speak of, with why;
+    `cut_short` is what was not done since the time was up.
     """
 
     file: Path
@@ -71,6 +73,7 @@ class Seed:
     wall: Wall | None
     over: tuple[str, ...]
     left_out: tuple[tuple[str, str], ...]
+    cut_short: tuple[str, ...]
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,6 +89,7 @@ class Seed:
             "tenant_attribute": None if self.wall is None else self.wall.attribute,
             "not_probed": list(self.over),
             "left_out": [{"relation": label, "why": why} for label, why in self.left_out],
+            "cut_short": list(self.cut_short),
             "seconds": round(self.seconds, 3),
         }
 
@@ -98,6 +102,7 @@ def make_seed(
     file: Path | None = None,
     now: float | None = None,
     replace_file: bool = False,
+    seconds: float = SECONDS,
     on_step: OnStep | None = None,
 ) -> Seed:
     """Write a suite for the policies of a directory.
@@ -106,6 +111,7 @@ def make_seed(
     file          where to; default `seeded.test.yaml` in the directory
     now           the suite's frozen moment, Unix time in seconds; default: noon of today
     replace_file  write over a file that is there
+    seconds       how long to look: what is left to do then is left out, and told
 
     Raises PolicyInvalid where policies cannot be read, EngineInvalid `engine.directory` where the file is there.
     """
@@ -115,9 +121,10 @@ def make_seed(
         raise EngineInvalid("engine.directory", f"`{target}` is there already", hint="--force writes over it")
     policies = load_policies(directory, keys="none")
     moment = datetime.fromtimestamp(now, UTC) if now is not None else _noon()
-    work = _Work(directory, policies, database, catalog, moment, on_step or (lambda *_: None))
+    work = _Work(directory, policies, database, catalog, moment, on_step or (lambda *_: None), Limit(seconds))
     suite = work.make()
-    unreached = tuple((p, work.never.get(_point_key(p)) or _why(p)) for p in suite.coverage.open)
+    otherwise = TIME_IS_UP if work.limit.left_out else ""
+    unreached = tuple((p, work.never.get(_point_key(p)) or otherwise or _why(p)) for p in suite.coverage.open)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(suite.text, encoding="utf-8")
     return Seed(
@@ -131,6 +138,7 @@ def make_seed(
         suite.wall,
         suite.over,
         tuple(work.left_out.items()),
+        tuple(work.limit.left_out),
         time.perf_counter() - started,
     )
 
@@ -175,6 +183,7 @@ class _Work:
     catalog: Catalog
     moment: datetime
     on_step: OnStep
+    limit: Limit
     left_out: dict[str, str] = field(default_factory=dict)
     never: dict[tuple[object, ...], str] = field(default_factory=dict)  # by `_point_key`
     keys: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)  # primary ones, by relation
@@ -231,10 +240,12 @@ class _Work:
                 missing = self._measure(self._draft(board, some, choice)[0]).open
                 goals = find_goals(firsts.values(), choice.points)
                 self.on_step("asking the solver", 3, 4)
-                reached = reach(missing, goals, self.policies, self.catalog, self.relations(), keys=self.keys)
+                reached = reach(
+                    missing, goals, self.policies, self.catalog, self.relations(), keys=self.keys, limit=self.limit
+                )
                 self.never = {_point_key(missing[n]): reason for n, reason in reached.never.items()}
                 return self.make(reached, seen_rows(mets, tried))
-            shorten(board, self.policies, choice, people, bounds=firsts, read=read, rows=tried.rows)
+            shorten(board, self.policies, choice, people, bounds=firsts, read=read, rows=tried.rows, limit=self.limit)
             self._copy(board, {bounds[twin].relation: first for twin, first in twins.items()}, tried, choice)
             text, over = self._draft(board, stage, choice)
         with self._read(text) as suite:
@@ -342,18 +353,19 @@ class _Work:
         self, board: Board, stage: Stage, base: Mapping[str, Principal]
     ) -> tuple[Choice, dict[tuple[str, tuple[str, ...]], Met]]:
         eye, wall, rows = Eye(board, self.policies), stage.wall, stage.tried.rows
-        mets = {
-            (name, key): look(eye, bound, person)
-            for name, person in stage.people.items()
-            for key, bound in stage.bounds.items()
-        }
+        mets: dict[tuple[str, tuple[str, ...]], Met] = {}
+        for name, person in stage.people.items():
+            # Those who are there look in any case, so that there is a suite.
+            if name in base or not self.limit.is_over("some people were not tried"):
+                mets |= {(name, key): look(eye, bound, person) for key, bound in stage.bounds.items()}
         wanted: dict[tuple[str, ...], set[int]] = {}
         for key, bound in stage.bounds.items():
             if wall is not None and key in wall.columns:
                 wanted[key] = _one_per_tenant(rows[key], wall.columns[key], _visible(mets, key))
             elif bound.public:
                 wanted[key] = set(range(min(2, len(rows[key]))))
-        return choose(mets, always=_always(stage.people, base, wall), wanted=wanted), mets
+        always = [name for name in _always(stage.people, base, wall) if any(name == known for known, _ in mets)]
+        return choose(mets, always=always, wanted=wanted), mets
 
     def _measure(self, text: str) -> Coverage:
         with self._read(text) as suite:

@@ -104,6 +104,9 @@ class _Varied:
         if not attribute.required and mine is not None:
             left = {k: v for k, v in first.attributes.items() if k != key}
             yield f"{name}_without_{_name(key)}", replace(first, attributes=left)
+        if mine is None and values:
+            # A role that is added to a policy shows only where somebody of the role has what the policy asks for.
+            yield f"{name}_with_{_name(key)}", having((values[0],) if attribute.list else values[0])
         if attribute.list:
             yield f"{name}_no_{_name(key)}", having(())
             both = tuple(values[:2])

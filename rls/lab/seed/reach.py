@@ -6,8 +6,8 @@ The solver is an extra: without it nothing is added, and nothing is called unrea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
@@ -16,6 +16,7 @@ from rls.catalog import Catalog, Relation
 from rls.identity.principal import Principal
 from rls.lab.coverage.measure import Point
 from rls.lab.seed.goals import Goal
+from rls.lab.seed.limit import Limit
 from rls.lab.truth.branches import branches_of, own_text
 from rls.policy.expressions import read_expression
 from rls.policy.parser import ExpressionInvalid
@@ -61,32 +62,25 @@ def reach(
     relations: Sequence[Relation],
     *,
     keys: Keys,
+    limit: Limit,
 ) -> Reached:
     """Ask the solver for each branch among the points and for each goal, at most 40 of both kinds. `keys` are the
-    primary keys of relations."""
+    primary keys of relations; none is asked for when the `limit` is over."""
     found = Reached()
     if find_spec("z3") is None or not (points or goals):
         return found
-    with _asking(found, policies, catalog, relations, keys) as asking:
-        branches = [(number, point) for number, point in enumerate(points) if point.kind == "branch"]
-        for number, point in branches[:MOST]:
-            asking.ask(number, point)
-        for goal in goals[:MOST]:
-            asking.ask_goal(goal)
-    return found
-
-
-@contextmanager
-def _asking(
-    found: Reached, policies: PolicySet, catalog: Catalog, relations: Sequence[Relation], keys: Keys
-) -> Iterator[_Asking]:
     from rls.lab.prove.types import TypeOracle
 
-    oracle = TypeOracle(catalog)
-    try:
-        yield _Asking(found, policies, catalog, relations, keys, oracle)
-    finally:
-        oracle.close()
+    with closing(TypeOracle(catalog)) as oracle:
+        asking = _Asking(found, policies, catalog, relations, keys, limit, oracle)
+        branches = [(number, point) for number, point in enumerate(points) if point.kind == "branch"]
+        for number, point in branches[:MOST]:
+            if not limit.is_over("the solver was not asked for all"):
+                asking.ask(number, point)
+        for goal in goals[:MOST]:
+            if not limit.is_over("the solver was not asked for all"):
+                asking.ask_goal(goal)
+    return found
 
 
 @dataclass
@@ -98,6 +92,7 @@ class _Asking:
     catalog: Catalog
     relations: Sequence[Relation]
     keys: Keys
+    limit: Limit
     oracle: TypeOracle
 
     def ask(self, number: int, point: Point) -> None:
@@ -157,7 +152,9 @@ class _Asking:
         from rls.lab.prove.solve import Answer, solve
 
         try:
-            answer = solve(claim, self.catalog, self.oracle, seconds=SECONDS, keys=self.keys)
+            answer = solve(
+                claim, self.catalog, self.oracle, seconds=min(SECONDS, self.limit.left + 0.1), keys=self.keys
+            )
         except PolicyInvalid:
             return Answer("unknown")
         if answer.found is not None:

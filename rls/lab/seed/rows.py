@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, product
+from itertools import product
 from typing import Any, Final
 
 from rls.catalog import Relation, fold
@@ -56,7 +56,9 @@ def try_rows(
         name = _single_key(relation, primary.get(relation.key, ()))
         spot = None if name is None else column_spot(relation, name)
         used = spots.used.get(relation.key, {})
-        if name is not None and spot in used and pools.is_of_columns(spot) and kind_of(spots.types[spot]) in _NUMBERED:
+        # Keys are this table's to make up where no attribute says one, or rows are below each other by it.
+        free = name is not None and spot in used and kind_of(spots.types[spot]) in _NUMBERED
+        if name is not None and spot is not None and free and (pools.is_of_columns(spot) or spots.hangs(spot)):
             # Another thousand for each table: what is joined on the wrong key meets nothing.
             first = 1000 * len(owners) if spots.types[spot] in _WIDE else 0
             numbered = [_numbered(kind_of(spots.types[spot]), name, first + n) for n in range(1, MOST_READ + 1)]
@@ -67,9 +69,12 @@ def try_rows(
     owning = {key for listed in owners.values() for key, _ in listed}
     made: dict[Spot, list[Row]] = {}
     alone: dict[Spot, list[Any]] = {}
+    apart: dict[Spot, list[Any]] = {}
     for relation in sorted(relations, key=lambda r: (r.key not in owning, _points(r, spots, owners))):
         owned = next((n for listed in owners.values() for key, n in listed if key == relation.key), None)
-        work = _Table(relation, spots, pools, people, made, alone, owned, source, tuple(extra.get(relation.key, ())))
+        work = _Table(
+            relation, spots, pools, people, made, alone, apart, owned, source, tuple(extra.get(relation.key, ()))
+        )
         rows = work.rows()
         found.rows[relation.key] = rows
         found.keys[relation.key] = _keys(relation, primary.get(relation.key, ()), owned, work.columns, rows)
@@ -142,7 +147,7 @@ def _keys(
 @dataclass
 class _Table:
     """One relation's rows. `made` has the rows of tables that own a group of keys, `alone` the keys of theirs that are
-    below no other row."""
+    below no other row, `apart` those below a row where nobody starts."""
 
     relation: Relation
     spots: Spots
@@ -150,6 +155,7 @@ class _Table:
     people: Sequence[Principal]
     made: Mapping[Spot, list[Row]]
     alone: dict[Spot, list[Any]]
+    apart: dict[Spot, list[Any]]
     owned: str | None
     source: random.Random
     extra: tuple[Spot, ...]
@@ -183,12 +189,15 @@ class _Table:
         chosen: list[tuple[Any, ...]] = self._thinned(
             self._few_nulls(list(picked), varied), varied, suiting, telling=set(single)
         )[:most]
-        names = self.pools.values(owned)[: len(chosen)] if owned is not None else []
-        above = [
-            n for n, s in enumerate(varied) if owned is not None and self.spots.group(s) == self.spots.group(owned)
-        ]
+        above = [n for n, s in enumerate(varied) if self._is_above(s)]
+        names = [] if owned is None else self.pools.values(owned)
         if owned is not None and above:
-            names = self.pools.values(owned)
+            asked = self._asked(owned)
+            names = [*dict.fromkeys([*asked, *names])]
+            # Each key that somebody is asked for names a row of theirs, at the top; then families of the same people.
+            bases = [*(bases[number] for number in asked.values()), *bases]
+            rows = [self._plain(tuple(base.values()), varied, above, values) for base in bases[: len(asked)]]
+            chosen = [*rows, *chosen]
             if self.relation.key in self.spots.walked:
                 chosen = [without_circle(row, above, names, number) for number, row in enumerate(chosen)]
             if self.relation.key in self.spots.read:
@@ -196,11 +205,21 @@ class _Table:
                 hierarchy = grow(plain, above, names, room=min(most, len(names)), after=len(chosen))
                 chosen = [*chosen[: hierarchy.first], *hierarchy.rows]
                 self.alone[self.spots.group(owned)] = hierarchy.alone
-            names = names[: len(chosen)]
+                self.apart[self.spots.group(owned)] = hierarchy.apart
         return [
             self._row(varied, row, names[number] if owned is not None else None, number)
             for number, row in enumerate(chosen[: len(names)] if owned is not None else chosen)
         ]
+
+    def _asked(self, owned: Spot) -> dict[Any, int]:
+        """The keys of this table that attributes name: each with the number of somebody who has it."""
+        group = self.spots.group(owned)
+        names = [s[1] for s in self.spots.members(group) if s[0] == "attribute"]
+        found: dict[Any, int] = {}
+        for number, person in enumerate(self.people):
+            for value in (v for name in names for v in _of(person, name)):
+                found.setdefault(value, number)
+        return found
 
     def _changed(self, rows: Sequence[tuple[Any, ...]], values: Sequence[list[Any]]) -> tuple[list[Any], list[Any]]:
         """Rows with one value changed, and with two, each in no order."""
@@ -226,25 +245,32 @@ class _Table:
         changed. Beside a row that maps them to it already, the change would tell nothing."""
         keys = [n for n, spot in enumerate(varied) if self._points_to(spot)]
         rest = [n for n in range(len(varied)) if n not in keys]
+        askers = [n for n in rest if self._is_asker(varied[n])]
         found: dict[tuple[Any, ...], None] = {}
+        mapped: set[tuple[Any, ...]] = set()
         for number, base in enumerate(bases[:MOST_BASES] if keys and rest else ()):
             row = tuple(self._as_asked(spot, value, values[n]) for n, (spot, value) in enumerate(base.items()))
             found[row] = None
-            taken = count(number)
-            for n in rest:
-                for value in values[n] if not self._is_asker(varied[n]) else ():
-                    if value != row[n]:
-                        changed = [*row[:n], value, *row[n + 1 :]]
-                        turn = next(taken)
-                        for key in keys:
-                            # What lies below another key of theirs would be theirs anyway.
-                            alone = self.alone.get(self.spots.group(varied[key]), [])
-                            named = [v for v in values[key] if v in alone] or values[key]
-                            named = [v for v in named if v is not None and v != row[key]]
-                            named = self._keys_for(self.people[number], varied[key], named) or named
-                            changed[key] = named[turn % len(named)] if named else row[key]
-                        found[tuple(changed)] = None
+            who = tuple(row[n] for n in askers)
+            if askers and who in mapped:
+                continue
+            mapped.add(who)
+            named = {key: self._other_keys(varied[key], values[key], row[key], number) for key in keys}
+            room = max(map(len, named.values()))
+            for turn, (n, value) in enumerate(_telling([n for n in rest if n not in askers], values, row)[:room]):
+                changed = [*row[:n], value, *row[n + 1 :]]
+                for key, others in named.items():
+                    changed[key] = others[(number + turn) % len(others)] if others else row[key]
+                found[tuple(changed)] = None
         return list(found)
+
+    def _other_keys(self, spot: Spot, values: Sequence[Any], own: Any, number: int) -> list[Any]:
+        """The keys that a person may be mapped to besides the one that is theirs."""
+        # What lies below another key of theirs would be theirs anyway.
+        alone = self.alone.get(self.spots.group(spot), [])
+        named = [v for v in values if v in alone] or list(values)
+        named = [v for v in named if v is not None and v != own]
+        return self._keys_for(self.people[number], spot, named) or named
 
     def _as_asked(self, spot: Spot, value: Any, values: Sequence[Any]) -> Any:
         """A value that conditions on the column alone let pass: no value, or one beside the constant."""
@@ -306,6 +332,11 @@ class _Table:
         """Whether a column holds keys of a table."""
         return self.spots.group(spot) in self.made
 
+    def _is_above(self, spot: Spot) -> bool:
+        """Whether a column holds keys of its own table."""
+        owned = None if self.owned is None else column_spot(self.relation, self.owned)
+        return owned is not None and self.spots.group(spot) == self.spots.group(owned)
+
     def _values(self, spot: Spot) -> list[Any]:
         """What is tried in a column: some keys of the table it points to, else its pool; NULL where it may be."""
         column = self.relation.column(spot[2])
@@ -316,9 +347,9 @@ class _Table:
             named = [*dict.fromkeys(row[name] for row in target for name in row if row[name] in pool)]
             others = named[FIRST_KEYS:]
             self.source.shuffle(others)
-            alone = self.alone.get(self.spots.group(spot), [])
-            pool = [*dict.fromkeys([*named[:FIRST_KEYS], *others[:MORE_KEYS], *alone]), pool[-1]]
-        elif self.pools.is_free(spot) and len(pool) > 14:
+            hung = [key for keys in (self.apart, self.alone) for key in keys.get(self.spots.group(spot), ())]
+            pool = [*dict.fromkeys([*named[:FIRST_KEYS], *others[:MORE_KEYS], *hung]), pool[-1]]
+        elif self._is_above(spot) and len(pool) > 14:
             pool = [*pool[:14], pool[-1]]  # its own table's keys: the first ones are there
         if kind_of(self.spots.types[spot]) == "other":
             pool = []
@@ -368,6 +399,13 @@ class _Table:
     def _spelled(self, name: str) -> str:
         column = self.relation.column(name)
         return name if column is None else column.name
+
+
+def _telling(places: Sequence[int], values: Sequence[list[Any]], row: tuple[Any, ...]) -> list[tuple[int, Any]]:
+    """Changes of one value, each with its place: no value first, then by turns the first of each place, the next."""
+    listed = [(value is not None, turn, n, value) for n in places for turn, value in enumerate(values[n])]
+    ordered = sorted(listed, key=lambda each: each[:3])
+    return [(n, value) for _, _, n, value in ordered if value != row[n]]
 
 
 def _texts(row: Row) -> set[str]:

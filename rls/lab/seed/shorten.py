@@ -14,6 +14,7 @@ from rls.catalog import Relation
 from rls.identity.principal import Principal
 from rls.lab.seed.board import Board
 from rls.lab.seed.choose import Choice
+from rls.lab.seed.limit import Limit
 from rls.lab.seed.meet import Eye, Point, look
 from rls.policy.policy_set import PolicySet
 from rls.policy.rules import Bound, BoundPolicy
@@ -33,8 +34,10 @@ def shorten(
     bounds: Mapping[Key, Bound],
     read: Iterable[Relation],
     rows: Mapping[Key, Sequence[Mapping[str, Any]]],
+    limit: Limit,
 ) -> None:
-    """Take rows away that nobody chose: at once where nothing reads them, as far as possible where sub-queries do."""
+    """Take rows away that nobody chose: at once where nothing reads them, as far as possible where sub-queries do, as
+    long as there is time."""
     read = list(read)
     keys = {r.key for r in read}
     for key, bound in bounds.items():
@@ -46,9 +49,10 @@ def shorten(
         stale = {id(p.policy) for b in bounds.values() for p in b.policies if _reads(p, relation, board)}
         asking = {b.relation.key: b for b in bounds.values() if any(id(p.policy) in stale for p in b.policies)}
         eyes = {key: Eye(board, policies, frozenset(choice.rows.get(key, ())), texts=texts) for key in asking}
-        table = _Table(board, relation, chosen, asking, eyes, stale)
-        spare = set(range(len(rows.get(relation.key, ())))) - choice.rows.get(relation.key, set())
-        choice.rows.setdefault(relation.key, set()).update(table.needed(sorted(spare)))
+        spare = sorted(set(range(len(rows.get(relation.key, ())))) - choice.rows.get(relation.key, set()))
+        if not limit.is_over("tables that sub-queries read are longer than they need be"):
+            spare = list(_Table(board, relation, chosen, asking, eyes, stale, limit).needed(spare))
+        choice.rows.setdefault(relation.key, set()).update(spare)
 
 
 @dataclass
@@ -62,6 +66,7 @@ class _Table:
     asking: Mapping[Key, Bound]
     eyes: Mapping[Key, Eye]
     stale: set[int]
+    limit: Limit
     wanted: set[Point] = field(init=False)
     telling: list[tuple[_Look, set[Point]]] = field(init=False)  # with what no other of them meets
 
@@ -73,7 +78,7 @@ class _Table:
     def needed(self, spare: Sequence[int]) -> Sequence[int]:
         """What must stay of some rows, by number; the others are taken."""
         size = len(spare)
-        while spare and size:
+        while spare and size and self.limit.left:
             groups = [spare[start : start + size] for start in range(0, len(spare), size)]
             spare = [number for group in groups if not self._try(group) for number in group]
             size //= 2

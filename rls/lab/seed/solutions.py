@@ -37,7 +37,7 @@ def place_solutions(
     numbers = count(FIRST)
     for solution in solutions:
         for person, told in _tellings(solution, existing):
-            keys = _Keys(spots, pools, numbers)
+            keys = _Keys(spots, pools, numbers, person)
             for relation, row in told:
                 made = {name: keys.renamed(column_spot(relation, name), value) for name, value in row.items()}
                 if wall is not None and relation.key in wall.columns:
@@ -90,13 +90,14 @@ class _Keys:
     spots: Spots
     pools: Pools
     numbers: Iterator[int]
+    person: Principal
     names: dict[tuple[Spot, object], object] = field(default_factory=dict)
 
     def renamed(self, spot: Spot, value: object) -> object:
         """The same wherever it stands."""
         if value is None or isinstance(value, list | dict) or spot not in self.spots.types:
             return value
-        if not self.pools.is_key(spot):
+        if not self.pools.is_key(spot) and (not self.spots.hangs(spot) or value in self._said(spot)):
             return value
         key = (self.spots.group(spot), value)
         if key not in self.names:
@@ -104,3 +105,14 @@ class _Keys:
             whole = kind_of(self.spots.types[spot]) == "integer"
             self.names[key] = number if whole else f"{spot[-1]}-{number}"
         return self.names[key]
+
+    def _said(self, spot: Spot) -> list[object]:
+        """What conditions and the person's attributes say of a spot: only that stays as it is."""
+        group = self.spots.group(spot)
+        names = [s[1] for s in self.spots.members(group) if s[0] == "attribute"]
+        held = [self.person.subject if name == "subject" else value_of(self.person, name) for name in names]
+        return [*self.spots.constants(group), *(item for value in held for item in _as_tuple(value))]
+
+
+def _as_tuple(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)

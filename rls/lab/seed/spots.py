@@ -1,7 +1,7 @@
 """Policies and a catalog → which columns and attributes are compared with each other, and with which constants.
 
 A spot is a column of a relation (or a field of it) or an attribute. Takes the policies' own trees; returns `Spots`.
-Owns the guess where a name inside a common table expression comes from: the first table read that has such a column.
+Owns what counts as being compared: what `UNION` and `USING` bring together does, too.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from rls.catalog import Catalog, Relation, fold
+from rls.lab.seed.lineage import Lineage, Origin, selected
 from rls.policy.bind import struct_fields
 from rls.policy.check_endless import recursions
 from rls.policy.compared import nodes_of
@@ -19,7 +20,7 @@ from rls.policy.parser import ExpressionInvalid, Tree, character_offset, write_e
 from rls.policy.policy_set import PolicySet
 from rls.policy.reader import NO_POSITION
 from rls.policy.rules import Bound
-from rls.policy.scopes import Hole, Scope, Source
+from rls.policy.scopes import Hole
 
 __all__ = ["Spot", "Spots", "attribute_spot", "column_spot", "find_spots"]
 
@@ -66,6 +67,11 @@ class Spots:
 
     def constants(self, group: Spot) -> list[object]:
         return list(self._constants.get(group, {}))
+
+    def hangs(self, spot: Spot) -> bool:
+        """Whether rows of a table are below each other by it: two of its columns are in the spot's group."""
+        tables = [s[1] for s in self.members(self.group(spot)) if s[0] == "column"]
+        return len(tables) > len(set(tables))
 
     def join(self, first: Spot, second: Spot) -> None:
         a, b = self.group(first), self.group(second)
@@ -121,6 +127,10 @@ class _Walk:
     catalog: Catalog
     constant: Constant
     places: dict[int, Spot] = field(default_factory=dict)
+    lineage: Lineage = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lineage = Lineage(self.expression, self.relation, self.catalog)
 
     def all(self, where: dict[tuple[str, ...], dict[Spot, None]]) -> None:
         endless = any(map(_may_not_end, recursions(self.expression)))
@@ -136,6 +146,11 @@ class _Walk:
         for node in nodes_of(self.expression.root.tree):
             for operands in _compared(node):
                 self._compare(operands)
+        for operands in self.lineage.united():
+            self._compare(operands)
+        for columns in self.lineage.shared():
+            for one, other in pairwise(self._place(found, where) for found in columns):
+                self.spots.join(one, other)
         for leaf in self.expression.root.leaves():
             self._wall(leaf.tree)
         for node in nodes_of(self.expression.root.tree):
@@ -189,58 +204,17 @@ class _Walk:
     def _spot(self, hole: Hole, where: dict[tuple[str, ...], dict[Spot, None]]) -> Spot | None:
         if hole.kind == "attribute":
             return attribute_spot(hole.names[0])
-        found = self._column(hole) if hole.kind == "column" else None
+        found = self.lineage.column(hole) if hole.kind == "column" else None
         if found is None:
             return None
+        return self._place(found, where)
+
+    def _place(self, found: Origin, where: dict[tuple[str, ...], dict[Spot, None]]) -> Spot:
         relation, names = found
         spot = column_spot(relation, *names)
         self.spots.types.setdefault(spot, _type(relation, *names))
         where.setdefault(relation.key, {})[spot] = None
         return spot
-
-    def _column(self, hole: Hole) -> tuple[Relation, tuple[str, ...]] | None:
-        names = tuple(map(fold, hole.names))
-        scope: Scope | None = hole.scope
-        while scope is not None:
-            if len(names) == 1 and names[0] in scope.names:
-                return None
-            for source in scope.sources:
-                rest = names[1:] if len(names) > 1 and names[0] == source.name else names
-                found = self._in_source(source, rest)
-                if found is not None:
-                    return found
-            scope = scope.outer
-        key = self.relation.key
-        width = next((w for w in range(min(len(names) - 1, len(key)), 0, -1) if names[:w] == key[-w:]), 0)
-        return None if self.relation.column(names[width]) is None else (self.relation, names[width:])
-
-    def _in_source(self, source: Source, names: tuple[str, ...]) -> tuple[Relation, tuple[str, ...]] | None:
-        if source.path is not None:
-            relation = self.catalog.find(source.path)
-            if relation is None:
-                return None
-            if names[0] in source.renamed:
-                return relation, (relation.columns[source.renamed.index(names[0])].name, *names[1:])
-            return (relation, names) if relation.column(names[0]) is not None else None
-        offered = [*source.renamed, *_offered(source)[len(source.renamed) :]]
-        if names[0] not in offered:
-            return None
-        name = (_offered(source)[offered.index(names[0])] if source.renamed else names[0]) or names[0]
-        for path in (*self.expression.relations, (*self.relation.schema, self.relation.name)):
-            relation = self.catalog.find(path)
-            if relation is not None and relation.column(name) is not None:
-                return relation, (name, *names[1:])
-        return None
-
-
-def _offered(source: Source) -> list[str | None]:
-    names: list[str | None] = []
-    for item in source.items:
-        if isinstance(item, Source):
-            names += [*item.renamed, *_offered(item)[len(item.renamed) :]]
-        else:
-            names.append(item)
-    return names
 
 
 def _type(relation: Relation, name: str, *fields: str) -> str:
@@ -267,17 +241,9 @@ def _compared(node: Tree) -> Iterator[list[Tree]]:
             operands = [a["expression"] for a in node["arguments"]]
             yield operands if node["function_name"] not in _MEMBERSHIP else operands[::-1]
         case "SUBQUERY" if node.get("child") is not None:
-            yield from ([node["child"], each] for each in _selected(node["subquery"]["node"]))
+            yield from ([node["child"], items[0]] for items in selected(node["subquery"]["node"]))
         case _:
             return
-
-
-def _selected(query: Tree) -> Iterator[Tree]:
-    if query["type"] == "SET_OPERATION_NODE":
-        for child in query["children"]:
-            yield from _selected(child)
-    elif query["type"] == "SELECT_NODE":
-        yield query["select_list"][0]
 
 
 def _may_not_end(recursion: Tree) -> bool:

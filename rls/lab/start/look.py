@@ -20,6 +20,12 @@ _TENANT_NAMES = (
     "tenant_id", "tenant", "tenant_key", "tenant_code", "org_id", "organization_id", "organisation_id", "company_id",
     "workspace_id", "account_id", "client_id", "customer_id", "team_id", "shop_id", "store_id", "owner_id",
 )  # fmt: skip
+# What else may be called like a tenant: named to whoever writes the policies, never taken by itself.
+_LIKELY = re.compile(
+    r"(mandant|mandt|mandator|firma|bukrs|company|client|org|organi[sz]ation|subsidiary|entity|division|branch|site|"
+    r"clinic|hospital|school|partner|reseller|account)(_?(id|no|nr|key|code))?"
+)
+_NAMING = re.compile(r"(?<=.)_?(id|no|nr|key|code)$")
 _TEXT = frozenset(("VARCHAR", "UUID"))
 _WHOLE = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"))
 
@@ -33,12 +39,12 @@ _SUSPICIOUS: tuple[tuple[Treatment, str], ...] = (
     (
         "personal",
         r"phone(_number)?|mobile|fax|ssn|social_security(_number)?|tax_(id|number)|national_id|passport(_number)?|iban|"
-        r"bank_account|account_number|card_number|credit_card|cvv|birth_?da(y|te)|date_of_birth|dob|street|address|"
+        r"insurance_(no|nr|number|id)|bank_account|account_number|card_number|credit_card|cvv|birth_?da(y|te)|date_of_birth|dob|street|address|"
         r"home_address|ip(_address)?|license_plate|((maiden|first|last|full|given|family|birth)_?name)|surname",
     ),
     (
         "sensitive",
-        r"salary|wage|pay|payroll|bonus|compensation|income|margin|credit_(limit|score)|diagnosis|medical|disability|"
+        r"salary|wage|pay|payroll|gross|net_pay|earnings|bonus|compensation|income|margin|credit_(limit|score)|diagnosis|medical|disability|"
         r"religion|ethnicity|gender|criminal_record|performance_rating",
     ),
 )
@@ -108,22 +114,25 @@ def _tenant_column(tables: list[Relation]) -> str:
 
 
 def tenant_candidates(catalog: Catalog, *, most: int = 3) -> tuple[tuple[str, int], ...]:
-    """Columns that may keep tenants apart although they are called otherwise, with how many tables have them: they
-    point to a table that points to none, as `clinic_id` does to a list of clinics."""
+    """Columns that may keep tenants apart although they are called otherwise, with how many tables have them: those
+    with a likely name first, then those that point to a table that points to none, as `clinic_id` does to a list of
+    clinics."""
     tables = [r for r in catalog.relations.values() if r.kind == "table"]
-    named = Counter(fold(c.name) for r in tables for c in r.columns if _usable(c) and fold(c.name).endswith("_id"))
+    every = Counter(fold(c.name) for r in tables for c in r.columns if _usable(c))
+    likely = [(name, count) for name, count in every.most_common() if count > 1 and _LIKELY.fullmatch(name)]
+    named = Counter({name: count for name, count in every.items() if _NAMING.search(name)})
     lists = {name: [r for r in tables if _lists(r, name)] for name in named}
-    found = [
+    pointed = [
         (name, count)
         for name, count in named.most_common()
         if count > 2 and any(not _points(r, [n for n in named if n != name and lists[n]]) for r in lists[name])
     ]
-    return tuple(found[:most])
+    return tuple(dict([*likely, *pointed]).items())[:most]
 
 
 def _lists(relation: Relation, name: str) -> bool:
     """Whether the rows of a table are what `clinic_id` names."""
-    stem = name.removesuffix("_id")
+    stem = _NAMING.sub("", name)
     called = fold(relation.name) in (stem, f"{stem}s", f"{stem}es", re.sub("y$", "ies", stem))
     return called and (relation.column("id") is not None or relation.column(name) is not None)
 

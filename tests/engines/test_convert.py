@@ -5,7 +5,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from rls.engines.base import Fetched
+from rls.engines.base import UTC, Fetched
 from rls.engines.convert import arrow_of, rows_of
 from rls.errors import EngineInvalid
 
@@ -20,6 +20,7 @@ EXACT = [
 
 def fetched(sql: str, *, form: str) -> Fetched:
     with duckdb.connect() as connection:
+        connection.execute(UTC)
         relation = connection.sql(sql)
         columns, types = tuple(relation.columns), tuple(map(str, relation.types))
         if form == "rows":

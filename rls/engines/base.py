@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Literal
 
 from rls.catalog import Catalog, Column
 from rls.engines.limits import Limits
@@ -18,14 +18,10 @@ from rls.rewrite.bound import Planner
 from rls.rewrite.guarded import Copy, GuardedQuery
 from rls.rewrite.port.target import Target
 
-__all__ = ["UTC", "Dialect", "Executor", "Fetch", "Fetched", "Job"]
+__all__ = ["Dialect", "Executor", "Fetch", "Fetched", "Job"]
 
 Dialect = Literal["duckdb", "postgres", "spark"]
 Fetch = Literal["rows", "arrow"]
-# For any connection to DuckDB: the machine's own zone would decide what day a TIMESTAMPTZ falls on. And where clocks go
-# back past midnight, days and hours of a zone come down while time goes on: DuckDB derives bounds from stored extremes
-# as if they never did. Global, since a cursor starts with the machine's zone.
-UTC: Final = "SET GLOBAL TimeZone = 'UTC'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from rls.catalog import quote
-from rls.engines.base import UTC, Fetch, Fetched
+from rls.engines.base import Fetch, Fetched
+from rls.engines.zone import reckon_in_utc
 from rls.errors import EngineInvalid
 from rls.forks import before_fork, never_closed_in_child
 
@@ -91,7 +92,7 @@ def _converter() -> Any:
     import duckdb
 
     connection = never_closed_in_child(duckdb.connect(":memory:", config={"python_enable_replacements": "false"}))
-    connection.execute(UTC)
+    reckon_in_utc(connection)
     return connection
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import duckdb
 
 from rls.catalog import quote
-from rls.engines.base import UTC
+from rls.engines.zone import reckon_in_utc
 from rls.forks import never_closed_in_child
 
 __all__ = ["open_locked"]
@@ -54,6 +54,7 @@ def open_locked(
     """
     connection = never_closed_in_child(duckdb.connect(":memory:", config=_settings(threads, memory, spill)))
     try:
+        reckon_in_utc(connection)
         if copies is not None:
             connection.execute(f"ATTACH ':memory:' AS {quote(copies)}")
         if attach is not None:
@@ -64,7 +65,7 @@ def open_locked(
         connection.execute(f"SET disabled_optimizers = '{','.join(off)}'")
         # Given at connect, it would be shown by `duckdb_settings()` and not be kept to.
         connection.execute(f"SET max_temp_directory_size = '{spill[1] if spill else 0}B'")
-        for statement in (UTC, _NO_ACCESS, *([] if spill else [_NO_FILES]), _LOCK):
+        for statement in (_NO_ACCESS, *([] if spill else [_NO_FILES]), _LOCK):
             connection.execute(statement)
     except BaseException:
         connection.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from rls.engines.base import UTC, Fetched
+from rls.engines.base import Fetched
 from rls.engines.convert import arrow_of, rows_of
+from rls.engines.zone import reckon_in_utc
 from rls.errors import EngineInvalid
 
 EXACT = [
@@ -20,7 +21,7 @@ EXACT = [
 
 def fetched(sql: str, *, form: str) -> Fetched:
     with duckdb.connect() as connection:
-        connection.execute(UTC)
+        reckon_in_utc(connection)
         relation = connection.sql(sql)
         columns, types = tuple(relation.columns), tuple(map(str, relation.types))
         if form == "rows":

@@ -75,7 +75,6 @@ def open_quietly(
     """A connection to a database file that draws no progress bars between a report's lines."""
     connection = duckdb.connect(str(path), read_only=read_only, config=dict(config))
     connection.execute("SET enable_progress_bar = false")
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
     return connection
 
 

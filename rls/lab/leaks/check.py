@@ -17,7 +17,7 @@ from typing import Any, Final
 import duckdb
 
 from rls.catalog import Catalog, quote
-from rls.engines.base import UTC
+from rls.engines.zone import reckon_in_utc
 from rls.errors import PolicyInvalid, RlsError
 from rls.identity.principal import Principal
 from rls.lab.leaks.copies import Plan, make_copy, plan_copies, same_view
@@ -220,7 +220,7 @@ def _visible_only(plan: Plan, copy: Path, *, backwards: bool) -> Iterator[duckdb
     """The rows and columns the persona sees, in a database of their own, without its optimizer if `backwards`."""
     connection = duckdb.connect(":memory:", config={"threads": 1})
     try:
-        connection.execute(UTC)
+        reckon_in_utc(connection)
         location = str(copy).replace("'", "''")
         connection.execute(f"ATTACH '{location}' AS copied (READ_ONLY, TYPE duckdb)")
         connection.execute(f"ATTACH ':memory:' AS {quote(plan.catalog.name)}")

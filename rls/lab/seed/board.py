@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from rls.catalog import Catalog, Relation, fold, quote
-from rls.engines.base import UTC
+from rls.engines.zone import reckon_in_utc
 from rls.lab.world.clock import clock_macros
 
 __all__ = ["Board", "BoardFailed"]
@@ -36,7 +36,7 @@ class Board:
     def __init__(self, catalog: Catalog, relations: Iterable[Relation], *, now: float) -> None:
         self.catalog = catalog.attached_as(NAME).from_schema(("main",))
         self._connection = duckdb.connect(":memory:", config=_SETTINGS)
-        self._connection.execute(UTC)
+        reckon_in_utc(self._connection)
         # Some hundred rows are read sooner than a plan for them is made better.
         self._connection.execute("PRAGMA disable_optimizer")
         self._connection.execute(f"ATTACH ':memory:' AS {quote(NAME)}")

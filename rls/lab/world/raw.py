@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from rls.catalog import Catalog, Relation, quote
-from rls.engines.base import UTC
+from rls.engines.zone import reckon_in_utc
 from rls.lab.world.clock import clock_macros
 
 __all__ = ["NAME", "Raw", "RawFailed", "open_bare", "primary_keys_of"]
@@ -38,7 +38,7 @@ class Raw:
         if threads is not None:
             config["threads"] = threads
         self._connection = duckdb.connect(":memory:", config=config)
-        self._connection.execute(UTC)
+        reckon_in_utc(self._connection)
         location = str(path).replace("'", "''")
         self._connection.execute(f"ATTACH '{location}' AS {quote(NAME)} (READ_ONLY, TYPE duckdb)")
         for macro in () if now is None else clock_macros(now):
@@ -99,7 +99,7 @@ def primary_keys_of(path: Path, catalog: Catalog) -> Mapping[tuple[str, ...], tu
 def open_bare(path: Path) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
     """What runs texts as their callers wrote them, on the file itself, read-only; raises RawFailed."""
     connection = duckdb.connect(str(path), read_only=True, config={"python_enable_replacements": "false"})
-    connection.execute(UTC)
+    reckon_in_utc(connection)
 
     def run(sql: str) -> list[tuple[Any, ...]]:
         try:

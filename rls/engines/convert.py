@@ -66,6 +66,7 @@ def fetched_as(table: Any, names: tuple[str, ...], types: tuple[str, ...], *, fe
 
     casts = ", ".join(f"CAST(c{i} AS {type_}) AS c{i}" for i, type_ in enumerate(types))
     with _converter().cursor() as cursor:
+        cursor.execute("SET TimeZone = 'UTC'")
         relation = cursor.from_arrow(table.rename_columns([f"c{i}" for i in range(len(types))]))
         try:
             if fetch == "rows":

@@ -1,4 +1,4 @@
-"""Every connection to DuckDB reckons in UTC, whatever the machine's zone is.
+"""Every connection to DuckDB that runs queries over data reckons in UTC, whatever the machine's zone is.
 
 Takes a new connection and sets its zone. Owns that no answer depends on where a machine stands, and that none is
 between bounds that DuckDB derives wrongly: where clocks go back past midnight, days and hours of a zone come down while

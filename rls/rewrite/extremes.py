@@ -24,7 +24,12 @@ _MISLED: Final = {"date_sub", "datesub", "time_bucket", "median", "quantile_cont
 _SKIPPED: Final = WITHOUT_EXPRESSIONS - {"children"}
 _WORDS: Final = re.compile(rf"\b(?:{'|'.join(sorted(_MISLED))})\b", re.IGNORECASE)
 _MAKING: Final = {"LOGICAL_PROJECTION", "LOGICAL_AGGREGATE_AND_GROUP_BY"}
-_CASES: Final = re.compile(r"\b(?:case|if|nullif)\b", re.IGNORECASE)  # what is a CASE to the binder
+# What is a CASE to the binder, and what of a text's beginning or end may be asked of a struct's field, NULL by itself.
+_CASES: Final = re.compile(
+    r"\b(?:case|if|nullif|i?like|prefix|suffix|starts_with|ends_with|left|substr(?:ing)?|instr|strpos|regexp_\w+"
+    r"|struct_extract)\b|~~|\^@",
+    re.IGNORECASE,
+)
 
 
 def why_extremes_may_mislead(plan: Any) -> str | None:

@@ -11,6 +11,7 @@ from rls.catalog import fold
 from rls.rewrite.port.asof import asof_join
 from rls.rewrite.port.expressions import condition
 from rls.rewrite.port.kinds import ANY_LENGTH, digits_of, kind_of, not_portable
+from rls.rewrite.port.named import name_of
 from rls.rewrite.port.nodes import only
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope, rename
 from rls.rewrite.port.series import series
@@ -102,7 +103,7 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
             else:
                 only(node, "expressions", "alias")
             if isinstance(node.this, exp.Pivot | exp.Describe | exp.Summarize):
-                raise not_portable(node.this.key.upper() if not node.this.args.get("unpivot") else "UNPIVOT")
+                raise not_portable("UNPIVOT" if node.this.args.get("unpivot") else name_of(node.this))
             if not name:
                 raise not_portable("a sub-query without a name", hint="give it an alias")
             query = node.this if isinstance(node, exp.Subquery) else exp.Values(expressions=node.expressions)
@@ -114,7 +115,7 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
             inner, columns = context.query(node.this.this, scope)
             text = context.sql.write("lateral", "", inner)
         case _:
-            raise not_portable(f"{node.key.upper()} in FROM")
+            raise not_portable(f"{name_of(node)} in FROM")
     columns = rename(columns, renamed) if renamed else columns
     return f"{text} AS {_called(columns, name, scope, context, listed=bool(renamed))}"
 

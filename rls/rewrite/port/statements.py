@@ -15,6 +15,7 @@ from rls.rewrite.port.expressions import condition, expression, has_aggregates
 from rls.rewrite.port.group_by import group_by
 from rls.rewrite.port.kinds import Lowered, not_portable
 from rls.rewrite.port.limits import fenced, limit
+from rls.rewrite.port.named import name_of
 from rls.rewrite.port.nodes import only
 from rls.rewrite.port.order_by import Order, order_by
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope, rename
@@ -58,7 +59,7 @@ def _lower(node: exp.Expr, inner: Scope, context: Context, want: list[str] | Non
             only(node, "expressions")
             return values_clause(node, inner, context, want)
         case _:
-            raise not_portable(node.key.upper())
+            raise not_portable(name_of(node))
 
 
 def _with(node: exp.Expr, scope: Scope, context: Context) -> str:

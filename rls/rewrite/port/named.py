@@ -33,6 +33,7 @@ _CLAUSES: Final[Mapping[tuple[type[Any], str], str]] = {
     (exp.Subquery, "sample"): _SAMPLE, (exp.Select, "sample"): _SAMPLE, (exp.Table, "sample"): _SAMPLE,
     (exp.Limit, "limit_options"): "LIMIT by percent",
     (exp.Subquery, "alias"): "a relation in parentheses with an alias",
+    (exp.TableSample, "seed"): "a sample that is REPEATABLE",
     (exp.Table, "version"): "AT (VERSION …)", (exp.Table, "ordinality"): "WITH ORDINALITY",
 }  # fmt: skip
 _OPERATIONS: Final[Mapping[str, str]] = {

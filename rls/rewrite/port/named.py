@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from rls.rewrite.parse import quietly
 
-__all__ = ["clause_of", "name_of", "operation_of"]
+__all__ = ["clause_of", "name_of", "odd_in", "operation_of"]
 
 _NODES: Final[Mapping[type[Any], str]] = {
     exp.TableColumn: "a whole row as a value", exp.Dot: "a field of a struct", exp.Struct: "a struct",
@@ -28,6 +28,10 @@ _NODES: Final[Mapping[type[Any], str]] = {
     exp.TsOrDsAdd: "date_add", exp.CurrentTimestamp: "now()", exp.CurrentDate: "current_date",
     exp.Comprehension: "a list comprehension",
 }  # fmt: skip
+_ODD: Final = (
+    exp.JSONExtract, exp.JSONExtractScalar, exp.Collate, exp.Explode, exp.Unnest, exp.Struct, exp.Lambda, exp.Array,
+    exp.Comprehension, exp.Bracket,
+)  # fmt: skip
 _SAMPLE: Final = "a sample (USING SAMPLE, TABLESAMPLE)"
 _CLAUSES: Final[Mapping[tuple[type[Any], str], str]] = {
     (exp.Subquery, "sample"): _SAMPLE, (exp.Select, "sample"): _SAMPLE, (exp.Table, "sample"): _SAMPLE,
@@ -70,6 +74,12 @@ def clause_of(node: exp.Expr, key: str) -> str:
     if isinstance(node, exp.Join) and key == "method":
         return f"{str(node.args['method']).upper()} JOIN"
     return f"{name_of(node)} with {key.rstrip('_').replace('_', ' ')}"
+
+
+def odd_in(tree: exp.Expr) -> str:
+    """What of a tree no other engine is ever given; "" where there is nothing."""
+    found = tree.find(*_ODD)
+    return "" if found is None else name_of(found)
 
 
 def operation_of(operation: str) -> str:

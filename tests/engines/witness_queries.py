@@ -147,6 +147,11 @@ GUARDED += [
     "NULLS (v FOR k IN (region AS 'where', status)) AS u JOIN customers c ON c.id = u.id GROUP BY u.k ORDER BY u.k",
     "WITH w AS (UNPIVOT (SELECT id, customer_id FROM orders) ON id, customer_id) SELECT name, sum(value) AS s FROM w "
     "WHERE value > (SELECT min(id) FROM orders) GROUP BY name ORDER BY name",
+    "SELECT id FROM orders WHERE (customer_id, region) IN (SELECT id, region FROM customers) ORDER BY id",
+    "SELECT o.id FROM orders o WHERE (o.customer_id, o.region) NOT IN (SELECT c.id, c.region FROM customers c WHERE c.id < 9) "
+    "ORDER BY o.id",
+    "SELECT k, x, (k, x) IN (SELECT id, nullif(id, 3)::INTEGER FROM orders) AS i, (x, k) NOT IN (SELECT 1, NULL::INTEGER) AS n "
+    "FROM (VALUES (1, NULL), (1, 1), (2, NULL), (3, 3), (3, 0)) v(k, x) ORDER BY k, x",
     "SELECT count(*) AS n FROM orders USING SAMPLE 100%",
     "SELECT count(o.id) AS n FROM orders o TABLESAMPLE reservoir(100000 ROWS) WHERE o.id % 2 = 0",
     "SELECT count(*) AS n FROM (FROM orders TABLESAMPLE system(0%)) o",

@@ -12,20 +12,25 @@ from sqlglot import exp
 from rls.rewrite.port.dialect import Dialect
 from rls.rewrite.port.kinds import not_portable
 from rls.rewrite.port.nodes import only, whole_number
+from rls.rewrite.port.scopes import Columns
 
 __all__ = ["kept_by", "sampled", "with_sampled_source"]
 
 _BY_ROW: Final = ("", "BERNOULLI", "SYSTEM")
 _ALL: Final = 100
+_DRAWN: Final = "rls_drawn"
 
 
-def sampled(sample: exp.TableSample, source: str, sql: Dialect) -> str:
-    """A query of so many rows of `source`, which has a name. Raises `QueryRefused`."""
+def sampled(sample: exp.TableSample, source: str, columns: Columns, sql: Dialect) -> str:
+    """A query of so many rows of `source`, which has a name and these columns. Raises `QueryRefused`."""
     if sample.args.get("size") is None:
         return f"SELECT * FROM {source} WHERE {kept_by(sample, sql)}"
     only(sample, "method", "size")
     count = whole_number(sample.args["size"], "a sample of that many rows")
-    return f"SELECT * FROM {source} ORDER BY {sql.write('random', '')} LIMIT {count}"
+    # The number is a column of its own: where a query reads no other one, Sail would sort rows of none.
+    drawn = f"SELECT *, {sql.write('random', '')} AS {sql.name_of(_DRAWN)} FROM {source}"
+    shown = ", ".join(f"q.{sql.name_of(one.name)}" for one in columns)
+    return f"SELECT {shown} FROM ({drawn}) AS q ORDER BY q.{sql.name_of(_DRAWN)} LIMIT {count}"
 
 
 def with_sampled_source(node: exp.Select) -> exp.Select:

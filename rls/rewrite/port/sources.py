@@ -148,7 +148,7 @@ def _sampled(node: exp.Expr, scope: Scope, context: Context) -> str:
         raise not_portable("a sample of a join, or of what has no name", hint="use a sub-query with an alias")
     (columns,) = inner.sources.values()
     plain = exp.TableAlias(this=alias.this.copy())
-    return _named(sampled(sample, source, context.sql), columns, plain, scope, context)
+    return _named(sampled(sample, source, columns, context.sql), columns, plain, scope, context)
 
 
 def _named(query: str, columns: Columns, alias: exp.TableAlias, scope: Scope, context: Context) -> str:

@@ -32,6 +32,7 @@ LACKS = {
     "FROM employees": "WITH RECURSIVE", "WITH RECURSIVE": "WITH RECURSIVE", "DISTINCT ON": "DISTINCT ON",
     "LATERAL": "LATERAL", "> ALL": "ALL", ">= ANY": "ANY",
     "LIMIT (SELECT": "LIMIT by a sub-query", "RANGE BETWEEN INTERVAL": "RANGE", "EXCLUDE CURRENT": "EXCLUDE",
+    ") IN (SELECT": "several values", ") NOT IN (SELECT": "several values",
     " of %d": "strftime with", "median(": "cannot run the query",
 }  # fmt: skip
 

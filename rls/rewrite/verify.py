@@ -33,8 +33,8 @@ _SHORT: Final = 12  # characters; shorter replacements are names, not guards
 Scope = tuple[Mapping[str, int], int, "Scope | None"]
 # Nodes that are judged by more than their keys.
 _JUDGED: Final = frozenset((
-    "BASE_TABLE", "FUNCTION", "TABLE_FUNCTION", "TYPE", "COLLATE", "COLUMN_REF", "VALUE_CONSTANT", "VALUE_PARAMETER",
-    "JOIN", "SHOW_REF",
+    "BASE_TABLE", "FUNCTION", "TABLE_FUNCTION", "TYPE", "COLLATE", "VALUE_CONSTANT", "VALUE_PARAMETER", "JOIN",
+    "SHOW_REF",
 ))  # fmt: skip
 
 
@@ -189,6 +189,9 @@ class _Walk:
                 raise self._unguarded(tree)
             if alias := tree.get("alias"):
                 self.aliases.add(fold(alias))
+            if kind == "COLUMN_REF":  # most of them, and nothing is below
+                self._note_name(tree)
+                continue
             if names := tree.get("column_name_alias"):
                 self.aliases.update(map(fold, names))
             if kind == "SELECT_NODE":
@@ -296,9 +299,6 @@ class _Walk:
                     raise self._refuse(
                         tree, "query.collation", f"the collation `{tree['collation'][:60]}` is not allowed"
                     )
-            case "COLUMN_REF":
-                self._note_name(tree)
-                return []
             case "VALUE_CONSTANT":
                 # A guard that one parser reads as a query and the other as a string would show a policy.
                 literal = tree.get("literal")

@@ -176,6 +176,7 @@ def crews(tmp_path_factory: pytest.TempPathFactory) -> Seed:
         ("AND m.left_on IS NULL ", ""),
         ("m.left_on IS NULL", "m.left_on IS NOT NULL"),
         ("NOT c.retired", "c.retired IS NOT TRUE"),
+        ("h.ends > 7", "h.ends >= 7"),
         ("AND NOT c.retired ", ""),
         ("a.code IN ('rw', 'ro')", "a.code IN ('rw')"),
         ("a.code IN ('rw', 'ro')", "a.code IS NOT NULL"),

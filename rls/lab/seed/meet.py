@@ -17,7 +17,7 @@ from rls.identity.principal import Principal
 from rls.lab.seed.board import Board, BoardFailed
 from rls.lab.truth.branches import branches_of, leaves_of
 from rls.lab.truth.inner import dropped_inside, loosened_inside, moved, near_misses
-from rls.lab.truth.near import one_sided
+from rls.lab.truth.near import one_sided, opened_parts
 from rls.policy.attributes import known_values
 from rls.policy.bind import bind
 from rls.policy.evaluate import evaluate
@@ -258,13 +258,16 @@ def _edges(leaf: Branch) -> Iterator[Tree]:
 
 def _others(leaf: Branch) -> Iterator[Tree]:
     """A leaf without one of the conditions inside its sub-queries, or with NULL accepted by it, without one item of its
-    list, or with the number next to the one that something is compared with: rows tell whether it is there."""
+    list or one bound of BETWEEN, minding the case of letters, or with the number next to the one that something is
+    compared with: rows tell whether it is there."""
     tree = leaf.tree
     yield from islice(dropped_inside(tree), MOST_INSIDE)
     yield from islice(moved(tree), MOST_OTHERS)
     yield from islice(loosened_inside(tree), MOST_INSIDE)
     if tree["class"] == "BETWEEN":
         yield from (made for made, _ in one_sided(tree))
+    if tree["type"] == "COMPARE_NOT_DISTINCT_FROM":
+        yield from (made for made, _ in opened_parts(tree))
     yield from _other_case(tree)
     if tree["type"] in ("COMPARE_IN", "COMPARE_NOT_IN") and len(tree["children"]) > 2:
         first, *items = tree["children"]

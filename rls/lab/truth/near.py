@@ -62,6 +62,9 @@ def opened_parts(condition: Tree) -> Iterator[tuple[Tree, Tree]]:
                 if condition["type"] == "CONJUNCTION_OR":
                     alone = _both(condition, near, _not_true(_without(condition, place)))
                 yield _put(condition, place, made), alone
+    elif condition["type"] == "COMPARE_NOT_DISTINCT_FROM":
+        # `retired IS FALSE`
+        yield from opened_parts({**condition, "type": "COMPARE_EQUAL"})
     elif not _is_never_null(condition):
         yield _not_false(condition), {**_made("x IS NULL"), "children": [condition]}
 

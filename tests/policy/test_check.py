@@ -157,6 +157,13 @@ def test_sound_conditions(tmp_path: Path, condition: str) -> None:
     assert check(tmp_path, SOUND, using(condition)) == []
 
 
+def test_nobody_is_a_decision_with_a_reason(tmp_path: Path) -> None:
+    (told,) = check(tmp_path, SOUND, using("false"))
+    assert "description" in str(told)
+    with_reason = using("false").replace("    as: permissive", "    as: permissive\n    description: a job reads it")
+    assert check(tmp_path, SOUND, with_reason) == []
+
+
 def test_a_restriction_that_restricts_nothing(tmp_path: Path) -> None:
     assert codes(check(tmp_path, SOUND, using("true", kind="restrictive"))) == {"policy.always_true"}
 

@@ -284,7 +284,8 @@ def _scan(world: World, relation: Relation, pairs: Sequence[_Pair], key: tuple[s
     for pair in pairs:
         was, is_ = column(pair.before), column(pair.after)
         gained, lost = f"{is_} AND NOT {was}", f"{was} AND NOT {is_}"
-        picked += [f"count_if({condition})" for condition in (gained, lost, f"{was} AND {is_}")]
+        # Of no rows, count_if is NULL.
+        picked += [f"count(*) FILTER (WHERE {condition})" for condition in (gained, lost, f"{was} AND {is_}")]
         # The first keys, so that two runs show the same ones.
         names_of_key = ", ".join(f'"key {n}"' for n in range(len(key)))
         shown = f"row({names_of_key})" if len(key) > 1 else names_of_key

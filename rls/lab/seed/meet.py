@@ -16,7 +16,7 @@ from rls.catalog import Relation
 from rls.identity.principal import Principal
 from rls.lab.seed.board import Board, BoardFailed
 from rls.lab.truth.branches import branches_of, leaves_of
-from rls.lab.truth.inner import dropped_inside, loosened_inside, moved, near_misses
+from rls.lab.truth.inner import dropped_inside, edged_inside, loosened_inside, moved, near_misses
 from rls.lab.truth.near import one_sided, opened_parts
 from rls.policy.attributes import known_values
 from rls.policy.bind import bind
@@ -264,6 +264,7 @@ def _others(leaf: Branch) -> Iterator[Tree]:
     yield from islice(dropped_inside(tree), MOST_INSIDE)
     yield from islice(moved(tree), MOST_OTHERS)
     yield from islice(loosened_inside(tree), MOST_INSIDE)
+    yield from islice(edged_inside(tree), MOST_OTHERS)
     if tree["class"] == "BETWEEN":
         yield from (made for made, _ in one_sided(tree))
     if tree["type"] == "COMPARE_NOT_DISTINCT_FROM":

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from rls.lab.truth.near import dropped_parts, opened_parts
+from rls.lab.truth.near import dropped_parts, edged_parts, opened_parts
 from rls.policy.parser import Tree
 
-__all__ = ["COMPARISONS", "changed_inside", "dropped_inside", "loosened_inside", "moved", "near_misses"]
+__all__ = ["COMPARISONS", "changed_inside", "dropped_inside", "edged_inside", "loosened_inside", "moved", "near_misses"]
 
 # The slips of a hand: what a comparison is easily mistaken for.
 COMPARISONS: Final = {
@@ -48,10 +48,15 @@ def loosened_inside(tree: Tree) -> Iterator[Tree]:
     yield from _everywhere(_ending(tree), _swapped, _as_made)
 
 
+def edged_inside(tree: Tree) -> Iterator[Tree]:
+    """With the boundary of a comparison of a sub-query on its other side: `ends > 7` made `ends >= 7`."""
+    yield from _everywhere(_ending(tree), _inside(_edged), _as_made)
+
+
 def near_misses(tree: Tree) -> Iterator[tuple[Tree, Tree]]:
-    """A tree of `dropped_inside` or `loosened_inside`, and the one that is true where rows are there which only that
-    change lets through."""
-    for parts in (partial(dropped_parts, nulls=False), opened_parts):
+    """A tree of `dropped_inside`, `loosened_inside` or `edged_inside`, and the one that is true where rows are there
+    which only that change lets through."""
+    for parts in (partial(dropped_parts, nulls=False), opened_parts, edged_parts):
         # Both walk the same tree in the same order.
         firsts, seconds = (_everywhere(_ending(tree), _pairs_inside(parts, n), _as_made) for n in (0, 1))
         yield from zip(firsts, seconds, strict=True)
@@ -178,6 +183,10 @@ def _opened(condition: Tree) -> Iterator[Tree]:
 
 def _dropped(condition: Tree) -> Iterator[Tree | None]:
     return (made for made, _ in dropped_parts(condition, nulls=True))
+
+
+def _edged(condition: Tree) -> Iterator[Tree]:
+    return (made for made, _ in edged_parts(condition))
 
 
 def _dropped_of_known(condition: Tree) -> Iterator[Tree | None]:

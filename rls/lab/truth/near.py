@@ -11,12 +11,17 @@ from typing import Final
 
 from rls.policy.parser import Tree, read_select
 
-__all__ = ["dropped_parts", "one_sided", "opened_parts"]
+__all__ = ["dropped_parts", "edged_parts", "one_sided", "opened_parts"]
 
 Pair = tuple[Tree | None, Tree]
 _NEVER_NULL: Final = frozenset(
     (*("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"), *("COMPARE_DISTINCT_FROM", "COMPARE_NOT_DISTINCT_FROM"))
 )
+_STRICT: Final = {
+    "COMPARE_LESSTHAN": "COMPARE_LESSTHANOREQUALTO",
+    "COMPARE_GREATERTHAN": "COMPARE_GREATERTHANOREQUALTO",
+}
+_EDGED: Final = {**_STRICT, **{other: kind for kind, other in _STRICT.items()}}
 
 
 def dropped_parts(condition: Tree, *, nulls: bool) -> Iterator[Pair]:
@@ -67,6 +72,19 @@ def opened_parts(condition: Tree) -> Iterator[tuple[Tree, Tree]]:
         yield from opened_parts({**condition, "type": "COMPARE_EQUAL"})
     elif not _is_never_null(condition):
         yield _not_false(condition), {**_made("x IS NULL"), "children": [condition]}
+
+
+def edged_parts(condition: Tree) -> Iterator[tuple[Tree, Tree]]:
+    """With the boundary of one comparison on the other side: `a AND x > 7` → (`a AND x >= 7`, `a AND x = 7`)."""
+    if condition["class"] == "CONJUNCTION":
+        for place, child in enumerate(condition["children"]):
+            for made, near in edged_parts(child):
+                alone = _put(condition, place, near)
+                if condition["type"] == "CONJUNCTION_OR":
+                    alone = _both(condition, near, _not_true(_without(condition, place)))
+                yield _put(condition, place, made), alone
+    elif condition["type"] in _EDGED:
+        yield {**condition, "type": _EDGED[condition["type"]]}, {**condition, "type": "COMPARE_EQUAL"}
 
 
 def one_sided(between: Tree) -> Iterator[tuple[Tree, Tree]]:

@@ -32,6 +32,7 @@ __all__ = ["Reached", "Solution", "reach"]
 
 SECONDS: Final = 3.0
 MOST: Final = 40
+MOST_NEAR: Final = 64
 _ASKED: Final = {"TRUE": "{}", "FALSE": "NOT ({})", "NULL": "({}) IS NULL"}
 Keys = Mapping[tuple[str, ...], tuple[str, ...]]
 
@@ -64,7 +65,8 @@ def reach(
     keys: Keys,
     limit: Limit,
 ) -> Reached:
-    """Ask the solver for each branch among the points and for each goal, at most 40 of both kinds. `keys` are the
+    """Ask the solver for each branch among the points and for each goal, at most 40 of these kinds, 64
+    of those about conditions inside sub-queries. `keys` are the
     primary keys of relations; none is asked for when the `limit` is over."""
     found = Reached()
     if find_spec("z3") is None or not (points or goals):
@@ -77,9 +79,12 @@ def reach(
         for number, point in branches[:MOST]:
             if not limit.is_over("the solver was not asked for all"):
                 asking.ask(number, point)
-        for goal in goals[:MOST]:
+        for aim in [g for g in goals if isinstance(g, Goal)][:MOST]:
             if not limit.is_over("the solver was not asked for all"):
-                asking.ask_goal(goal) if isinstance(goal, Goal) else asking.ask_near(goal)
+                asking.ask_goal(aim)
+        for near in [g for g in goals if isinstance(g, Near)][:MOST_NEAR]:
+            if not limit.is_over("the solver was not asked for all"):
+                asking.ask_near(near)
     return found
 
 

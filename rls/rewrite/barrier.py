@@ -26,7 +26,7 @@ from rls.rewrite.bound import PROBE, Planner, PlannerBusy, PlannerSlow, bound_pl
 from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS
 from rls.rewrite.cheap import BOUNDED, GROWING, MAX_CONSTANT, why_not_cheap
 from rls.rewrite.counts import why_counts_may_tell
-from rls.rewrite.extremes import is_misled, why_extremes_may_mislead
+from rls.rewrite.extremes import may_be_misled, why_extremes_may_mislead, why_filters_may_mislead
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, NO_TIME, TOO_SLOW, Barrier, Guard, GuardedQuery, Splice
@@ -43,6 +43,7 @@ _SLOW: Final = replace(FENCED, reason=TOO_SLOW)
 
 MAX_REFERENCES: Final = 100  # guards in one text; DuckDB's time to bind joins grows with their square
 MAX_PUSHED: Final = 1_000_000  # characters of a plan whose filters are looked at; that grows with the square, too
+MAX_MIXED: Final = 200  # ANDs among as many ORs: to hand filters to scans, DuckDB takes the square of that, too
 # With a mapping table for each of six relations DuckDB took 9 s for TPC-H's ninth query, and 0.1 s behind fences.
 MAX_BESIDE_MAPPING: Final = 4
 MAX_EXPRESSIONS: Final = 500
@@ -162,11 +163,13 @@ def _decide(
     asks = reason is None and any(_asks(written.guards[n].grant) for n in hiding)
     hide = hide or why_counts_may_tell(plan, policies_ask=asks) is not None
     hide = hide or why_extremes_may_mislead(plan) is not None
-    hide = hide or any(is_misled(text) for one in written.guards for text in _texts(one.grant))
+    hide = hide or any(may_be_misled(text) for one in written.guards for text in _texts(one.grant))
     if reason is None:
+        hide = hide or why_filters_may_mislead(plan) is not None
         return Barrier(fenced=False, hide_statistics=hide)
     pushed: dict[str, tuple[str, ...]] = {}
-    if open_ is None and may_be_pushed(plan):
+    mixed = min(map(query.parsed.kinds.count, (TokenType.AND, TokenType.OR)))
+    if open_ is None and mixed <= MAX_MIXED and may_be_pushed(plan):
         if query.literals:
             counts.clear()
             written = query.write(form, literal=lambda one: one.bound(f"CAST(${one.name} AS {one.type})"))
@@ -227,11 +230,10 @@ def _why_policy_may_raise(one: Guard, catalog: Catalog) -> str | None:
 
 def _why_words(parsed: Parsed) -> str | None:
     """What in the caller's text, whatever it means, is not for a text without fences; a first, cheap look."""
-    tokens = parsed.tokens
-    kinds = [token.token_type for token in tokens]
-    for index, kind in enumerate(kinds):
-        if kind in _STOPS:
-            return f"{tokens[index].text.upper()} depends on the order of rows or on plans"
+    kinds = parsed.kinds
+    if not _STOPS.isdisjoint(kinds):
+        index = next(index for index, kind in enumerate(kinds) if kind in _STOPS)
+        return f"{parsed.tokens[index].text.upper()} depends on the order of rows or on plans"
     if (costly := why_not_cheap(parsed)) is not None:
         return costly
     return "LIMIT depends on the order of rows" if _is_limited_inside(kinds) else None

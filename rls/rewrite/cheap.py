@@ -97,10 +97,10 @@ def grows(parsed: Parsed) -> bool:
     only, do not."""
     if len(parsed.text) > MAX_TEXT:
         return True
-    kinds = {token.token_type for token in parsed.tokens}
-    if not _JSON.isdisjoint(kinds) or sum(token.token_type in _CALLS for token in parsed.tokens) > MAX_EFFORT:
+    kinds = parsed.kinds
+    if not _JSON.isdisjoint(kinds) or sum(map(_CALLS.__contains__, kinds)) > MAX_EFFORT:
         return True
-    texts = [len(token.text) for token in parsed.tokens if token.token_type == TokenType.STRING]
+    texts = [len(parsed.tokens[index].text) for index, kind in enumerate(kinds) if kind == TokenType.STRING]
     if max(texts, default=0) > MAX_CONSTANT:
         return True
     if TokenType.DPIPE in kinds and (sum(texts) > MAX_CONSTANT or TokenType.PARAMETER in kinds):
@@ -119,17 +119,17 @@ def grows(parsed: Parsed) -> bool:
 def _unlisted_calls(parsed: Parsed) -> list[tuple[str, int]]:
     """Names before a parenthesis that are not among the cheap ones, and where it stands; also what else merely looks
     like a call, which costs time, and nothing else."""
-    tokens = parsed.tokens
+    tokens, kinds = parsed.tokens, parsed.kinds
     found = []
-    for index, token in enumerate(tokens):
-        if token.token_type != TokenType.L_PAREN or not index:
+    for index, kind in enumerate(kinds):
+        if kind != TokenType.L_PAREN or not index:
             continue
-        if index > 1 and tokens[index - 2].token_type == TokenType.ALIAS:
+        if index > 1 and kinds[index - 2] == TokenType.ALIAS:
             continue  # `AS t(a, b)`, or a type's name
         name = tokens[index - 1].text.lower()
         if name == "concat_ws":
             # Between so many texts it stands as many times: a stored text as separator is multiplied.
-            known = tokens[index + 1].token_type == TokenType.STRING and tokens[index + 2].token_type == TokenType.COMMA
+            known = kinds[index + 1 : index + 3] == [TokenType.STRING, TokenType.COMMA]
         else:
             known = not name.isidentifier() or name in BOUNDED or name in _WORDS
         if not known:

@@ -125,6 +125,8 @@ def _rewrite(node: exp.Expr, dialect: str) -> None:
             _check_type(node, dialect)
         case exp.Cast():
             _cast(node, dialect)
+        case exp.Having() if dialect == "spark":
+            _check_having(node)
         case exp.Div():
             if dialect == "postgres" and not (_is_fraction(node.this) or _is_fraction(node.expression)):
                 raise _refuse("/ of what may be whole numbers", hint="cast one to double precision")
@@ -189,9 +191,8 @@ def _cast(node: exp.Cast, dialect: str) -> None:
     to, value = node.to, node.this
     if type(node) is exp.TryCast:
         node.replace(exp.Cast(this=value, to=to))
-    whole = isinstance(value, exp.Literal | exp.Count | exp.Parameter | exp.Placeholder | exp.Null)
-    if dialect == "spark" and to.this in WHOLE and not whole:
-        raise _refuse("CAST to whole numbers", hint="use floor or round")
+    if dialect == "spark" and to.this in WHOLE and not _is_whole(value):
+        raise _refuse("CAST to whole numbers", hint="use floor or round, or pass a whole number")
     if to.this in (exp.DType.TIMESTAMPTZ, exp.DType.TIMESTAMPLTZ):
         if dialect != "spark" or not isinstance(value, exp.Literal):
             raise _refuse(f"the type {to.sql(dialect)}")
@@ -227,6 +228,21 @@ def _limit(node: exp.Fetch) -> None:
         options is not None and (options.args.get("percent") or options.args.get("with_ties"))
     ):
         raise _refuse("FETCH like this", hint="write LIMIT")
+
+
+def _is_whole(node: exp.Expr) -> bool:
+    """Whether a value is evidently a whole number, or none. What a parameter holds, nobody knows yet."""
+    return isinstance(node, exp.Count | exp.Null) or (isinstance(node, exp.Literal) and node.name.isdigit())
+
+
+def _check_having(node: exp.Having) -> None:
+    """`SELECT id AS n … HAVING max(n) > 5`: to Spark and Sail `n` may be the item, to DuckDB it is a column."""
+    items = node.parent.expressions if isinstance(node.parent, exp.Select) else []
+    named = {item.alias.lower() for item in items if item.alias and item.unalias().name.lower() != item.alias.lower()}
+    for inner in node.find_all(exp.AggFunc):
+        for column in inner.find_all(exp.Column):
+            if column.args.get("table") is None and column.name.lower() in named:
+                raise _refuse(f"`{column.name}` in HAVING, which is an alias,", hint="name the column's relation")
 
 
 def _is_fraction(node: exp.Expr) -> bool:

@@ -40,9 +40,9 @@ def check_nesting(text: str, tokens: Sequence[Token], kinds: Sequence[TokenType]
         )
 
 
-def levels(tokens: Sequence[Token]) -> int:
+def levels(kinds: Sequence[TokenType]) -> int:
     """The levels of nesting of a text that `check_nesting` let pass."""
-    return _deepest([token.token_type for token in tokens])[0]
+    return _deepest(kinds)[0]
 
 
 def _deepest(kinds: Sequence[TokenType]) -> tuple[int, int | None]:

@@ -58,16 +58,17 @@ STATEMENTS = (exp.DML, exp.DDL, exp.Command, exp.Into, exp.Lock, exp.Set, exp.Us
 
 @dataclass
 class Parsed:
-    """A statement: the text as given, its tokens (sqlglot's, `end` inclusive), its tree."""
+    """A statement: the text as given, its tokens (sqlglot's, `end` inclusive), the kind of each, its tree."""
 
     text: str
     tokens: list[Token]
+    kinds: list[TokenType]
     tree: exp.Expr
 
     @cached_property
     def nesting(self) -> int:
         """How many levels it is nested."""
-        return levels(self.tokens)
+        return levels(self.kinds)
 
     @cached_property
     def token_at(self) -> dict[int, int]:
@@ -123,7 +124,7 @@ def parse(text: Any) -> Parsed:
         raise QueryRefused("query.statements", "the query holds more than one statement", hint="send one at a time")
     if not isinstance(tree, _ROOTS):
         raise refuse_statement(text, tokens[0].start, tokens[0].text)
-    return Parsed(text, tokens, tree)
+    return Parsed(text, tokens, kinds, tree)
 
 
 def tokenize(text: str) -> list[Token] | None:

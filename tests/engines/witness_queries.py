@@ -140,6 +140,25 @@ GUARDED += [
     "SELECT t.n, t.y FROM (SELECT year(ordered_at) AS y, count(*) AS n FROM orders WHERE id < 0 GROUP BY CUBE (y)) t",
     "SELECT count(*) FILTER (WHERE region = 'EMEA') AS n FROM orders WHERE id < 0 GROUP BY GROUPING SETS ((region), ())",
     "SELECT k, count_if(x > 1) AS n FROM (VALUES (1, NULL), (1, 2), (2, NULL), (3, 0)) v(k, x) GROUP BY k ORDER BY k",
+    "UNPIVOT order_lines ON quantity, line_no INTO NAME what VALUE amount",
+    "UNPIVOT (SELECT id, amount::DOUBLE AS amount, customer_id FROM orders) ON COLUMNS(* EXCLUDE (id))",
+    "SELECT * FROM order_lines UNPIVOT (v FOR k IN (line_no, quantity))",
+    "SELECT u.k, count(*) AS n, max(u.v) AS m FROM (SELECT id, region, status::VARCHAR AS status FROM orders) AS o UNPIVOT INCLUDE "
+    "NULLS (v FOR k IN (region AS 'where', status)) AS u JOIN customers c ON c.id = u.id GROUP BY u.k ORDER BY u.k",
+    "WITH w AS (UNPIVOT (SELECT id, customer_id FROM orders) ON id, customer_id) SELECT name, sum(value) AS s FROM w "
+    "WHERE value > (SELECT min(id) FROM orders) GROUP BY name ORDER BY name",
+    "SELECT id FROM orders WHERE (customer_id, region) IN (SELECT id, region FROM customers) ORDER BY id",
+    "SELECT o.id FROM orders o WHERE (o.customer_id, o.region) NOT IN (SELECT c.id, c.region FROM customers c WHERE c.id < 9) "
+    "ORDER BY o.id",
+    "SELECT k, x, (k, x) IN (SELECT id, nullif(id, 3)::INTEGER FROM orders) AS i, (x, k) NOT IN (SELECT 1, NULL::INTEGER) AS n "
+    "FROM (VALUES (1, NULL), (1, 1), (2, NULL), (3, 3), (3, 0)) v(k, x) ORDER BY k, x",
+    "SELECT count(*) AS n FROM orders USING SAMPLE 100%",
+    "SELECT count(o.id) AS n FROM orders o TABLESAMPLE reservoir(100000 ROWS) WHERE o.id % 2 = 0",
+    "SELECT count(*) AS n FROM (FROM orders TABLESAMPLE system(0%)) o",
+    "SELECT count(*) AS n, count(DISTINCT id) AS d FROM (SELECT * FROM orders USING SAMPLE 3 ROWS)",
+    "SELECT count(*) <= (SELECT count(*) FROM orders) AS ok FROM orders o JOIN customers c ON c.id = o.customer_id USING SAMPLE 50%",
+    "SELECT region, quantile_cont(id, 0.9) AS q FROM orders GROUP BY region ORDER BY region",
+    "SELECT quantile_cont(score, 0.25) AS q, quantile_cont(duration_ms, 1) AS m FROM events",
 ]
 
 # What Spark and Sail lack beside those.
@@ -150,33 +169,33 @@ ON_POSTGRES = [
     "SELECT list(ordered_at ORDER BY id) FILTER (WHERE id < 20) AS l, list(region ORDER BY id) AS s FROM orders",
     "SELECT c.id, (SELECT list(o.id ORDER BY o.id) FROM orders o WHERE o.customer_id = c.id) AS l FROM customers c "
     "ORDER BY c.id",
-    "SELECT region, quantile_cont(id, 0.9) AS q FROM orders GROUP BY region ORDER BY region",
-    "SELECT quantile_cont(score, 0.25) AS q, quantile_cont(duration_ms, 1) AS m FROM events",
 ]
 
 NOT_PORTABLE = [
     ("SELECT median(amount) FROM orders", "median of DECIMAL"),
     ("SELECT o.id FROM orders o ASOF RIGHT JOIN events e ON o.ordered_at >= e.occurred_at", "ASOF JOIN like this"),
-    ("SELECT o.id FROM orders o POSITIONAL JOIN events e", "JOIN with method"),
+    ("SELECT o.id FROM orders o POSITIONAL JOIN events e", "POSITIONAL JOIN"),
     ("SELECT DISTINCT ON (region) region, id FROM orders ORDER BY id", "DISTINCT ON without"),
-    ("SELECT [id] FROM orders", "ARRAY"),
-    ("SELECT TRY_CAST(number AS INTEGER) FROM orders", "TRY CAST"),
+    ("SELECT [id] FROM orders", "a list"),
+    ("SELECT TRY_CAST(number AS INTEGER) FROM orders", "TRY_CAST"),
     ("SELECT CAST(number AS INTEGER) FROM orders", "VARCHAR where INTEGER"),
     ("SUMMARIZE orders", "SUMMARIZE"),
-    ("UNPIVOT order_lines ON quantity, line_no INTO NAME what VALUE amount", "UNPIVOT"),
-    ("SELECT * FROM order_lines UNPIVOT (v FOR k IN (line_no, quantity))", "UNPIVOT"),
+    ("UNPIVOT order_lines ON (quantity, line_no), (line_no, quantity) INTO NAME what VALUE a, b", "UNPIVOT"),
     ("SELECT column_name FROM (DESCRIBE orders)", "DESCRIBE"),
     ("SELECT DISTINCT settings FROM tenants", "JSON"),
-    ("SELECT orders FROM orders", "TABLECOLUMN"),
+    ("SELECT orders FROM orders", "a whole row as a value"),
     ("SELECT o.id FROM orders o, generate_series(1, 3000) g(n) WHERE o.id = g.n", "more than 2000 rows"),
     ("SELECT g.n FROM generate_series(DATE '2024-01-31', DATE '2024-05-01', INTERVAL 1 MONTH) g(n)", "by this step"),
     ("SELECT len(list(id)) FROM orders", "list"),
     ("SELECT DISTINCT list(id ORDER BY id) FROM orders", "list"),
     ("SELECT date_diff('week', ordered_at, shipped_on) FROM orders", "date_diff by `week`"),
     ("SELECT strftime(ordered_at, '%B') FROM orders", "strftime with"),
-    ("SELECT id FROM orders USING SAMPLE 10%", "sample"),
-    ("SELECT regexp_matches(number, 'a') FROM orders", "REGEXP"),
-    ("SELECT name FROM customers ORDER BY name COLLATE NOCASE", "not all names"),
+    ("SELECT id FROM orders TABLESAMPLE bernoulli(10%) REPEATABLE (7)", "a sample that is REPEATABLE"),
+    ("SELECT o.id FROM orders o, customers c USING SAMPLE 10 ROWS", "so many rows of a join"),
+    ("SELECT regexp_matches(number, 'a') FROM orders", "regexp_matches"),
+    ("SELECT unnest([1, 2]) + id AS n FROM orders", "unnest"),
+    ("SELECT settings->>'a' AS a FROM tenants", "a path into JSON"),
+    ("SELECT name FROM customers ORDER BY name COLLATE NOCASE", "COLLATE"),
 ]
 
 # Relations, with columns that nobody has masked: their names, and values that some of their rows have.

@@ -11,7 +11,7 @@ from rls.engines.planner import PlannerProcess
 from rls.errors import QueryRefused
 from rls.identity.principal import Principal
 from rls.policy.grant import Grant
-from rls.rewrite.barrier import BUSY, MAX_REFERENCES, lower
+from rls.rewrite.barrier import BUSY, MAX_MIXED, MAX_REFERENCES, lower
 from rls.rewrite.bound import LOCAL, PlannerBusy
 from rls.rewrite.guard import draft
 from rls.rewrite.guarded import FENCED, TOO_SLOW, Barrier, GuardedQuery
@@ -30,6 +30,7 @@ def lowered(sql: str, types: Mapping[str, str] | None = None, **options: Any) ->
         "SELECT tenant, count(*) FROM orders WHERE id > 3 GROUP BY tenant ORDER BY 2",
         "SELECT o.id, lower(p.name) FROM orders o JOIN people p ON o.id = p.id WHERE p.name LIKE 'A%'",
         "SELECT id FROM orders WHERE id IN (SELECT id FROM people) AND amount BETWEEN 1 AND 2.5",
+        "SELECT DISTINCT id > 3 AND tenant = 'a', NOT (id > 5 OR id < 2) FROM orders",
     ],
 )
 def test_harmless_queries_have_no_fence(sql: str) -> None:
@@ -173,6 +174,19 @@ def test_filters_are_looked_for_where_there_are_some(sql: str, plans: int) -> No
     planner = Watching()
     lowered(sql, planner=planner)
     assert len(planner.asked) == plans
+
+
+@pytest.mark.parametrize(("inner", "outer"), [("AND", "OR"), ("OR", "AND")])
+def test_filters_are_not_looked_for_where_that_takes_the_square(inner: str, outer: str) -> None:
+    def alternating(count: int) -> str:
+        conditions = f" {outer} ".join(f"(id = {n} {inner} name = 'n{n}')" for n in range(count))
+        return f"SELECT name FROM people WHERE {conditions} LIMIT 1"
+
+    planner = Watching()
+    lowered(alternating(MAX_MIXED), planner=planner)
+    assert len(planner.asked) == 2
+    assert lowered(alternating(MAX_MIXED + 2), planner=planner).fence_reason
+    assert len(planner.asked) == 3
 
 
 def test_a_relation_that_shows_all_is_bound_without_a_star() -> None:

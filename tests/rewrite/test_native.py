@@ -26,6 +26,12 @@ READ = [
     # A table by its path is a name like any other: nobody knows it.
     ("spark", "SELECT * FROM parquet.`/etc/passwd`", 'SELECT * FROM "parquet"."/etc/passwd"'),
     ("spark", "SELECT 1 -- ${env:PATH}", "SELECT 1"),
+    ("spark", "SELECT CAST(7 AS INT)", "SELECT CAST(7 AS INT)"),
+    (
+        "spark",
+        "SELECT id AS m FROM orders o GROUP BY id HAVING max(o.m) > max(n)",
+        'SELECT "id" AS "m" FROM "orders" AS "o" GROUP BY "id" HAVING MAX("o"."m") > MAX("n")',
+    ),
 ]  # fmt: skip
 REFUSED = [
     ("postgres", "SELECT 'orders'::regclass", "OBJECTIDENTIFIER"),
@@ -68,6 +74,13 @@ REFUSED = [
     ("spark", "SELECT * FROM VALUES (1), (2)", "VALUES"),
     ("spark", "SELECT try_cast(note AS INT) FROM orders", "TRY_CAST"),
     ("spark", "SELECT CAST(n AS INT) FROM orders", "whole numbers"),
+    # Whole numbers pass; a parameter may hold any number, which Spark cuts off and DuckDB rounds.
+    ("spark", "SELECT CAST(2.7 AS INT)", "whole numbers"),
+    ("spark", "SELECT CAST(27e-1 AS BIGINT)", "whole numbers"),
+    ("spark", "SELECT id FROM orders WHERE n = CAST(:limit AS INT)", "whole numbers"),
+    # To Spark `n` is the item, to DuckDB the column.
+    ("spark", "SELECT id AS n FROM orders GROUP BY id HAVING max(n) > 5", "`n` in HAVING"),
+    ("spark", "SELECT id AS N FROM orders GROUP BY id HAVING 5 < (max(abs(n)))", "`n` in HAVING"),
     ("spark", "SELECT dayofweek(d) FROM orders", "day of week"),
     ("spark", "SELECT trunc(d, 'MM') FROM orders", "date trunc"),
     ("spark", "SELECT id FROM orders GROUP BY id WITH ROLLUP", "ROLLUP"),

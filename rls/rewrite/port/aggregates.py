@@ -14,6 +14,7 @@ from rls.rewrite.port.arithmetic import numeric
 from rls.rewrite.port.expressions import condition, expression
 from rls.rewrite.port.functions import as_text
 from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, digits_after, listed_kind, not_portable
+from rls.rewrite.port.named import name_of
 from rls.rewrite.port.nodes import only, whole_number
 from rls.rewrite.port.ordering import frame, ordering, sort_key
 from rls.rewrite.port.scopes import Context, Scope
@@ -172,8 +173,7 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
             text = sql.write("string_agg", "ordered" if order else "", value.text, between, order, tail)
             return Lowered(text, "VARCHAR")
         case _:
-            word = call.sql_name() if isinstance(call, exp.Func) else call.key
-            raise not_portable(f"the aggregate {word.upper()}")
+            raise not_portable(f"the aggregate {name_of(call)}")
 
 
 def _at_end(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lowered:

@@ -12,12 +12,14 @@ from typing import Final
 from sqlglot import exp
 
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.kinds import NUMBERS, Lowered, common, not_portable
+from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, common, not_portable
 from rls.rewrite.port.nodes import only
 from rls.rewrite.port.scopes import Context, Scope
 
 __all__ = ["alike", "among", "compared", "is_in", "is_value", "like", "listed", "ordered"]
 
+# Compared alike everywhere.
+_PLAIN: Final = frozenset((*INTEGERS, "VARCHAR", "DATE", "TIMESTAMP", "BOOLEAN"))
 _LIKES: Final = {exp.Like: "LIKE", exp.ILike: "ILIKE"}
 
 
@@ -63,6 +65,10 @@ def is_value(value: Lowered, what: exp.Expr) -> Lowered:
 def is_in(node: exp.In, lower: Callable[[exp.Expr], Lowered], scope: Scope, context: Context) -> Lowered:
     """IN; `lower` gives operands. Raises `QueryRefused`."""
     only(node, "this", "expressions", "query", "field")
+    if isinstance(node.this, exp.Tuple) and isinstance(node.args.get("query"), exp.Subquery):
+        only(node.this, "expressions")
+        only(node.args["query"], "this")
+        return _rows_among([lower(one) for one in node.this.expressions], node.args["query"].this, scope, context)
     value = lower(node.this)
     if node.args.get("field") is not None:
         return listed(lower(node.args["field"]), value, context.sql)
@@ -84,6 +90,19 @@ def among(value: Lowered, query: exp.Expr, scope: Scope, context: Context) -> Lo
     if kind in (None, "ENUM") or not (columns[0].kind == kind or {columns[0].kind, kind} <= set(NUMBERS)):
         raise not_portable("IN between these types", hint="cast one to the type of the other")
     return Lowered(f"({context.sql.convert(value, kind or '').text} IN ({text}))", "BOOLEAN")
+
+
+def _rows_among(values: list[Lowered], query: exp.Expr, scope: Scope, context: Context) -> Lowered:
+    """`(a, b) IN (SELECT …)`: unknown where NULLs leave it open, as for one value."""
+    context.sql.demand("several values as one")
+    text, columns = context.query(query, scope)
+    kinds = [common((a.kind, b.kind)) or "" for a, b in zip(values, columns, strict=False)]
+    if len(values) != len(columns) or not set(kinds) <= _PLAIN:
+        raise not_portable("several values IN a sub-query of these types", hint="cast each to the type of the other")
+    if kinds != [one.kind for one in columns]:
+        text, columns = context.query(query, scope, kinds)
+    left = ", ".join(context.sql.convert(one, kind).text for one, kind in zip(values, kinds, strict=True))
+    return Lowered(f"(({left}) IN ({text}))", "BOOLEAN")
 
 
 def compared(sign: str, value: Lowered, many: exp.Expr, scope: Scope, context: Context) -> Lowered:

@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from rls.catalog import Catalog, Relation
 from rls.rewrite.port.kinds import Lowered, common, is_day, is_time, not_portable
+from rls.rewrite.port.named import operation_of
 
 __all__ = ["Dialect"]
 
@@ -88,7 +89,8 @@ class Dialect(ABC):
         """
         text = self.texts.get(f"{operation} {kind}") or self.texts.get(operation)
         if not text:
-            raise not_portable(f"{operation} of {kind}" if kind else operation)
+            named = operation_of(operation)
+            raise not_portable(f"{named} of {kind}" if kind else named)
         fits = digits is not None and digits <= self.holds.get(kind, -1)
         if not fits and operation not in self.total and f"{operation} {kind}" not in self.total:
             self.raises(f"`{operation}` of {kind}" if kind else f"`{operation}`")

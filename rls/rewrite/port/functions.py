@@ -15,6 +15,7 @@ from rls.rewrite.port.comparisons import listed
 from rls.rewrite.port.dialect import Dialect
 from rls.rewrite.port.expressions import expression
 from rls.rewrite.port.kinds import INTEGERS, NUMBERS, Lowered, common, not_portable
+from rls.rewrite.port.named import name_of
 from rls.rewrite.port.nodes import only, whole_number
 from rls.rewrite.port.scopes import Context, Scope
 from rls.rewrite.port.times import as_moment, difference, format_of, part_of
@@ -176,11 +177,8 @@ def function(node: exp.Expr, scope: Scope, context: Context) -> Lowered:
             if name == "date_part" and isinstance(arguments[0], exp.Literal):
                 name = arguments.pop(0).name.lower()
             return part_of(name, down(arguments[0]), sql)
-        case exp.Anonymous():
-            raise not_portable(f"the function `{node.this}`")
         case _:
-            word = node.sql_name() if isinstance(node, exp.Func) else node.key
-            raise not_portable(word.replace("_", " ").upper())
+            raise not_portable(name_of(node))
 
 
 def as_text(value: Lowered, sql: Dialect) -> Lowered:

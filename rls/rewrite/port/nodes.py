@@ -7,6 +7,7 @@ from typing import Any
 from sqlglot import exp
 
 from rls.rewrite.port.kinds import not_portable
+from rls.rewrite.port.named import clause_of
 
 __all__ = ["only", "whole_number"]
 
@@ -15,7 +16,7 @@ def only(node: exp.Expr, *keys: str) -> None:
     """Refuse a node that says more than these parts of it do."""
     for key, value in node.args.items():
         if key not in keys and value not in (None, False, []):
-            raise not_portable(f"{node.key.upper()} with {key.rstrip('_').replace('_', ' ')}")
+            raise not_portable(clause_of(node, key))
 
 
 def whole_number(node: Any, construct: str, *, least: int = 0) -> int:

@@ -19,6 +19,8 @@ from rls.errors import QueryRefused
 from rls.rewrite.bound import Planner, answer_columns, bound_plan
 from rls.rewrite.parse import quietly
 from rls.rewrite.port.expand import finish, prepare
+from rls.rewrite.port.kinds import not_portable
+from rls.rewrite.port.named import odd_in
 from rls.rewrite.port.write_out import write_out
 
 __all__ = ["normalise", "same_plan"]
@@ -67,18 +69,18 @@ def normalise(text: str, catalog: Catalog, *, planner: Planner | None = None) ->
         return None if found is None else [one.name for one in found]
 
     tree: exp.Expr | None = None
-    again, pivoted = "", False
+    again, pivoted, odd = "", False, ""
     try:
         with quietly():
             read = sqlglot.parse_one(text, read="duckdb")
-            pivoted = read.find(exp.Pivot) is not None
+            pivoted, odd = read.find(exp.Pivot) is not None, odd_in(read)
             read = prepare(write_out(read, describe))
             tree = finish(qualify(read, schema=_schema(catalog), dialect="duckdb", validate_qualify_columns=False))
             again = tree.sql("duckdb")
     except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
         tree = None
     if tree is None or not _same(meant, _meaning_of(again, catalog, planner), pivoted=pivoted):
-        raise refused
+        raise not_portable(odd) if odd else refused
     return tree
 
 

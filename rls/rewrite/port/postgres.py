@@ -72,7 +72,7 @@ _TEXTS: Final[dict[str, str]] = {
     "median": "percentile_cont(0.5) WITHIN GROUP (ORDER BY {1}){2}", "grouping": "CAST(grouping({0}) AS bigint)",
     "strlen": "CAST(octet_length({0}) AS bigint)", "epoch": "CAST(extract(epoch FROM {0}) AS double precision)",
     "strftime": "(CASE WHEN isfinite({0}) THEN to_char({0}, {1}) ELSE CAST({0} AS text) END)",
-    "lateral": "LATERAL ({0})", "any": "({0} {1} ANY ({2}))", "all": "({0} {1} ALL ({2}))",
+    "random": "random()", "lateral": "LATERAL ({0})", "any": "({0} {1} ANY ({2}))", "all": "({0} {1} ALL ({2}))",
     "limit query": "CAST(({0}) AS bigint)", "distinct on": "SELECT DISTINCT ON ({0})", "range": "{0} {1}",
     "exclude": " EXCLUDE {0}",
     "ntile": "CAST(ntile({0}){1} AS bigint)", "lag": "lag({0}){1}", "lead": "lead({0}){1}",
@@ -123,13 +123,13 @@ class Postgres(Dialect):
         "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "array_agg",
         "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value",
         "last_value", "stddev_samp", "stddev_pop", "var_samp", "var_pop", "percentile_cont", "grouping", "octet_length",
-        "to_char", "isfinite", "trim", "ltrim", "rtrim", "btrim",
+        "random", "to_char", "isfinite", "trim", "ltrim", "rtrim", "btrim",
     ))  # fmt: skip
     called: ClassVar[Mapping[str, str]] = {
         "TIMESTAMP_TRUNC": "date_trunc", "GROUP_CONCAT": "string_agg", "LOGICAL_AND": "bool_and",
         "LOGICAL_OR": "bool_or", "STR_POSITION": "strpos", "SUBSTRING": "substr", "POW": "power", "CEILING": "ceil",
         "MD5_DIGEST": "md5", "NULL_IF": "nullif", "VARIANCE": "var_samp", "VARIANCE_POP": "var_pop",
-        "TIME_TO_STR": "to_char", "TRIM": "rtrim",
+        "TIME_TO_STR": "to_char", "TRIM": "rtrim", "RAND": "random",
     }  # fmt: skip
     # Raise for no value of a row. Not among them is what takes several times the room of a text, which may be more than
     # there is (upper, ILIKE, trim), and aggregates whose result may be too large.
@@ -140,7 +140,7 @@ class Postgres(Dialect):
         "interval", "% plain", "count", "min", "max", "bool_and", "bool_or", "row_number",
         "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
         *(f"{name} {one}" for name in ("sum", "avg") for one in (*INTEGERS, "DECIMAL")),
-        "median", "percentile", "grouping", "lateral", "any", "all",
+        "median", "percentile", "grouping", "lateral", "random", "any", "all",
         "distinct on", "exclude", "part year", "part quarter", "part month", "part week", "part day",
         "part dow", "part isodow", "part doy", "part hour TIMESTAMP", "part minute TIMESTAMP",
         "cast SMALLINT INTEGER", "cast SMALLINT BIGINT", "cast INTEGER BIGINT", "cast FLOAT DOUBLE",

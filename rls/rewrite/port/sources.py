@@ -11,9 +11,12 @@ from rls.catalog import fold
 from rls.rewrite.port.asof import asof_join
 from rls.rewrite.port.expressions import condition
 from rls.rewrite.port.kinds import ANY_LENGTH, digits_of, kind_of, not_portable
+from rls.rewrite.port.named import name_of
 from rls.rewrite.port.nodes import only
+from rls.rewrite.port.samples import sampled
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope, rename
 from rls.rewrite.port.series import series
+from rls.rewrite.port.unpivot import unpivoted
 
 __all__ = ["from_clause"]
 
@@ -67,7 +70,9 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
     name = alias.this.name if alias is not None and alias.this is not None else ""
     renamed = [one.name for one in alias.args.get("columns") or []] if alias is not None else []
     if any(one.args.get("unpivot") for one in node.args.get("pivots") or []):
-        raise not_portable("UNPIVOT", hint="write it as UNION ALL of a SELECT for each column")
+        return _unpivoted(node, scope, context)
+    if node.args.get("sample") is not None:
+        return _sampled(node, scope, context)
     match node:
         case exp.Subquery() if isinstance(node.this, exp.Table | exp.Subquery) and not name:
             # A join in parentheses.
@@ -102,7 +107,7 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
             else:
                 only(node, "expressions", "alias")
             if isinstance(node.this, exp.Pivot | exp.Describe | exp.Summarize):
-                raise not_portable(node.this.key.upper() if not node.this.args.get("unpivot") else "UNPIVOT")
+                raise not_portable("UNPIVOT" if node.this.args.get("unpivot") else name_of(node.this))
             if not name:
                 raise not_portable("a sub-query without a name", hint="give it an alias")
             query = node.this if isinstance(node, exp.Subquery) else exp.Values(expressions=node.expressions)
@@ -114,9 +119,42 @@ def _source(node: exp.Expr, scope: Scope, context: Context) -> str:
             inner, columns = context.query(node.this.this, scope)
             text = context.sql.write("lateral", "", inner)
         case _:
-            raise not_portable(f"{node.key.upper()} in FROM")
+            raise not_portable(f"{name_of(node)} in FROM")
     columns = rename(columns, renamed) if renamed else columns
     return f"{text} AS {_called(columns, name, scope, context, listed=bool(renamed))}"
+
+
+def _unpivoted(node: exp.Expr, scope: Scope, context: Context) -> str:
+    if len(node.args["pivots"]) > 1 or node.args.get("sample") is not None:
+        raise not_portable("UNPIVOT of a PIVOT, or of a sample", hint="use a sub-query")
+    pivot, inner, before = node.args["pivots"][0], scope.around(), node.copy()
+    before.set("pivots", None)
+    alias = pivot.args.get("alias")
+    if alias is None or alias.this is None:
+        raise not_portable("UNPIVOT without a name", hint="give it an alias")
+    source = _source(before, inner, context)
+    text, columns = unpivoted(pivot, source, inner, context)
+    return _named(text, columns, alias, scope, context)
+
+
+def _sampled(node: exp.Expr, scope: Scope, context: Context) -> str:
+    sample, inner, before = node.args["sample"], scope.around(), node.copy()
+    before.set("sample", None)
+    alias = before.args.get("alias")
+    if alias is None:
+        alias = exp.TableAlias(this=exp.to_identifier(node.name, quoted=True))
+    source = _source(before, inner, context)
+    if len(inner.sources) != 1 or not alias.this.name:
+        raise not_portable("a sample of a join, or of what has no name", hint="use a sub-query with an alias")
+    (columns,) = inner.sources.values()
+    plain = exp.TableAlias(this=alias.this.copy())
+    return _named(sampled(sample, source, columns, context.sql), columns, plain, scope, context)
+
+
+def _named(query: str, columns: Columns, alias: exp.TableAlias, scope: Scope, context: Context) -> str:
+    renamed = [one.name for one in alias.args.get("columns") or []]
+    columns = rename(columns, renamed)
+    return f"({query}) AS {_called(columns, alias.this.name, scope, context, listed=bool(renamed))}"
 
 
 def _called(columns: Columns, name: str, scope: Scope, context: Context, *, listed: bool) -> str:

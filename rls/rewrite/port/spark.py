@@ -105,7 +105,8 @@ _TEXTS: Final[dict[str, str]] = {
     "ntile": "CAST(ntile({0}){1} AS BIGINT)", "lag": "lag({0}){1}", "lead": "lead({0}){1}",
     "first_value": "first_value({0}){1}", "last_value": "last_value({0}){1}",
     **{one: f"{one}({{0}}{{1}}){{2}}" for one in _SPREADS}, "strlen": "CAST(octet_length({0}) AS BIGINT)",
-    "median": "median({1}){2}", "grouping": "CAST(grouping({0}) AS BIGINT)",
+    "random": "rand()", "median": "median({1}){2}", "percentile": "percentile({1}, {0})",
+    "grouping": "CAST(grouping({0}) AS BIGINT)",
     "strftime": "date_format(CAST({0} AS TIMESTAMP), {1})",
     "epoch": "(CAST(unix_micros(CAST({0} AS TIMESTAMP)) AS DOUBLE) / CAST(1e6 AS DOUBLE))",
 }  # fmt: skip
@@ -128,7 +129,7 @@ _TOTAL: Final = frozenset((
     # What an aggregate or a window function raises, it raises on rows that have passed the filter.
     "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "string_agg", "string_agg ordered", "arg_max",
     "arg_min", *_RANKS,
-    *_SPREADS, "strlen", "median", "grouping",
+    *_SPREADS, "strlen", "median", "percentile", "grouping", "random",
     "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value", "last_value",
 ))  # fmt: skip
 
@@ -162,7 +163,8 @@ class Spark(Dialect):
         "quarter", "month", "weekofyear", "day", "hour", "minute", "dayofweek", "weekday", "dayofyear",
         "array_contains", "count", "sum", "avg", "min", "max", "bool_and", "bool_or", "listagg", "max_by", "min_by",
         "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "first_value",
-        "last_value", "octet_length", "median", "grouping", "date_format", "unix_micros", *_SPREADS,
+        "last_value", "octet_length", "rand", "median", "percentile", "grouping", "date_format", "unix_micros",
+        *_SPREADS,
     ))  # fmt: skip
     called: ClassVar[Mapping[str, str]] = {
         "TIMESTAMP_TRUNC": "date_trunc", "GROUP_CONCAT": "listagg", "LOGICAL_AND": "bool_and",
@@ -172,7 +174,7 @@ class Spark(Dialect):
         "TS_OR_DS_TO_DATE": "datediff", "DAY_OF_WEEK": "dayofweek", "DAY_OF_YEAR": "dayofyear",
         "WEEK_OF_YEAR": "weekofyear", "DAY_OF_MONTH": "day", "MD5_DIGEST": "md5", "NULL_IF": "nullif",
         "VARIANCE": "var_samp", "VARIANCE_POP": "var_pop", "BYTE_LENGTH": "octet_length",
-        "TIME_TO_STR": "date_format", "TIME_STR_TO_TIME": "date_format",
+        "TIME_TO_STR": "date_format", "QUANTILE": "percentile", "TIME_STR_TO_TIME": "date_format",
     }  # fmt: skip
 
     def __init__(self, target: Target) -> None:
@@ -280,6 +282,7 @@ class Sail(Spark):
             *Spark.lacks - {"a total of all rows beside groups"},
             "WITH RECURSIVE by UNION ALL",
             "INTERSECT ALL",
+            "several values as one",  # to it, rows of NULLs are not unknown
             "a sub-query in VALUES",
         )
     )

@@ -15,8 +15,10 @@ from rls.rewrite.port.expressions import condition, expression, has_aggregates
 from rls.rewrite.port.group_by import group_by
 from rls.rewrite.port.kinds import Lowered, not_portable
 from rls.rewrite.port.limits import fenced, limit
+from rls.rewrite.port.named import name_of
 from rls.rewrite.port.nodes import only
 from rls.rewrite.port.order_by import Order, order_by
+from rls.rewrite.port.samples import kept_by, with_sampled_source
 from rls.rewrite.port.scopes import Column, Columns, Context, Scope, rename
 from rls.rewrite.port.set_operations import set_operation, values_clause
 from rls.rewrite.port.sources import from_clause
@@ -26,7 +28,7 @@ __all__ = ["lower_query"]
 
 _SELECT = (
     "with_", "expressions", "from_", "joins", "where", "group", "having", "qualify", "distinct", "order", "limit",
-    "offset",
+    "offset", "sample",
 )  # fmt: skip
 _SET_OPERATION = ("with_", "this", "expression", "distinct", "by_name", "order", "limit", "offset")
 
@@ -58,7 +60,7 @@ def _lower(node: exp.Expr, inner: Scope, context: Context, want: list[str] | Non
             only(node, "expressions")
             return values_clause(node, inner, context, want)
         case _:
-            raise not_portable(node.key.upper())
+            raise not_portable(name_of(node))
 
 
 def _with(node: exp.Expr, scope: Scope, context: Context) -> str:
@@ -99,7 +101,11 @@ def _recursive(union: exp.Union, name: str, renamed: list[str], scope: Scope, co
 def _select(node: exp.Select, scope: Scope, context: Context, want: list[str] | None) -> tuple[str, Columns]:
     with_ = _with(node, scope, context)
     kept: list[str] = []
+    node = with_sampled_source(node)
     source = from_clause(node, scope, context, kept)
+    # DuckDB samples what FROM gives, before anything else is done with it.
+    if node.args.get("sample") is not None:
+        kept.append(kept_by(node.args["sample"], context.sql))
     if node.args.get("where") is not None:
         kept.append(condition(node.args["where"].this, scope, context))
     if kept:

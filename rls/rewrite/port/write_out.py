@@ -31,6 +31,8 @@ def write_out(tree: exp.Expr, describe: Describe) -> exp.Expr:
             _write_columns(node, describe)
         elif not node.args.get("unpivot"):
             tree = _write_pivot(node, tree, describe)
+        elif node.arg_key != "pivots":
+            tree = _write_unpivot(node, tree, describe)
     return tree
 
 
@@ -246,6 +248,40 @@ def _write_pivot(pivot: exp.Pivot, tree: exp.Expr, describe: Describe) -> exp.Ex
         holder.replace(exp.Subquery(this=made, alias=alias or named, joins=joins))
         return tree
     made = _all_of(exp.Subquery(this=made, alias=named))
+    if pivot is tree:
+        made.set("with_", pivot.args.get("with_"))
+        return made
+    pivot.replace(made)
+    return tree
+
+
+def _write_unpivot(pivot: exp.Pivot, tree: exp.Expr, describe: Describe) -> exp.Expr:
+    """`UNPIVOT t ON a, b INTO NAME k VALUE v` as `SELECT * FROM t UNPIVOT (v FOR k IN (a, b))`."""
+    into, columns = pivot.args.get("into"), list[exp.Expr]()
+    names = [exp.to_identifier(one, quoted=True) for one in ("name", "value")]
+    if into is not None:
+        if len(into.expressions) != 1:
+            return tree
+        names = [exp.to_identifier(one.name, quoted=True) for one in (into.this, *into.expressions)]
+    select = exp.Select(expressions=[exp.Star()], from_=exp.From(this=pivot.this.copy()))
+    select.parent = pivot.parent
+    for one in pivot.expressions:
+        columns += (
+            _columns(select, one, describe) or [] if isinstance(one, exp.Columns) or one.is_star else [one.copy()]
+        )
+    source = pivot.this.copy()
+    source.set(
+        "pivots",
+        [
+            exp.Pivot(
+                expressions=[names[1]],
+                fields=[exp.In(this=names[0], expressions=columns)],
+                unpivot=True,
+                include_nulls=pivot.args.get("include_nulls"),
+            )
+        ],
+    )
+    made = exp.Select(expressions=[exp.Star()], from_=exp.From(this=source))
     if pivot is tree:
         made.set("with_", pivot.args.get("with_"))
         return made

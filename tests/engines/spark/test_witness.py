@@ -29,9 +29,10 @@ INFINITE = (
 )
 # What is refused → the construct that the refusal names. alice's employees are found by a recursive policy.
 LACKS = {
-    "FROM employees": "WITH RECURSIVE", "WITH RECURSIVE": "WITH RECURSIVE", "DISTINCT ON": "distinct on",
-    "LATERAL": "lateral", "> ALL": "all", ">= ANY": "any",
-    "LIMIT (SELECT": "limit query", "RANGE BETWEEN INTERVAL": "range", "EXCLUDE CURRENT": "exclude",
+    "FROM employees": "WITH RECURSIVE", "WITH RECURSIVE": "WITH RECURSIVE", "DISTINCT ON": "DISTINCT ON",
+    "LATERAL": "LATERAL", "> ALL": "ALL", ">= ANY": "ANY",
+    "LIMIT (SELECT": "LIMIT by a sub-query", "RANGE BETWEEN INTERVAL": "RANGE", "EXCLUDE CURRENT": "EXCLUDE",
+    ") IN (SELECT": "several values", ") NOT IN (SELECT": "several values",
     " of %d": "strftime with", "median(": "cannot run the query",
 }  # fmt: skip
 

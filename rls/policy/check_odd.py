@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from rls.catalog import Catalog, Column, Relation, fold
 from rls.errors import PolicyInvalid
+from rls.policy.check_masks import find_masks
 from rls.policy.compared import Compared, conjuncts
 from rls.policy.findings import Finding
 from rls.policy.policy_set import PolicySet, rules_for
@@ -24,12 +25,13 @@ LEAST = 2
 
 
 def find_odd(policies: PolicySet, catalog: Catalog) -> Iterator[Finding]:
-    """Warnings: `policy.no_wall`, `policy.odd_column`, `policy.near_column`, `policy.unmasked`."""
+    """Warnings: `policy.no_wall`, `policy.odd_column`, `policy.near_column`, and those of `find_masks`."""
     bounds = list(_bounds(policies, catalog))
     yield from _walls(policies, bounds)
     yield from _columns(bounds)
     yield from _near(policies, catalog)
     yield from _masks(policies, bounds, catalog)
+    yield from find_masks(bounds)
 
 
 def _bounds(policies: PolicySet, catalog: Catalog) -> Iterator[Bound]:

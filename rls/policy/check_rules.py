@@ -142,14 +142,23 @@ def _constants(
         whole = constant.branch is root
         if whole and constant.value and policy.kind == "permissive" and root.tree["class"] == "CONSTANT":
             continue  # `using: true` says what it means
+        closed = whole and not constant.value and root.tree["class"] == "CONSTANT"
+        if closed and policy.description.strip():
+            continue  # somebody decided that nobody sees a row, and says why
         text = policy.using.text if whole else policy.using.text[constant.branch.start : constant.branch.end]
         code, how = ("policy.always_true", "always") if constant.value else ("policy.always_false", "never")
         yield ExpressionInvalid(
             code,
             f"`{' '.join(text.split())}` in policy `{policy.name}` is {how} true",
             offset=0 if whole else constant.branch.start,
-            hint="write `true` alone if every row is meant" if constant.value else None,
+            hint=_meant(closed=closed) if closed or constant.value else None,
         )
+
+
+def _meant(*, closed: bool) -> str:
+    if closed:
+        return "write who sees which rows; if nobody is to see one, say why in `description`"
+    return "write `true` alone if every row is meant"
 
 
 def _opening_lists(policy: Policy, branch: Branch) -> Iterator[ExpressionInvalid]:

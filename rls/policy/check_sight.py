@@ -11,8 +11,9 @@ policy.always_true    a condition of a sub-query that compares something with it
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from rls.catalog import Catalog, Relation, fold
@@ -29,6 +30,13 @@ _NOT_LIKE: Final = frozenset(("!~~", "!~~*"))
 _REFLEXIVE: Final = frozenset(
     ("COMPARE_EQUAL", "COMPARE_GREATERTHANOREQUALTO", "COMPARE_LESSTHANOREQUALTO", "COMPARE_NOT_DISTINCT_FROM")
 )
+_ORDERS: Final[dict[str, Callable[[int, int], bool]]] = {
+    "COMPARE_EQUAL": operator.eq,
+    "COMPARE_LESSTHAN": operator.lt,
+    "COMPARE_LESSTHANOREQUALTO": operator.le,
+    "COMPARE_GREATERTHAN": operator.gt,
+    "COMPARE_GREATERTHANOREQUALTO": operator.ge,
+}
 _PARTS: Final = frozenset(("contains", "starts_with", "ends_with", "prefix", "suffix", "regexp_matches"))
 
 
@@ -38,7 +46,8 @@ def find_oversights(bound: BoundPolicy, relation: Relation, catalog: Catalog) ->
     for leaf, negated in _leaves(bound.policy.using.root, negated=False):
         for node in nodes_of(leaf.tree):
             yield from _patterns(node, compared)
-            yield from _nulls(node, compared, relation)
+            if negated or not _closes(leaf.tree, node):
+                yield from _nulls(node, compared, relation)
             yield from _subqueries(node, compared, relation, catalog, negated=negated)
 
 
@@ -88,6 +97,26 @@ def _nulls(node: Tree, compared: Compared, relation: Relation) -> Iterator[Expre
         what = f"gives a row without `{column.name}` a value of its own: look whether such rows may pass"
         hint = f"rows without it are hidden if `{column.name}` is compared as it is"
         yield _problem("policy.null_opens", compared, node, what, hint)
+
+
+def _closes(leaf: Tree, node: Tree) -> bool:
+    """Whether a leaf is FALSE by the default that a node, `coalesce(…, default)`, gives: `coalesce(active, false)`,
+    `coalesce(kind, 'none') = 'open'`, `coalesce(level, 0) >= 3`."""
+    if node["class"] != "OPERATOR" or node["type"] != "OPERATOR_COALESCE" or len(node["children"]) != 2:
+        return False
+    default = node["children"][1].get("literal")
+    if default is None:
+        return False
+    if leaf is node:
+        return bool(default["kind"] == "BOOLEAN" and default["text"] == "false")
+    other = leaf["right"].get("literal") if leaf["class"] == "COMPARISON" and leaf["left"] is node else None
+    if other is None:
+        return False
+    if default["kind"] == other["kind"] == "INTEGER":
+        test = _ORDERS.get(leaf["type"])
+        return test is not None and not test(int(default["text"]), int(other["text"]))
+    different = default["kind"] == other["kind"] and default["text"] != other["text"]
+    return bool(different and leaf["type"] == "COMPARE_EQUAL")
 
 
 def _uncast(node: Tree) -> Tree:

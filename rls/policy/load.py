@@ -154,7 +154,8 @@ class _Loader:
                 )
             roles = None if entry.to is None else self._roles(entry.to, document, (*at, "to"))
             using = self._expression(document, (*at, "using"))
-            policies.append(Policy(entry.name, entry.kind, roles, using, Place(document, (*at, "using"))))
+            place = Place(document, (*at, "using"))
+            policies.append(Policy(entry.name, entry.kind, roles, using, place, entry.description))
         return tuple(policies)
 
     def _columns(self, entries: dict[str, ColumnEntry], document: Document) -> tuple[ColumnRule, ...]:

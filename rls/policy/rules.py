@@ -51,6 +51,7 @@ class Policy:
     roles: frozenset[str] | None
     using: Expression
     place: Place  # of the condition's text
+    description: str = ""
 
     def applies_to(self, roles: frozenset[str]) -> bool:
         return self.roles is None or bool(self.roles & roles)

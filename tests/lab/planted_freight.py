@@ -691,7 +691,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "delegation the wrong way",
         "suite",
-        ("should not be", "orders.yaml:9"),
+        ("visible", "orders.yaml:9"),
         change=(
             "orders.yaml",
             "SELECT d.from_login FROM ops.delegations AS d\n                      WHERE d.to_login",

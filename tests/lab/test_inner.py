@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rls.lab.truth.inner import changed_inside, dropped_inside, loosened_inside, moved
+from rls.lab.truth.inner import changed_inside, dropped_inside, loosened_inside, moved, near_misses
 from rls.policy.parser import read_select, write_expression
 
 NESTED = "id IN (SELECT m.pid FROM member AS m JOIN team AS t ON t.id = m.team WHERE m.who = 'u' AND m.until IS NULL)"
@@ -14,11 +14,13 @@ def texts(sql: str, *, changed: bool) -> list[str]:
 
 
 def test_each_condition_is_dropped_once() -> None:
-    without_until, without_who = sorted(texts(NESTED, changed=False), key=lambda text: "until" in text)
-    assert "who" in without_until and "until" not in without_until
-    assert "until" in without_who and "who" not in without_who
-    assert all("(t.id = m.team)" in text for text in (without_until, without_who))
-    (alone,) = texts("EXISTS (SELECT 1 FROM s WHERE s.pid = p.id)", changed=False)
+    found = texts(NESTED, changed=False)
+    assert len(found) == len(set(found)) == 3
+    assert sum("until" not in text and "(m.who = 'u')" in text for text in found) == 1
+    # What a comparison is NULL for still fails it.
+    assert sum("((m.who = 'u') IS NOT NULL)" in text and "until" in text for text in found) == 1
+    assert sum("((t.id = m.team) IS NOT NULL)" in text for text in found) == 1
+    (alone,) = texts("EXISTS (SELECT 1 FROM s WHERE s.ended IS NULL)", changed=False)
     assert "WHERE" not in alone
 
 
@@ -67,3 +69,29 @@ def test_a_changed_hierarchy_ends_where_the_data_has_a_circle() -> None:
     for change in (changed_inside, dropped_inside, loosened_inside, moved):
         found = [write_expression(made) for made in change(tree)]
         assert found and not any("UNION ALL" in text for text in found)
+
+
+def test_beside_each_slip_is_what_only_it_lets_through() -> None:
+    tree = read_select(
+        "id IN (SELECT m.pid FROM member AS m WHERE m.ended IS NULL AND (m.kind IN ('a', 'b') OR m.n > 3))"
+    )["select_list"][0]
+    pairs = {write_expression(made): write_expression(near) for made, near in near_misses(tree)}
+    where = {made.partition("WHERE ")[2]: near.partition("WHERE ")[2] for made, near in pairs.items()}
+    # Dropped: it is false. An item of a list: it is that item. Of OR: the other parts are not true.
+    assert where["((m.kind IN ('a', 'b')) OR (m.n > 3))))"] == (
+        "((NOT (m.ended IS NULL)) AND ((m.kind IN ('a', 'b')) OR (m.n > 3)))))"
+    )
+    assert where["((m.ended IS NULL) AND ((m.kind IN ('b')) OR (m.n > 3)))))"] == (
+        "((m.ended IS NULL) AND ((m.kind IN ('a')) OR (m.n > 3)))))"
+    )
+    assert where["((m.ended IS NULL) AND (m.n > 3))))"] == (
+        "((m.ended IS NULL) AND (m.kind IN ('a', 'b')) AND COALESCE((NOT (m.n > 3)), true))))"
+    )
+    # Loosened: it is NULL; `IS NULL` never is.
+    assert sum("(m.n > 3) IS NULL" in near for near in where.values()) == 1
+    assert not any("IS NULL) IS NULL" in near for near in where.values())
+
+
+def test_a_bound_of_between_is_dropped() -> None:
+    found = texts("EXISTS (SELECT 1 FROM t WHERE t.x BETWEEN 1 AND 5)", changed=False)
+    assert sum("(t.x <= 5)" in text for text in found) == sum("(t.x >= 1)" in text for text in found) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -140,6 +141,62 @@ CREATE TABLE staff (id INTEGER PRIMARY KEY, user_id VARCHAR, boss INTEGER);
     suites = read_suites(tmp_path / "shop", policies.identity)
     fates = mutate(policies, suites).survivors
     assert not [f for f in fates if f.difference and not f.difference.startswith("no ")]
+
+
+CREWS = """
+relation: orders
+policies:
+  - name: of_crew
+    using: >-
+      region IN (SELECT a.region FROM crew_regions AS a JOIN members AS m ON m.crew = a.crew
+                 JOIN crews AS c ON c.crew = a.crew
+                 WHERE m.login = user.subject AND m.left_on IS NULL AND NOT c.retired AND a.code IN ('rw', 'ro'))
+  - name: not_held
+    as: restrictive
+    using: NOT EXISTS (SELECT 1 FROM holds AS h WHERE h.order_id = orders.id AND (h.ends IS NULL OR h.ends > 7))
+"""
+CREW_TABLES = """
+CREATE TABLE crews (crew INTEGER, retired BOOLEAN);
+CREATE TABLE members (crew INTEGER, login VARCHAR, left_on DATE);
+CREATE TABLE crew_regions (crew INTEGER, region VARCHAR, code VARCHAR);
+CREATE TABLE holds (order_id INTEGER, ends INTEGER);
+"""
+
+
+@pytest.fixture(scope="module")
+def crews(tmp_path_factory: pytest.TempPathFactory) -> Seed:
+    pytest.importorskip("z3")
+    return seeded(tmp_path_factory.mktemp("crews"), orders=CREWS, tables=CREW_TABLES)
+
+
+@pytest.mark.parametrize(
+    ("right", "slip"),
+    [
+        ("m.left_on IS NULL", "coalesce(m.left_on, DATE '2026-01-01') < DATE '2030-01-01'"),
+        ("AND m.left_on IS NULL ", ""),
+        ("m.left_on IS NULL", "m.left_on IS NOT NULL"),
+        ("NOT c.retired", "c.retired IS NOT TRUE"),
+        ("h.ends > 7", "h.ends >= 7"),
+        ("AND NOT c.retired ", ""),
+        ("a.code IN ('rw', 'ro')", "a.code IN ('rw')"),
+        ("a.code IN ('rw', 'ro')", "a.code IS NOT NULL"),
+        ("a.code IN ('rw', 'ro')", "a.code IN ('rw', 'ro') IS NOT FALSE"),
+        ("h.ends IS NULL OR h.ends > 7", "h.ends > 7"),
+        ("h.ends IS NULL OR h.ends > 7", "h.ends IS NULL"),
+        ("h.ends > 7", "h.ends > 8"),
+    ],
+)
+def test_each_condition_over_joined_tables_decides_for_somebody(
+    crews: Seed, right: str, slip: str, tmp_path: Path
+) -> None:
+    """Rows of the inner tables that fail one condition each, and somebody whose sight hangs on it."""
+    assert crews.run.failed == ()
+    folder = tmp_path / "shop"
+    shutil.copytree(crews.file.parent, folder)
+    text = (folder / "orders.yaml").read_text(encoding="utf-8")
+    assert text.count(right) == 1
+    (folder / "orders.yaml").write_text(text.replace(right, slip), encoding="utf-8")
+    assert run_directory(folder).failed != ()
 
 
 @pytest.mark.parametrize(("column", "attribute"), [("VARCHAR", "string"), ("INTEGER", "integer")])

@@ -112,6 +112,10 @@ CONDITIONS = {
     "id IN (SELECT customer_id FROM account_managers WHERE employee = employee)": (
         "policy.always_true", "warning", 61, "with itself",
     ),
+    "coalesce(region, 'x') = 'x'": ("policy.null_opens", "warning", 7, "without `region`"),
+    "NOT coalesce(amount > 3, false) AND coalesce(customer_id, 3) >= 3": (
+        "policy.null_opens", "warning", 43, "without `customer_id`",
+    ),
     "id IN (SELECT p.id FROM products p JOIN employees e ON e.id = p.id WHERE id = user.clearance)": (
         "policy.type", "error", 7, "ambiguous",
     ),
@@ -145,11 +149,19 @@ def test_faults_of_a_condition(tmp_path: Path, condition: str) -> None:
         "amount * 2 > user.clearance",
         "EXISTS (FROM products WHERE id = orders.id)",
         "len(user.regions) > 0 AND NOT (region = 'x')",
+        "coalesce(region, '') = 'x' AND coalesce(customer_id, 0) >= 3",
         "true",
     ],
 )
 def test_sound_conditions(tmp_path: Path, condition: str) -> None:
     assert check(tmp_path, SOUND, using(condition)) == []
+
+
+def test_nobody_is_a_decision_with_a_reason(tmp_path: Path) -> None:
+    (told,) = check(tmp_path, SOUND, using("false"))
+    assert "description" in str(told)
+    with_reason = using("false").replace("    as: permissive", "    as: permissive\n    description: a job reads it")
+    assert check(tmp_path, SOUND, with_reason) == []
 
 
 def test_a_restriction_that_restricts_nothing(tmp_path: Path) -> None:
@@ -222,6 +234,35 @@ policies: [{{name: all, using: "id > 0"}}]
 """
     told = [f for f in check(tmp_path, text, catalog=catalog) if f.code == "policy.unmasked"]
     assert len(told) == 1 and "`t1` and 2 more" in told[0].message
+
+
+def test_a_column_beside_a_masked_one_that_may_hold_the_same(tmp_path: Path) -> None:
+    columns = [
+        Column(name, "VARCHAR") for name in ("id", "iban", "payer_iban", "iban2", "urban", "IbanOld", "kind_iban")
+    ]
+    catalog = Catalog.of("shop", [*CATALOG.relations.values(), Relation(("main",), "bills", tuple(columns))])
+    text = f"""{SOUND}---
+relation: bills
+policies: [{{name: all, to: [maker], using: "id <> 'x' AND kind_iban = 'DE'"}}]
+columns: {{iban: {{mask: "'***'", except: [maker]}}}}
+"""
+    told = [f for f in check(tmp_path, text, catalog=catalog) if f.code == "policy.unmasked"]
+    assert sorted(f.message.split("`")[5] for f in told) == ["IbanOld", "iban2", "payer_iban"]
+    assert all(f.message.startswith("`iban` of `bills` is masked or denied, and ") for f in told)
+
+
+def test_a_role_spared_a_mask_that_sees_no_row(tmp_path: Path) -> None:
+    catalog = Catalog.of(
+        "shop", [*CATALOG.relations.values(), Relation(("main",), "bills", (Column("iban", "VARCHAR"),))]
+    )
+    text = f"""{SOUND}---
+relation: bills
+policies: [{{name: all, to: [maker], using: "length(iban) > 3"}}]
+columns: {{iban: {{mask: "'***'", except: [maker, explorer]}}}}
+"""
+    (told,) = check(tmp_path, text, catalog=catalog)
+    assert told.code == "policy.spared_unseen" and "`explorer`" in told.message and told.relation == "bills"
+    assert check(tmp_path, text.replace("to: [maker], ", ""), catalog=catalog) == []
 
 
 def test_a_relation_with_restrictions_only(tmp_path: Path) -> None:

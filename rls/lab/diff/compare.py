@@ -23,6 +23,7 @@ from rls.policy.policy_set import PolicySet
 __all__ = ["Change", "ColumnChange", "Diff", "compute_diff"]
 
 _SAMPLES = 3
+_STATES = frozenset(("denied", "as it is", "labels hidden"))
 _LOOKED_AT = 60  # smallest keys among which different ones are looked for: a key may name several rows
 
 
@@ -168,6 +169,7 @@ def _of_relation(world: World, before: World, after: World, relation: Relation) 
         key = repr((_identity(was), _identity(is_), first, second))
         pairs.setdefault(key, _Pair(was, is_, error=second or first)).personas.append(persona)
     key_columns = _key(world, relation)
+    texts = (_masks(before, relation), _masks(after, relation))
     counted = _count(world, relation, [p for p in pairs.values() if not p.error], key_columns)
     changes = {}
     for pair in pairs.values():
@@ -183,7 +185,7 @@ def _of_relation(world: World, before: World, after: World, relation: Relation) 
                 key_columns,
                 numbers.gained_keys,
                 numbers.lost_keys,
-                _columns(pair.before, pair.after),
+                _columns(pair.before, pair.after, texts),
                 numbers.error,
             )
     return [changes[persona] for persona in world.personas]
@@ -284,7 +286,8 @@ def _scan(world: World, relation: Relation, pairs: Sequence[_Pair], key: tuple[s
     for pair in pairs:
         was, is_ = column(pair.before), column(pair.after)
         gained, lost = f"{is_} AND NOT {was}", f"{was} AND NOT {is_}"
-        picked += [f"count_if({condition})" for condition in (gained, lost, f"{was} AND {is_}")]
+        # Of no rows, count_if is NULL.
+        picked += [f"count(*) FILTER (WHERE {condition})" for condition in (gained, lost, f"{was} AND {is_}")]
         # The first keys, so that two runs show the same ones.
         names_of_key = ", ".join(f'"key {n}"' for n in range(len(key)))
         shown = f"row({names_of_key})" if len(key) > 1 else names_of_key
@@ -308,7 +311,19 @@ def _keys(found: Any) -> tuple[tuple[Any, ...], ...]:
     return tuple(different[:_SAMPLES])
 
 
-def _columns(before: Grant | None, after: Grant | None) -> tuple[ColumnChange, ...]:
+def _masks(world: World, relation: Relation) -> dict[str, str]:
+    """What authors wrote for the masks of a relation."""
+    try:
+        bound = world.policies.bound(relation, world.catalog)
+    except PolicyInvalid:
+        return {}
+    columns = () if bound is None else bound.columns
+    return {c.column: " ".join(c.rule.mask.text.split()) for c in columns if c.rule.mask is not None}
+
+
+def _columns(
+    before: Grant | None, after: Grant | None, texts: tuple[Mapping[str, str], Mapping[str, str]]
+) -> tuple[ColumnChange, ...]:
     if before is None or after is None:
         return ()
     names = before.masks.keys() | after.masks.keys() | before.denied | after.denied
@@ -316,7 +331,14 @@ def _columns(before: Grant | None, after: Grant | None) -> tuple[ColumnChange, .
     for name in sorted(before.labels ^ after.labels):
         states = ["as it is" if name in grant.labels else "labels hidden" for grant in (before, after)]
         found.append(ColumnChange(name, *states))
-    return tuple(c for c in found if c.before != c.after)
+    return tuple(_as_written(c, texts) for c in found if c.before != c.after)
+
+
+def _as_written(change: ColumnChange, texts: tuple[Mapping[str, str], Mapping[str, str]]) -> ColumnChange:
+    """With masks as their authors wrote them, unless that reads the same before and after."""
+    sides = zip((change.before, change.after), texts, strict=True)
+    was, is_ = (shown if shown in _STATES else told.get(change.column, shown) for shown, told in sides)
+    return change if was == is_ else ColumnChange(change.column, was, is_)
 
 
 def _shown(grant: Grant, column: str) -> str:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rls.lab.mutate.wording import LONG, difference, one_line, short
-from rls.lab.truth.branches import own_text
+from rls.lab.truth.branches import own_sql, own_text
 from rls.lab.truth.inner import COMPARISONS, changed_inside
+from rls.lab.truth.near import one_sided
 from rls.policy.expressions import Branch, Expression, read_expression
-from rls.policy.parser import ExpressionInvalid, write_expression
+from rls.policy.parser import ExpressionInvalid
 from rls.policy.policy_set import PolicySet
 from rls.policy.rules import ColumnRule, Place, Policy, Rules
 
@@ -158,8 +159,11 @@ def _leaves(branch: Branch) -> Iterator[str]:
     listed = None
     if tree["type"] == "COMPARE_IN":
         listed = tree["children"][0]
-        if len(tree["children"]) > 2:
-            changed.append({**tree, "children": tree["children"][:-1]})
+        first, *items = tree["children"]
+        rests = ([*items[:place], *items[place + 1 :]] for place in range(len(items)) if len(items) > 1)
+        changed += [{**tree, "children": [first, *rest]} for rest in rests]
+    elif tree["class"] == "BETWEEN":
+        changed += [made for made, _ in one_sided(tree)]
     elif tree["class"] == "FUNCTION" and tree["function_name"] == "contains" and len(tree["arguments"]) == 2:
         listed = tree["arguments"][1]["expression"]  # `x IN user.list`
     for each in (*changed, *changed_inside(tree)):
@@ -174,8 +178,7 @@ def _leaves(branch: Branch) -> Iterator[str]:
 def _written(tree: dict[str, Any]) -> str | None:
     """DuckDB's text of a tree, without the parentheses around it; None where it has none that it reads back."""
     try:
-        # It puts the name `user` in quotes.
-        text = write_expression(tree).replace('"user".', "user.")
+        text = own_sql(tree)
     except ExpressionInvalid:
         return None
     if not text.startswith("("):

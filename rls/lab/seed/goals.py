@@ -10,10 +10,12 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from rls.catalog import Relation
-from rls.lab.seed.meet import Point
+from rls.lab.seed.meet import Eye, Point, untold
+from rls.policy.expressions import Branch
+from rls.policy.parser import Tree
 from rls.policy.rules import Bound, Policy
 
-__all__ = ["Goal", "find_goals"]
+__all__ = ["Goal", "Near", "find_goals", "find_near"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,29 @@ class Goal:
     relation: Relation
     policy: Policy
     role: str | None
+
+
+@dataclass(frozen=True)
+class Near:
+    """Rows that one part of a condition inside a sub-query keeps out, and somebody for whom that decides. `tree` is the
+    policy's `leaf` as it is where such rows are there."""
+
+    relation: Relation
+    policy: Policy
+    leaf: Branch
+    tree: Tree
+
+
+def find_near(eye: Eye, bounds: Iterable[Bound], met: Collection[Point]) -> list[Near]:
+    """What nothing tells of yet, once for each policy."""
+    found: dict[tuple[int, int], list[Near]] = {}
+    for bound in bounds:
+        listed = [Near(bound.relation, *each) for each in untold(eye, bound, met)]
+        for near in listed:
+            mine = found.setdefault((id(near.policy), id(near.leaf)), [])
+            if all(other.relation is near.relation for other in mine):
+                mine.append(near)
+    return [near for listed in found.values() for near in listed]
 
 
 def find_goals(bounds: Iterable[Bound], met: Collection[Point]) -> list[Goal]:

@@ -22,9 +22,9 @@ from rls.lab.coverage.measure import Coverage, Point, measure_coverage
 from rls.lab.seed.board import Board, BoardFailed
 from rls.lab.seed.choose import Choice, choose
 from rls.lab.seed.draft import draft_suite
-from rls.lab.seed.goals import find_goals
+from rls.lab.seed.goals import Goal, Near, find_goals, find_near
 from rls.lab.seed.limit import SECONDS, TIME_IS_UP, Limit
-from rls.lab.seed.meet import Eye, Met, look
+from rls.lab.seed.meet import Eye, Met, look, told
 from rls.lab.seed.neighbours import add_neighbours, seen_rows
 from rls.lab.seed.oracle import see
 from rls.lab.seed.people import choose_base, try_people
@@ -235,17 +235,31 @@ class _Work:
             stage = Stage(self.policies, bounds, spots, wall, people, existing, tried)
             some = replace(stage, bounds=firsts)
             self.on_step("choosing", 2, 4)
-            choice, mets = self._choose(board, some, base)
+            eye = Eye(board, self.policies)
+            choice, mets = self._choose(eye, some, base)
             if reached is None:
                 missing = self._measure(self._draft(board, some, choice)[0]).open
-                goals = find_goals(firsts.values(), choice.points)
+                goals: list[Goal | Near] = [*find_goals(firsts.values(), choice.points)]
+                goals += find_near(eye, firsts.values(), choice.points)
                 self.on_step("asking the solver", 3, 4)
                 reached = reach(
                     missing, goals, self.policies, self.catalog, self.relations(), keys=self.keys, limit=self.limit
                 )
                 self.never = {_point_key(missing[n]): reason for n, reason in reached.never.items()}
                 return self.make(reached, seen_rows(mets, tried))
-            shorten(board, self.policies, choice, people, bounds=firsts, read=read, rows=tried.rows, limit=self.limit)
+            texts = told(eye.texts, choice.points, yes=True)
+            tables = (r for r in read if r.key in tried.rows)
+            shorten(
+                board,
+                self.policies,
+                choice,
+                people,
+                bounds=firsts,
+                read=tables,
+                rows=tried.rows,
+                limit=self.limit,
+                texts=texts,
+            )
             self._copy(board, {bounds[twin].relation: first for twin, first in twins.items()}, tried, choice)
             text, over = self._draft(board, stage, choice)
         with self._read(text) as suite:
@@ -350,22 +364,28 @@ class _Work:
             board.put(relation, rows)
 
     def _choose(
-        self, board: Board, stage: Stage, base: Mapping[str, Principal]
+        self, eye: Eye, stage: Stage, base: Mapping[str, Principal]
     ) -> tuple[Choice, dict[tuple[str, tuple[str, ...]], Met]]:
-        eye, wall, rows = Eye(board, self.policies), stage.wall, stage.tried.rows
-        mets: dict[tuple[str, tuple[str, ...]], Met] = {}
-        for name, person in stage.people.items():
+        wall, rows = stage.wall, stage.tried.rows
+        first = _always(stage.people, base, wall)
+        found: dict[str, dict[tuple[str, tuple[str, ...]], Met]] = {}
+        for name in dict.fromkeys([*first, *stage.people]):
+            if len(found) == len(first):
+                # Those who are chosen in any case have told of most of it: that is not asked of everybody.
+                points = set().union(*(p for f in found.values() for m in f.values() for p in m.rows.values()))
+                eye = replace(eye, texts=told(eye.texts, points, yes=False))
             # Those who are there look in any case, so that there is a suite.
             if name in base or not self.limit.is_over("some people were not tried"):
-                mets |= {(name, key): look(eye, bound, person) for key, bound in stage.bounds.items()}
+                person = stage.people[name]
+                found[name] = {(name, key): look(eye, bound, person) for key, bound in stage.bounds.items()}
+        mets = {who: met for name in stage.people for who, met in found.get(name, {}).items()}
         wanted: dict[tuple[str, ...], set[int]] = {}
         for key, bound in stage.bounds.items():
             if wall is not None and key in wall.columns:
                 wanted[key] = _one_per_tenant(rows[key], wall.columns[key], _visible(mets, key))
             elif bound.public:
                 wanted[key] = set(range(min(2, len(rows[key]))))
-        always = [name for name in _always(stage.people, base, wall) if any(name == known for known, _ in mets)]
-        return choose(mets, always=always, wanted=wanted), mets
+        return choose(mets, always=[name for name in first if name in found], wanted=wanted), mets
 
     def _measure(self, text: str) -> Coverage:
         with self._read(text) as suite:

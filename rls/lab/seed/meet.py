@@ -7,7 +7,7 @@ inside a sub-query keeps out, and each policy deciding alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -16,7 +16,8 @@ from rls.catalog import Relation
 from rls.identity.principal import Principal
 from rls.lab.seed.board import Board, BoardFailed
 from rls.lab.truth.branches import branches_of, leaves_of
-from rls.lab.truth.inner import dropped_inside, loosened_inside, moved
+from rls.lab.truth.inner import dropped_inside, edged_inside, loosened_inside, moved, near_misses
+from rls.lab.truth.near import one_sided, opened_parts
 from rls.policy.attributes import known_values
 from rls.policy.bind import bind
 from rls.policy.evaluate import evaluate
@@ -25,14 +26,16 @@ from rls.policy.parser import ExpressionInvalid, Tree
 from rls.policy.policy_set import PolicySet
 from rls.policy.rules import Bound, BoundPolicy, Policy
 
-__all__ = ["OTHERS", "Eye", "Met", "Point", "look"]
+__all__ = ["Eye", "Met", "Point", "Texts", "look", "told", "untold"]
 
 Point = tuple[object, ...]
+Texts = dict[tuple[object, ...], list[str]]
 _ORDERED: Final = frozenset(
     ("COMPARE_LESSTHAN", "COMPARE_LESSTHANOREQUALTO", "COMPARE_GREATERTHAN", "COMPARE_GREATERTHANOREQUALTO")
 )
 MOST_VECTORS: Final = 16
 MOST_OTHERS: Final = 8
+MOST_INSIDE: Final = 16  # changes inside the sub-queries of a leaf, of each kind
 
 
 @dataclass
@@ -56,7 +59,7 @@ class Eye:
     policies: PolicySet
     among: frozenset[int] | None = None
     answers: dict[tuple[object, ...], list[tuple[_Answer, list[int]]]] = field(default_factory=dict)
-    texts: dict[tuple[object, ...], list[str]] = field(default_factory=dict)
+    texts: Texts = field(default_factory=dict)
 
     def forget(self, policies: Set[int]) -> None:
         """Ask these policies (by `id`) anew."""
@@ -223,6 +226,26 @@ def _written(trees: Iterable[Tree], each: BoundPolicy, relation: Relation, eye: 
             continue
 
 
+def told(texts: Texts, points: Set[Point], *, yes: bool) -> Texts:
+    """Of the changes of leaves that eyes ask for, those that points tell of, or (`yes` is False) the others."""
+    return {
+        key: [text for text in listed if key[0] is not _others or (("other", key[1], text) in points) is yes]
+        for key, listed in texts.items()
+    }
+
+
+def untold(eye: Eye, bound: Bound, met: Collection[Point]) -> Iterator[tuple[Policy, Branch, Tree]]:
+    """The slips inside sub-queries that nothing met tells of: policy, leaf, and the leaf as it is where rows are there
+    that only the slip lets through."""
+    for each in bound.policies:
+        for leaf in each.policy.using.root.leaves():
+            asked = eye.texts.get((_others, id(leaf), bound.relation.key), ())
+            for made, near in near_misses(leaf.tree) if asked else ():
+                text = next(_written([made], each, bound.relation, eye), None)
+                if text in asked and ("other", id(leaf), text) not in met:
+                    yield each.policy, leaf, near
+
+
 def _edges(leaf: Branch) -> Iterator[Tree]:
     """Whether both sides of `<`, `<=`, `>` or `>=` are equal, and which item of a list it is."""
     tree = leaf.tree
@@ -235,15 +258,30 @@ def _edges(leaf: Branch) -> Iterator[Tree]:
 
 def _others(leaf: Branch) -> Iterator[Tree]:
     """A leaf without one of the conditions inside its sub-queries, or with NULL accepted by it, without one item of its
-    list, or with the number next to the one that something is compared with: rows tell whether it is there."""
+    list or one bound of BETWEEN, minding the case of letters, or with the number next to the one that something is
+    compared with: rows tell whether it is there."""
     tree = leaf.tree
-    yield from islice(dropped_inside(tree), MOST_OTHERS)
+    yield from islice(dropped_inside(tree), MOST_INSIDE)
     yield from islice(moved(tree), MOST_OTHERS)
-    yield from islice(loosened_inside(tree), MOST_OTHERS)
+    yield from islice(loosened_inside(tree), MOST_INSIDE)
+    yield from islice(edged_inside(tree), MOST_OTHERS)
+    if tree["class"] == "BETWEEN":
+        yield from (made for made, _ in one_sided(tree))
+    if tree["type"] == "COMPARE_NOT_DISTINCT_FROM":
+        yield from (made for made, _ in opened_parts(tree))
+    yield from _other_case(tree)
     if tree["type"] in ("COMPARE_IN", "COMPARE_NOT_IN") and len(tree["children"]) > 2:
         first, *items = tree["children"]
         for place in range(min(len(items), MOST_OTHERS)):
             yield {**tree, "children": [first, *items[:place], *items[place + 1 :]]}
+
+
+def _other_case(tree: Tree) -> Iterator[Tree]:
+    """`ILIKE` made `LIKE`."""
+    name = tree.get("function_name", "")
+    if name in ("~~*", "!~~*"):
+        qualified = {**tree["qualified_name"], "path": [name[:-1]]}
+        yield {**tree, "function_name": name[:-1], "qualified_name": qualified}
 
 
 def _class_of(value: object) -> str:
@@ -254,6 +292,3 @@ def _class_of(value: object) -> str:
             return "an empty list"
         case _:
             return "given"
-
-
-OTHERS: Final = _others  # what `Eye.texts` knows it by

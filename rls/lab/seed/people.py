@@ -81,6 +81,10 @@ class _Varied:
 
     def all(self, name: str, first: Principal) -> Iterator[tuple[str, Principal]]:
         """By name, which says what it is."""
+        lists = [a.name for a in self.identity.attributes.values() if a.list and fold(a.name) in self.read]
+        if len(lists) > 1:
+            # One for all: each by itself would be another person.
+            yield f"{name}_no_lists", replace(first, attributes={**first.attributes, **dict.fromkeys(lists, ())})
         for attribute in self.identity.attributes.values():
             if fold(attribute.name) in self.read:
                 yield from self._by(attribute, name, first)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 from rls.catalog import Catalog, Relation
 from rls.identity.principal import Principal
 from rls.lab.coverage.measure import Point
-from rls.lab.seed.goals import Goal
+from rls.lab.seed.goals import Goal, Near
 from rls.lab.seed.limit import Limit
-from rls.lab.truth.branches import branches_of, own_text
+from rls.lab.truth.branches import branches_of, is_positive, own_sql, own_text
 from rls.policy.expressions import read_expression
 from rls.policy.parser import ExpressionInvalid
 from rls.policy.policy_set import PolicySet, rules_for
@@ -32,6 +32,7 @@ __all__ = ["Reached", "Solution", "reach"]
 
 SECONDS: Final = 3.0
 MOST: Final = 40
+MOST_NEAR: Final = 64
 _ASKED: Final = {"TRUE": "{}", "FALSE": "NOT ({})", "NULL": "({}) IS NULL"}
 Keys = Mapping[tuple[str, ...], tuple[str, ...]]
 
@@ -56,7 +57,7 @@ class Reached:
 
 def reach(
     points: Sequence[Point],
-    goals: Sequence[Goal],
+    goals: Sequence[Goal | Near],
     policies: PolicySet,
     catalog: Catalog,
     relations: Sequence[Relation],
@@ -64,7 +65,8 @@ def reach(
     keys: Keys,
     limit: Limit,
 ) -> Reached:
-    """Ask the solver for each branch among the points and for each goal, at most 40 of both kinds. `keys` are the
+    """Ask the solver for each branch among the points and for each goal, at most 40 of these kinds, 64
+    of those about conditions inside sub-queries. `keys` are the
     primary keys of relations; none is asked for when the `limit` is over."""
     found = Reached()
     if find_spec("z3") is None or not (points or goals):
@@ -77,9 +79,12 @@ def reach(
         for number, point in branches[:MOST]:
             if not limit.is_over("the solver was not asked for all"):
                 asking.ask(number, point)
-        for goal in goals[:MOST]:
+        for aim in [g for g in goals if isinstance(g, Goal)][:MOST]:
             if not limit.is_over("the solver was not asked for all"):
-                asking.ask_goal(goal)
+                asking.ask_goal(aim)
+        for near in [g for g in goals if isinstance(g, Near)][:MOST_NEAR]:
+            if not limit.is_over("the solver was not asked for all"):
+                asking.ask_near(near)
     return found
 
 
@@ -141,6 +146,27 @@ class _Asking:
             answer = self._solve(Claim(goal.relation, "", sights, named, limits), f"by_{policy.name}", shown=True)
             if answer.found is not None:
                 return
+
+    def ask_near(self, near: Near) -> None:
+        """Who would see a row, or see it no more, if rows counted that one part of a condition keeps out."""
+        from rls.lab.prove.claims import Claim, Limits, Sight
+
+        policy, leaf = near.policy, near.leaf
+        text = policy.using.text
+        try:
+            made = own_sql(near.tree)
+            whole = f"{text[: leaf.start]}({made}){text[leaf.end :]}" if leaf.end else made
+            using = read_expression(whole, self.policies.attributes, branches=True)
+        except ExpressionInvalid:
+            return
+        every = tuple(p for r in rules_for(self.policies, near.relation, self.catalog) for p in r.policies)
+        changed = tuple(replace(policy, using=using) if p is policy else p for p in every)
+        sets = {"now": self._only(near.relation, every, policy), "near": self._only(near.relation, changed, policy)}
+        # The solver brings rows for what a sub-query finds, never for what it does not find.
+        finds = is_positive(policy.using.root, leaf)
+        sights = (Sight("one", "row", "near", wanted=finds), Sight("one", "row", "now", wanted=not finds))
+        limits = Limits(tuple(sorted(policy.roles or ())))
+        self._solve(Claim(near.relation, "", sights, sets, limits), f"near_{policy.name}", shown=False)
 
     def _only(self, relation: Relation, policies: tuple[Policy, ...], some: Policy) -> PolicySet:
         path = (*relation.schema, relation.name)

@@ -14,7 +14,7 @@ from rls.identity.principal import Principal
 from rls.lab.seed.board import Board
 from rls.lab.seed.choose import Choice
 from rls.lab.seed.limit import Limit
-from rls.lab.seed.meet import OTHERS, Eye, Point, look
+from rls.lab.seed.meet import Eye, Point, Texts, look, told
 from rls.policy.policy_set import PolicySet
 from rls.policy.rules import Bound, BoundPolicy
 
@@ -34,23 +34,23 @@ def shorten(
     read: Iterable[Relation],
     rows: Mapping[Key, Sequence[Mapping[str, Any]]],
     limit: Limit,
+    texts: Texts,
 ) -> None:
     """Take rows away that nobody chose: at once where nothing reads them, as far as possible where sub-queries do, as
-    long as there is time."""
+    long as there is time. `texts` are the changes of leaves that the choice tells of."""
     read = list(read)
     keys = {r.key for r in read}
     for key, bound in bounds.items():
         if key not in keys:
             board.take(bound.relation, set(range(len(rows.get(key, ())))) - choice.rows.get(key, set()))
-    texts: dict[tuple[object, ...], list[str]] = {}
     chosen = {name: people[name] for name in choice.people}
     for relation in sorted(read, key=lambda r: r.label):
         stale = {id(p.policy) for b in bounds.values() for p in b.policies if _reads(p, relation, board)}
         asking = {b.relation.key: b for b in bounds.values() if any(id(p.policy) in stale for p in b.policies)}
-        eyes = {key: Eye(board, policies, frozenset(choice.rows.get(key, ())), texts=texts) for key in asking}
+        eyes = {key: Eye(board, policies, frozenset(choice.rows.get(key, ())), texts=dict(texts)) for key in asking}
         spare = sorted(set(range(len(rows.get(relation.key, ())))) - choice.rows.get(relation.key, set()))
         if not limit.is_over("tables that sub-queries read are longer than they need be"):
-            spare = list(_Table(board, relation, chosen, asking, eyes, stale, limit).needed(spare))
+            spare = list(_Table(board, relation, chosen, asking, eyes, stale, limit, texts).needed(spare))
         choice.rows.setdefault(relation.key, set()).update(spare)
 
 
@@ -66,10 +66,16 @@ class _Table:
     eyes: Mapping[Key, Eye]
     stale: set[int]
     limit: Limit
+    texts: Texts
     telling: list[tuple[_Look, Eye, set[Point]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        looks = {(key, name): self._look((key, name), self.eyes[key]) for key in self.asking for name in self.people}
+        looks = {}
+        for key, eye in self.eyes.items():
+            for name in self.people:
+                looks[key, name] = self._look((key, name), eye)
+                # What somebody tells of already is asked of nobody else.
+                eye.texts.update(told(eye.texts, looks[key, name], yes=False))
         self.telling = [(each, self._eye(each, share), share) for each, share in _covering(looks)]
 
     def needed(self, spare: Sequence[int]) -> Sequence[int]:
@@ -102,12 +108,7 @@ class _Table:
     def _eye(self, each: _Look, share: set[Point]) -> Eye:
         """An eye for a share: DuckDB's plan of each change that is asked for costs more than to run it."""
         shared = self.eyes[each[0]]
-        changed = {point[1:] for point in share if point[0] == "other"}
-        texts = {
-            key: [text for text in listed if key[0] is not OTHERS or (key[1], text) in changed]
-            for key, listed in shared.texts.items()
-        }
-        return Eye(self.board, shared.policies, shared.among, texts=texts)
+        return Eye(self.board, shared.policies, shared.among, texts=told(self.texts, share, yes=True))
 
 
 def _reads(bound: BoundPolicy, relation: Relation, board: Board) -> bool:

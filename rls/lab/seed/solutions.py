@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from typing import Final
 
 from rls.catalog import Relation, fold
@@ -20,6 +20,7 @@ from rls.lab.seed.wall import Wall, value_of
 
 __all__ = ["place_solutions"]
 
+MOST_TOLD: Final = 3
 FIRST: Final = 301  # beyond the keys that rows are numbered with
 Placed = dict[tuple[str, ...], list[dict[str, object]]]
 
@@ -52,18 +53,17 @@ def place_solutions(
 def _tellings(
     solution: Solution, existing: Mapping[str, Principal]
 ) -> Iterator[tuple[Principal, tuple[tuple[Relation, Mapping[str, object]], ...]]]:
-    """The rows as they are, and as they would be for each who has the same roles."""
+    """The rows as they are, and as they would be for a few who have the same roles."""
     yield solution.person, solution.rows
-    for person in existing.values():
-        if person.roles == solution.person.roles:
-            words = _words(solution.person, person)
-            yield (
-                person,
-                tuple(
-                    (relation, {name: _said(value, words) for name, value in row.items()})
-                    for relation, row in solution.rows
-                ),
-            )
+    for person in islice((p for p in existing.values() if p.roles == solution.person.roles), MOST_TOLD):
+        words = _words(solution.person, person)
+        yield (
+            person,
+            tuple(
+                (relation, {name: _said(value, words) for name, value in row.items()})
+                for relation, row in solution.rows
+            ),
+        )
 
 
 def _words(found: Principal, person: Principal) -> dict[object, object]:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from rls.catalog import Relation, quote
 from rls.policy.evaluate import evaluate
 from rls.policy.expressions import Branch
+from rls.policy.parser import Tree, write_expression
 from rls.policy.rules import BoundPolicy
 
-__all__ = ["Leaf", "branches_of", "leaves_of", "own_text"]
+__all__ = ["Leaf", "branches_of", "is_positive", "leaves_of", "own_sql", "own_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,20 @@ def branches_of(branch: Branch) -> Iterator[Branch]:
     yield branch
     for child in branch.children:
         yield from branches_of(child)
+
+
+def is_positive(root: Branch, leaf: Branch) -> bool:
+    """Whether a leaf's TRUE helps its condition to be TRUE: it stands under an even number of NOT."""
+    if root is leaf:
+        return True
+    inside = next(child for child in root.children if any(each is leaf for each in branches_of(child)))
+    return is_positive(inside, leaf) is not (root.kind == "not")
+
+
+def own_sql(tree: Tree) -> str:
+    """A tree as authors write it. Raises ExpressionInvalid."""
+    # DuckDB puts the name `user` in quotes.
+    return write_expression(tree).replace('"user".', "user.")
 
 
 def own_text(text: str, branch: Branch) -> str:

@@ -7,11 +7,13 @@ TRUE, FALSE and NULL they are invisible.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
-from rls.policy.parser import Tree, read_select
+from rls.lab.truth.near import dropped_parts, edged_parts, opened_parts
+from rls.policy.parser import Tree
 
-__all__ = ["COMPARISONS", "changed_inside", "dropped_inside", "loosened_inside", "moved"]
+__all__ = ["COMPARISONS", "changed_inside", "dropped_inside", "edged_inside", "loosened_inside", "moved", "near_misses"]
 
 # The slips of a hand: what a comparison is easily mistaken for.
 COMPARISONS: Final = {
@@ -28,9 +30,10 @@ _Change = Callable[[Tree], Iterator[Tree | None]]
 
 
 def dropped_inside(tree: Tree) -> Iterator[Tree]:
-    """Without one of the conditions that a sub-query's WHERE or ON joins by AND or OR, or without all it has; without
-    the steps of a recursive one."""
-    yield from _everywhere(_ending(tree), _inside(_dropped), _as_made)
+    """Without one of the conditions that a sub-query's WHERE or ON joins by AND or OR, one item of a list in it, one
+    bound of BETWEEN, or without all it has; without the steps of a recursive one. What a condition is NULL for still
+    fails it: that is what `loosened_inside` is about."""
+    yield from _everywhere(_ending(tree), _inside(_dropped_of_known), _as_made)
 
 
 def changed_inside(tree: Tree) -> Iterator[Tree]:
@@ -39,10 +42,24 @@ def changed_inside(tree: Tree) -> Iterator[Tree]:
 
 
 def loosened_inside(tree: Tree) -> Iterator[Tree]:
-    """With a comparison of a sub-query true of what has no value, too, or a mapping read the other way: `SELECT a …
+    """With a condition of a sub-query true of what has no value, too, or a mapping read the other way: `SELECT a …
     WHERE b = user.subject` made `SELECT b … WHERE a = user.subject`."""
     yield from _everywhere(_ending(tree), _inside(_opened), _as_made)
     yield from _everywhere(_ending(tree), _swapped, _as_made)
+
+
+def edged_inside(tree: Tree) -> Iterator[Tree]:
+    """With the boundary of a comparison of a sub-query on its other side: `ends > 7` made `ends >= 7`."""
+    yield from _everywhere(_ending(tree), _inside(_edged), _as_made)
+
+
+def near_misses(tree: Tree) -> Iterator[tuple[Tree, Tree]]:
+    """A tree of `dropped_inside`, `loosened_inside` or `edged_inside`, and the one that is true where rows are there
+    which only that change lets through."""
+    for parts in (partial(dropped_parts, nulls=False), opened_parts, edged_parts):
+        # Both walk the same tree in the same order.
+        firsts, seconds = (_everywhere(_ending(tree), _pairs_inside(parts, n), _as_made) for n in (0, 1))
+        yield from zip(firsts, seconds, strict=True)
 
 
 def moved(tree: Tree) -> Iterator[Tree]:
@@ -108,6 +125,19 @@ def _inside(change: _Change) -> Callable[[Tree], Iterator[Tree]]:
     return changed
 
 
+def _pairs_inside(parts: Callable[[Tree], Iterator[Any]], which: int) -> Callable[[Tree], Iterator[Tree]]:
+    """The first or second of each pair that `parts` gives for conditions, as the queries that have them."""
+
+    def changed(node: Tree) -> Iterator[Tree]:
+        for key in ("where_clause", "condition"):
+            if isinstance(node.get(key), dict):
+                for pair in parts(node[key]):
+                    if pair[0] is not None or key == "where_clause":
+                        yield {**node, key: pair[which]}
+
+    return changed
+
+
 def _swapped(node: Tree) -> Iterator[Tree]:
     """A query whose one column and another of the same table, which must be equal to something, changed places."""
     condition = node.get("where_clause")
@@ -148,33 +178,19 @@ def _other_way(step: Tree) -> Iterator[Tree]:
 
 
 def _opened(condition: Tree) -> Iterator[Tree]:
-    """Each comparison of a condition made `(…) IS NOT FALSE`."""
-    if condition["class"] == "CONJUNCTION":
-        children = condition["children"]
-        for place, child in enumerate(children):
-            for made in _opened(child):
-                yield {**condition, "children": [*children[:place], made, *children[place + 1 :]]}
-    elif condition["class"] in ("COMPARISON", "BETWEEN"):
-        yield _not_false(condition)
-
-
-def _not_false(condition: Tree) -> Tree:
-    """`coalesce(…, TRUE)`."""
-    coalesced = read_select("coalesce(NULL, TRUE)")["select_list"][0]
-    return {**coalesced, "children": [condition, coalesced["children"][1]]}
+    return (made for made, _ in opened_parts(condition))
 
 
 def _dropped(condition: Tree) -> Iterator[Tree | None]:
-    if condition["class"] != "CONJUNCTION":
-        yield None
-        return
-    children = condition["children"]
-    for place, child in enumerate(children):
-        rest = [*children[:place], *children[place + 1 :]]
-        yield rest[0] if len(rest) == 1 else {**condition, "children": rest}
-        # `a AND (b OR c)`: also without b.
-        for other in _dropped(child) if child["class"] == "CONJUNCTION" else ():
-            yield {**condition, "children": [*children[:place], other, *children[place + 1 :]]}
+    return (made for made, _ in dropped_parts(condition, nulls=True))
+
+
+def _edged(condition: Tree) -> Iterator[Tree]:
+    return (made for made, _ in edged_parts(condition))
+
+
+def _dropped_of_known(condition: Tree) -> Iterator[Tree | None]:
+    return (made for made, _ in dropped_parts(condition, nulls=False))
 
 
 def _changed(condition: Tree) -> Iterator[Tree | None]:

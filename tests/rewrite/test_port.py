@@ -336,22 +336,6 @@ class Public(Policies):
 ODD_NAMES = [
     "x;y", "limit", "c.d", 'a"b', '"orders"', "a--b", "/*", "1a", " ", "\u017f", "Ünï", "a\nb", "a'b", "$1", "select * from t",
 ]  # fmt: skip
-    "x;y",
-    "limit",
-    "c.d",
-    'a"b',
-    '"orders"',
-    "a--b",
-    "/*",
-    "1a",
-    " ",
-    "ſ",
-    "Ünï",
-    "a\nb",
-    "a'b",
-    "$1",
-    "select * from t",
-]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)

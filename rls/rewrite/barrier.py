@@ -26,7 +26,7 @@ from rls.rewrite.bound import PROBE, Planner, PlannerBusy, PlannerSlow, bound_pl
 from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS
 from rls.rewrite.cheap import BOUNDED, GROWING, MAX_CONSTANT, why_not_cheap
 from rls.rewrite.counts import why_counts_may_tell
-from rls.rewrite.extremes import is_misled, why_extremes_may_mislead
+from rls.rewrite.extremes import may_be_misled, why_extremes_may_mislead, why_filters_may_mislead
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, NO_TIME, TOO_SLOW, Barrier, Guard, GuardedQuery, Splice
@@ -163,8 +163,9 @@ def _decide(
     asks = reason is None and any(_asks(written.guards[n].grant) for n in hiding)
     hide = hide or why_counts_may_tell(plan, policies_ask=asks) is not None
     hide = hide or why_extremes_may_mislead(plan) is not None
-    hide = hide or any(is_misled(text) for one in written.guards for text in _texts(one.grant))
+    hide = hide or any(may_be_misled(text) for one in written.guards for text in _texts(one.grant))
     if reason is None:
+        hide = hide or why_filters_may_mislead(plan) is not None
         return Barrier(fenced=False, hide_statistics=hide)
     pushed: dict[str, tuple[str, ...]] = {}
     mixed = min(map(query.parsed.kinds.count, (TokenType.AND, TokenType.OR)))

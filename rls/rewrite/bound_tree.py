@@ -13,7 +13,7 @@ from rls.rewrite import magnitude as numbers
 from rls.rewrite.functions import NOT_LITERAL
 
 __all__ = [
-    "INTEGERS", "PARTS", "TYPES", "WITHOUT_EXPRESSIONS", "Column", "Inputs", "MayRaise", "Objection", "Tree",
+    "BOOLEAN", "INTEGERS", "PARTS", "TYPES", "WITHOUT_EXPRESSIONS", "Column", "Inputs", "MayRaise", "Objection", "Tree",
     "expressions_in", "is_cast", "largest", "literal", "mass", "objection", "plain", "type_of", "whole",
 ]  # fmt: skip
 
@@ -32,6 +32,9 @@ INTEGERS: Final = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
 }  # fmt: skip
 
+
+BOOLEAN: Final[Tree] = {"id": "BOOLEAN", "type_info": None}
+"""The type, as DuckDB writes it."""
 
 PARTS: Final = (dict, list)
 """What parts of a tree are that have parts of their own."""
@@ -105,7 +108,7 @@ def type_of(tree: Tree) -> Tree:
     if tree["expression_class"] == "BOUND_CONSTANT":
         found: Tree = tree["value"]["type"]
         return found
-    return tree.get("return_type") or {"id": "BOOLEAN"}  # conjunctions carry none
+    return tree.get("return_type") or BOOLEAN  # conjunctions carry none
 
 
 def plain(kind: str) -> str:

@@ -18,6 +18,7 @@ from rls.catalog import Catalog
 from rls.rewrite import magnitude as numbers
 from rls.rewrite.bound import bound_plan
 from rls.rewrite.bound_tree import (
+    BOOLEAN,
     PARTS,
     WITHOUT_EXPRESSIONS,
     Column,
@@ -50,7 +51,6 @@ _SETS: Final = {"LOGICAL_UNION", "LOGICAL_EXCEPT", "LOGICAL_INTERSECT"}
 _JOINS: Final = {"LOGICAL_COMPARISON_JOIN", "LOGICAL_DELIM_JOIN"}
 _BOTH_SIDES: Final = {"INNER", "LEFT", "RIGHT", "OUTER", "FULL", "SINGLE"}
 _BIGINT: Final = {"id": "BIGINT", "type_info": None}
-_BOOLEAN: Final = {"id": "BOOLEAN", "type_info": None}
 
 
 def why_it_may_raise(text: str, catalog: Catalog) -> str | None:
@@ -195,7 +195,7 @@ def _judge_join(tree: Tree, children: list[Inputs]) -> Inputs:
         case "SEMI" | "ANTI":
             return left
         case "MARK" if left.columns is not None:
-            return Inputs(left.rows, (*left.columns, Column(_BOOLEAN, None, None)))
+            return Inputs(left.rows, (*left.columns, Column(BOOLEAN, None, None)))
         case _:
             return Inputs(numbers.MAX_JOINED)
 

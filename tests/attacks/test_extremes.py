@@ -12,22 +12,47 @@ from tests.attacks.kit import opened, token_of
 
 SETUP = """CREATE TABLE c AS SELECT if(i % 2 = 0, 'a', 'b') AS tenant, i::INTEGER AS id,
         if(i % 2 = 0, TIMESTAMP '2020-01-30 13:00', {t}) AS t, if(i % 2 = 0, TIMESTAMP '2000-03-30 23:00', {b}) AS b,
-        if(i % 2 = 0, if(i % 4 = 0, '-inf', 'inf')::DOUBLE, {f}) AS f FROM range(1000) r(i);
+        if(i % 2 = 0, if(i % 4 = 0, '-inf', 'inf')::DOUBLE, {f}) AS f,
+        if(i % 2 = 0, if(i % 16 = 0, NULL, 'x' || i % 3), {s}) AS s,
+        {{'a': if(i % 2 = 0, if(i % 8 = 0, NULL, 'x'), {s})}} AS st FROM range(1000) r(i);
+    CREATE TABLE named AS SELECT tenant, s FROM c;
     CREATE VIEW v AS SELECT id FROM c WHERE date_sub('month', t, TIMESTAMP '2020-02-29 12:30') = 0;
     CREATE TABLE z AS SELECT 'u' AS subj, 'a' AS tenant"""
 HIDDEN = {
-    "like the visible": {"t": "TIMESTAMP '2020-01-30 13:30'", "b": "TIMESTAMP '2000-03-30 22:30'", "f": "1.0::DOUBLE"},
-    "turned around": {"t": "TIMESTAMP '2020-01-31 12:00'", "b": "TIMESTAMP '2000-03-31 01:00'", "f": "'nan'::DOUBLE"},
+    "like the visible": {
+        "t": "TIMESTAMP '2020-01-30 13:30'",
+        "b": "TIMESTAMP '2000-03-30 22:30'",
+        "f": "1.0::DOUBLE",
+        "s": "'x1'",
+    },
+    "turned around": {
+        "t": "TIMESTAMP '2020-01-31 12:00'",
+        "b": "TIMESTAMP '2000-03-31 01:00'",
+        "f": "'nan'::DOUBLE",
+        "s": "'y'",
+    },
     "wide": {
         "t": "if(i % 4 = 1, TIMESTAMP '2020-01-01', TIMESTAMP '2020-01-31 12:30')",
         "b": "if(i % 4 = 1, TIMESTAMP '2000-03-29', TIMESTAMP '2000-03-31 01:00')",
         "f": "NULL",
+        "s": "NULL",
     },
 }
 POLICIES = {
     "attribute": "tenant = user.tenant",
     "mapping": "tenant IN (SELECT z.tenant FROM z WHERE z.subj = user.subject)",
 }
+NAMED = """
+---
+relation: v
+public: true
+---
+relation: named
+policies:
+  - {name: own, as: restrictive, using: "tenant = user.tenant"}
+  - {name: but_one, using: "CASE WHEN s = 'x0' THEN NULL ELSE s END LIKE 'x%'"}
+"""
+NOT_FIRST = sum(i % 16 != 0 and i % 3 != 0 for i in range(0, 1000, 2))
 MONTHS = "date_sub('month', t, TIMESTAMP '2020-02-29 12:30')"
 BUCKET = "time_bucket(INTERVAL '1 hour', b, INTERVAL '1 month')"
 
@@ -36,7 +61,7 @@ BUCKET = "time_bucket(INTERVAL '1 hour', b, INTERVAL '1 month')"
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     policy, hidden = request.param
     folder = tmp_path_factory.mktemp("extremes")
-    text = f'relation: c\npolicies:\n  - {{name: own, using: "{POLICIES[policy]}"}}\n---\nrelation: v\npublic: true\n'
+    text = f'relation: c\npolicies:\n  - {{name: own, using: "{POLICIES[policy]}"}}\n{NAMED}'
     with opened(folder, SETUP.format(**HIDDEN[hidden]), text) as engine:
         yield engine
 
@@ -63,12 +88,31 @@ def ask(engine: Engine) -> Callable[[str], object]:
         (f"SELECT count(*) FROM c WHERE {MONTHS.replace('t,', 't::TIMESTAMPTZ,')} = 0", 500),
         (f"SELECT bool_and({BUCKET} > '2000-03-29 12:00') FROM c", True),
         (f"SELECT count(*) FROM c WHERE {BUCKET} > '2000-03-29 12:00'", 500),
+        ("SELECT count(*) FROM c WHERE CASE WHEN s = 'x0' THEN NULL ELSE s END LIKE 'x%'", NOT_FIRST),
+        ("SELECT count(*) FROM c WHERE starts_with(nullif(s, 'x0'), 'x')", NOT_FIRST),
+        ("SELECT count(*) FROM c WHERE left(CASE s WHEN 'x0' THEN NULL ELSE s END, 1) = 'x' OR s = 'q'", NOT_FIRST),
+        (
+            "SELECT count(*) FROM c x JOIN c y ON x.id = y.id AND CASE WHEN y.s <> 'x0' THEN y.s END LIKE 'x%'",
+            NOT_FIRST,
+        ),
+        ("SELECT count(*) FROM (SELECT CASE WHEN s <> 'x0' THEN s END AS o FROM c) q WHERE o LIKE 'x%'", NOT_FIRST),
+        ("SELECT count(*) FROM named", NOT_FIRST),
+        ("SELECT count(*) FROM c WHERE st.a LIKE 'x%'", 375),
+        ("SELECT count(*) FROM (SELECT upper(st.a) AS name, id FROM c) q WHERE starts_with(name, 'X')", 375),
     ],
 )
 def test_no_answer_follows_wrong_bounds(ask: Callable[[str], object], sql: str, expected: object) -> None:
     assert ask(sql) == [(expected,)]
 
 
-@pytest.mark.parametrize("sql", ["SELECT avg(f) FROM c", "SELECT count(*) FROM c WHERE t < '2020-02-01'"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT avg(f) FROM c",
+        "SELECT count(*) FROM c WHERE t < '2020-02-01'",
+        "SELECT s, count(CASE WHEN id > 9 THEN s END) FROM c WHERE s LIKE 'x%' GROUP BY s",
+        "SELECT id FROM c WHERE CASE WHEN id > 9 THEN 'late' ELSE 'early' END = 'late'",
+    ],
+)
 def test_other_queries_keep_statistics(engine: Engine, sql: str) -> None:
     assert not engine.explain(token_of(engine), sql).hide_statistics

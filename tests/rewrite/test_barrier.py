@@ -30,6 +30,7 @@ def lowered(sql: str, types: Mapping[str, str] | None = None, **options: Any) ->
         "SELECT tenant, count(*) FROM orders WHERE id > 3 GROUP BY tenant ORDER BY 2",
         "SELECT o.id, lower(p.name) FROM orders o JOIN people p ON o.id = p.id WHERE p.name LIKE 'A%'",
         "SELECT id FROM orders WHERE id IN (SELECT id FROM people) AND amount BETWEEN 1 AND 2.5",
+        "SELECT DISTINCT id > 3 AND tenant = 'a', NOT (id > 5 OR id < 2) FROM orders",
     ],
 )
 def test_harmless_queries_have_no_fence(sql: str) -> None:

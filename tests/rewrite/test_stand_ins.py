@@ -156,6 +156,11 @@ def test_beside_a_guard_the_whole_text_is_read(what: str) -> None:
     assert read[-1] == text
 
 
+@pytest.mark.parametrize("where", [f'"{NAME}" AS x', f"'{NAME}' AS x", f"1 /* {NAME} */"])
+def test_a_text_that_names_stand_ins_is_not_shortened(where: str) -> None:
+    assert shorten(f"SELECT {where} FROM {GUARD} o", [(STATEMENT, PATH)]) is None
+
+
 def test_statements_that_leave_something_open_do_not_stand_alone() -> None:
     for statement in (
         "SELECT * FROM t -- ",

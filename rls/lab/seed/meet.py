@@ -25,7 +25,7 @@ from rls.policy.parser import ExpressionInvalid, Tree
 from rls.policy.policy_set import PolicySet
 from rls.policy.rules import Bound, BoundPolicy, Policy
 
-__all__ = ["Eye", "Met", "Point", "look"]
+__all__ = ["OTHERS", "Eye", "Met", "Point", "look"]
 
 Point = tuple[object, ...]
 _ORDERED: Final = frozenset(
@@ -254,3 +254,6 @@ def _class_of(value: object) -> str:
             return "an empty list"
         case _:
             return "given"
+
+
+OTHERS: Final = _others  # what `Eye.texts` knows it by

@@ -5,7 +5,6 @@ Takes a board with all candidates; leaves those that are needed on it. Owns that
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from rls.identity.principal import Principal
 from rls.lab.seed.board import Board
 from rls.lab.seed.choose import Choice
 from rls.lab.seed.limit import Limit
-from rls.lab.seed.meet import Eye, Point, look
+from rls.lab.seed.meet import OTHERS, Eye, Point, look
 from rls.policy.policy_set import PolicySet
 from rls.policy.rules import Bound, BoundPolicy
 
@@ -57,8 +56,8 @@ def shorten(
 
 @dataclass
 class _Table:
-    """One table that sub-queries read. `stale` are the policies (by `id`) that read it; `wanted` is what must be met,
-    `telling` few looks that meet it: each try takes as many queries as there are looks."""
+    """One table that sub-queries read. `stale` are the policies (by `id`) that read it; `telling` are few looks that
+    together meet all that must be met, each with its share: a look asks for no more than that."""
 
     board: Board
     relation: Relation
@@ -67,13 +66,11 @@ class _Table:
     eyes: Mapping[Key, Eye]
     stale: set[int]
     limit: Limit
-    wanted: set[Point] = field(init=False)
-    telling: list[tuple[_Look, set[Point]]] = field(init=False)  # with what no other of them meets
+    telling: list[tuple[_Look, Eye, set[Point]]] = field(init=False)
 
     def __post_init__(self) -> None:
-        looks = {(key, name): self._look(key, name) for key in self.asking for name in self.people}
-        self.wanted = set[Point]().union(*looks.values())
-        self.telling = _covering(looks)
+        looks = {(key, name): self._look((key, name), self.eyes[key]) for key in self.asking for name in self.people}
+        self.telling = [(each, self._eye(each, share), share) for each, share in _covering(looks)]
 
     def needed(self, spare: Sequence[int]) -> Sequence[int]:
         """What must stay of some rows, by number; the others are taken."""
@@ -88,23 +85,29 @@ class _Table:
         """Take rows for good if all that is wanted is still met."""
         with self.board.trying() as keep:
             self.board.take(self.relation, numbers)
-            for eye in self.eyes.values():
+            for place, (each, eye, share) in enumerate(self.telling):
                 eye.forget(self.stale)
-            found: set[Point] = set()
-            for place, (each, needed) in enumerate(self.telling):
-                met = self._look(*each)
-                if not needed <= met:
+                if not share <= self._look(each, eye):
                     # Who misses something now will miss something soon again: they are asked first.
                     self.telling.insert(0, self.telling.pop(place))
                     return False
-                found |= met
-            if self.wanted <= found:
-                keep.append(True)
-        return bool(keep)
+            keep.append(True)
+        return True
 
-    def _look(self, key: Key, name: str) -> set[Point]:
-        rows = set(look(self.eyes[key], self.asking[key], self.people[name]).rows.values())
+    def _look(self, each: _Look, eye: Eye) -> set[Point]:
+        key, name = each
+        rows = set(look(eye, self.asking[key], self.people[name]).rows.values())
         return {p for p in set[Point]().union(*rows) if p[0] not in ("leaves", "combined")}
+
+    def _eye(self, each: _Look, share: set[Point]) -> Eye:
+        """An eye for a share: DuckDB's plan of each change that is asked for costs more than to run it."""
+        shared = self.eyes[each[0]]
+        changed = {point[1:] for point in share if point[0] == "other"}
+        texts = {
+            key: [text for text in listed if key[0] is not OTHERS or (key[1], text) in changed]
+            for key, listed in shared.texts.items()
+        }
+        return Eye(self.board, shared.policies, shared.among, texts=texts)
 
 
 def _reads(bound: BoundPolicy, relation: Relation, board: Board) -> bool:
@@ -114,13 +117,11 @@ def _reads(bound: BoundPolicy, relation: Relation, board: Board) -> bool:
 
 
 def _covering(looks: Mapping[_Look, set[Point]]) -> list[tuple[_Look, set[Point]]]:
-    """Few looks that meet all that all of them meet, each with what it alone meets; those that need most first."""
+    """Few looks that meet all that all of them meet, each with what it meets first."""
     left = set[Point]().union(*looks.values())
     found = []
     while left:
         best = max(looks, key=lambda each: len(looks[each] & left))
-        found.append(best)
+        found.append((best, looks[best] & left))
         left -= looks[best]
-    often = Counter(point for each in found for point in looks[each])
-    alone = [(each, {point for point in looks[each] if often[point] == 1}) for each in found]
-    return sorted(alone, key=lambda pair: -len(pair[1]))
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rls.catalog import Catalog, Column, Relation
+from rls.catalog import Catalog, Column, Relation, quote
 from rls.errors import QueryFailed, QueryRefused
 from rls.identity.capabilities import Capabilities
 from rls.identity.principal import Principal
@@ -326,3 +326,24 @@ def test_spark_needs_no_fence_for_numbers_that_have_room(sql: str, fenced: bool)
 
     made = port(draft(sql, Principal(subject="eve", attributes={"tenant": "acme"}), Own(), catalog), {}, SAIL)
     assert (f"LIMIT {2**63 - 1}" in made.sql) is fenced
+
+
+class Public(Policies):
+    def grant(self, relation: Relation, principal: Principal, catalog: Catalog) -> Grant:
+        return Grant(relation.name, "always")
+
+
+ODD_NAMES = [
+    "x;y", "limit", "c.d", 'a"b', '"orders"', "a--b", "/*", "1a", " ", "\u017f", "Ünï", "a\nb", "a'b", "$1", "select * from t",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_an_odd_name_is_a_name_and_spoils_no_other_query(name: str) -> None:
+    odd = Relation(("main",), name, (Column(name, "INTEGER"), Column("tenant", "VARCHAR")))
+    catalog = Catalog.of("shop", [ORDERS, odd], attached="rls_0")
+    for relation, column in ((quote(name), quote(name)), ("orders", "id")):
+        query = draft(f"SELECT o.{column} AS v, * FROM {relation} AS o", Principal(subject="eve"), Public(), catalog)
+        made = port(query, {}, TARGET)
+        assert made.columns is not None and (made.columns[0].name, made.columns[0].type) == ("v", "INTEGER")
+        assert '"public"."Orders" AS' in made.sql if relation == "orders" else f"{quote(name)} AS" in made.sql

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 from rls.catalog import Catalog, Column, LeftOut, Relation, fold
 from rls.engines.spark.address import Address
+from rls.engines.spark.failures import is_lost
 from rls.errors import EngineInvalid
 from rls.rewrite.port.target import Target, view_of
 
@@ -33,6 +34,7 @@ _TYPES: Final = {
     "tinyint": "TINYINT", "binary": "BLOB",
 }  # fmt: skip
 _VIEW: Final = "it is a view of the server's own"
+_PATTERN: Final = "to the server its path is a pattern of others"
 _DECIMAL: Final = re.compile(r"decimal\((\d+),(\d+)\)")
 _SPARK: Final = re.compile(r"4\.\d+\.\d+\S* [0-9a-f]{40}")
 _SAIL: Final = re.compile(r"0\.7\.\d+")
@@ -74,7 +76,6 @@ def files_of(address: Address) -> Files:
         return tuple(
             (schema, path.stem, str(path), (status := path.stat()).st_size, status.st_mtime_ns)
             for schema, path in found
-            if not _PATTERNS & set(str(path))
         )
     except OSError:
         raise EngineInvalid(
@@ -86,7 +87,10 @@ def read_database(session: Any, address: Address, files: Files, attached: str, *
     """What the session can read, as a database that callers call `name` and guards `attached`."""
     engine, _ = engine_of(session)
     if address.parquet:
-        found = [(schema, table, _columns(session.read.parquet, path)) for schema, table, path, _, _ in files]
+        found = [
+            (schema, table, ((), [("", _PATTERN)]) if _PATTERNS & set(path) else _columns(session.read.parquet, path))
+            for schema, table, path, _, _ in files
+        ]
         target = Target(engine=engine)
     else:
         found = [
@@ -112,9 +116,16 @@ def read_database(session: Any, address: Address, files: Files, attached: str, *
 
 
 def show_files(session: Any, database: Database) -> None:
-    """Give a session the names under which guards read the files."""
+    """Give a session the names under which guards read the files. Of a file that is no longer one it has no name: who
+    asks for that relation is told, and nobody else."""
+    from pyspark.errors.exceptions.base import PySparkException
+
     for name, path in database.views.items():
-        session.read.parquet(path).createOrReplaceTempView(name)
+        try:
+            session.read.parquet(path).createOrReplaceTempView(name)
+        except PySparkException as error:
+            if is_lost(error):
+                raise
 
 
 def _tables(session: Any, main: str) -> Iterable[tuple[str, str, str]]:

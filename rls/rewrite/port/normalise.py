@@ -14,7 +14,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.schema import MappingSchema
 
-from rls.catalog import Catalog, fold
+from rls.catalog import Catalog, fold, quote
 from rls.errors import QueryRefused
 from rls.rewrite.bound import Planner, answer_columns, bound_plan
 from rls.rewrite.parse import quietly
@@ -110,8 +110,9 @@ def _schema(catalog: Catalog) -> MappingSchema:
     if found is None:
         known: dict[str, Any] = {}
         for relation in catalog.relations.values():
-            place = known.setdefault(catalog.attached, {}).setdefault(".".join(relation.schema), {})
-            place[relation.name] = {column.name: column.type for column in relation.columns}
+            # Names are read as SQL there: one that is not quoted may be no name at all, and spoil the whole catalog.
+            place = known.setdefault(catalog.attached, {}).setdefault(quote(".".join(relation.schema)), {})
+            place[quote(relation.name)] = {quote(column.name): column.type for column in relation.columns}
         if len(_SCHEMAS) >= _MOST_SCHEMAS:
             _SCHEMAS.clear()
         found = _SCHEMAS[catalog.version] = MappingSchema(known, dialect="duckdb")

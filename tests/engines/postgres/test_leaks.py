@@ -250,7 +250,7 @@ HOSTILE = [
     "SELECT CURRENT_USER, session_user",
     "SELECT current_catalog",
     "SELECT now()",
-    "SELECT random()",
+    "SELECT setseed(0.5)",
     "SELECT CAST('hidden' AS regclass)",
     "SELECT 'hidden'::regclass::oid",
     "SELECT CAST('pg_sleep' AS regproc)",

@@ -93,6 +93,33 @@ def test_what_is_left_out_has_a_reason(server: Server, tmp_path: Path) -> None:
     }
 
 
+def test_a_file_that_is_none_any_more_concerns_its_own_relation_only(server: Server, tmp_path: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE whole AS SELECT 1 AS id; CREATE TABLE torn AS SELECT 2 AS id")
+        files = write_parquet(connection, tmp_path / "lake")
+    (files / "{w}.parquet").write_bytes((files / "whole.parquet").read_bytes())
+    policies = write_policies(
+        tmp_path / "policies", "{relation: whole, public: true}\n---\n{relation: torn, public: true}"
+    )
+    token = rls.mint_token(rls.load_identity(policies), subject="eve", roles=["maker"], attributes={"tenant": "acme"})
+    kept = (files / "torn.parquet").read_bytes()
+    with rls.Engine.open(server.url(files), policies=policies, audit=lambda _: None, isolation="thread") as engine:
+        assert [(one.relation, one.why) for one in engine.catalog.left_out] == [
+            ("{w}", "to the server its path is a pattern of others")
+        ]
+        for content in (b"no rows at all", None):
+            (files / "torn.parquet").write_bytes(kept)
+            assert engine.query(token, "SELECT id FROM torn").rows == [(2,)]
+            if content is None:
+                (files / "torn.parquet").unlink()
+            else:
+                (files / "torn.parquet").write_bytes(content)
+            assert engine.query(token, "SELECT id FROM whole").rows == [(1,)]
+            with pytest.raises(QueryRefused) as refused:
+                engine.query(token, "SELECT id FROM torn")
+            assert refused.value.code == "query.unknown_relation"
+
+
 def test_a_session_is_nobody_elses_in_the_process(shop: Shop) -> None:
     from pyspark.sql.connect.session import SparkSession
 
@@ -279,7 +306,6 @@ def test_parameters(shop: Shop) -> None:
         "SELECT * FROM parquet.`/etc/passwd`", "SELECT * FROM 'x.parquet'", "SET spark.sql.ansi.enabled = false",
         "SELECT * FROM system.session.sessions", "SELECT /*+ BROADCAST(o) */ 1; SELECT 2", "SHOW TABLES",
         "SELECT input_file_name()", "SELECT java_method('java.lang.System', 'exit', 1)", "SELECT current_user()",
-        "SELECT reflect('a', 'b')", "SELECT * FROM orders TABLESAMPLE (10 PERCENT)", "SELECT * FROM range(3)",
         "SELECT _metadata.file_path FROM orders", "CACHE TABLE x AS SELECT 1", "SELECT getvariable('x')",
     ],
 )  # fmt: skip

@@ -21,6 +21,8 @@ from rls.policy.scopes import Hole, Item, Scope, Source
 
 __all__ = ["bind", "has_fields", "struct_fields"]
 
+_TRUNCATES = re.compile(r"\bdate_?trunc\b", re.IGNORECASE)
+
 
 def has_fields(type_: str, fields: tuple[str, ...]) -> bool:
     """Whether a value of a type has a field, a field of that field, and so on.
@@ -63,9 +65,13 @@ def bind(
     """The text of each hole of `expression` in a guard of `relation`, by hole number.
 
     `labels_hidden` are folded names of ENUM columns to be read as VARCHAR (in a mask, whose result the caller sees).
-    Raises ExpressionInvalid: `policy.unknown_column`, `policy.unknown_relation`, `policy.shadowed`.
+    Raises ExpressionInvalid: `policy.unknown_column`, `policy.unknown_relation`, `policy.shadowed`,
+    `policy.forbidden_function`.
     """
     work = _Binding(relation, catalog, frozenset(labels_hidden))
+    if _TRUNCATES.search(expression.text):
+        for hole in expression.holes:
+            _check_intervals(hole, work.mapping(hole) if hole.kind == "relation" else relation)
     texts = []
     for hole in expression.holes:
         match hole.kind:
@@ -76,6 +82,21 @@ def bind(
             case "column":
                 texts.append(work.column(hole))
     return tuple(texts)
+
+
+def _check_intervals(hole: Hole, relation: Relation) -> None:
+    """Beside `date_trunc`, no column of intervals: of a month it leaves a month, of 31 days, which count as more,
+    nothing. DuckDB takes it for monotonic, and hides or shows whole blocks of rows by their extremes."""
+    intervals = {fold(column.name) for column in relation.columns if "INTERVAL" in column.type}
+    # A sub-query may give the columns of its table other names.
+    if intervals and (hole.kind == "relation" or not intervals.isdisjoint(map(fold, hole.names))):
+        raise ExpressionInvalid(
+            "policy.forbidden_function",
+            "function `date_trunc` is not allowed in policies beside a column of intervals",
+            offset=hole.offset,
+            length=hole.length,
+            hint="compare the intervals as they are",
+        )
 
 
 @dataclass

@@ -6,7 +6,7 @@ first lets through and the condition itself does not (or, of OR, that it lets th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from rls.policy.parser import Tree, read_select
@@ -61,12 +61,7 @@ def _shortened(condition: Tree) -> Iterator[Pair]:
 def opened_parts(condition: Tree) -> Iterator[tuple[Tree, Tree]]:
     """With one condition true of what has no value, too: `a AND b` → (`coalesce(a, TRUE) AND b`, `a IS NULL AND b`)."""
     if condition["class"] == "CONJUNCTION":
-        for place, child in enumerate(condition["children"]):
-            for made, near in opened_parts(child):
-                alone = _put(condition, place, near)
-                if condition["type"] == "CONJUNCTION_OR":
-                    alone = _both(condition, near, _not_true(_without(condition, place)))
-                yield _put(condition, place, made), alone
+        yield from _in_one_part(condition, opened_parts)
     elif condition["type"] == "COMPARE_NOT_DISTINCT_FROM":
         # `retired IS FALSE`
         yield from opened_parts({**condition, "type": "COMPARE_EQUAL"})
@@ -77,23 +72,29 @@ def opened_parts(condition: Tree) -> Iterator[tuple[Tree, Tree]]:
 def edged_parts(condition: Tree) -> Iterator[tuple[Tree, Tree]]:
     """With the boundary of one comparison on the other side: `a AND x > 7` → (`a AND x >= 7`, `a AND x = 7`)."""
     if condition["class"] == "CONJUNCTION":
-        for place, child in enumerate(condition["children"]):
-            for made, near in edged_parts(child):
-                alone = _put(condition, place, near)
-                if condition["type"] == "CONJUNCTION_OR":
-                    alone = _both(condition, near, _not_true(_without(condition, place)))
-                yield _put(condition, place, made), alone
+        yield from _in_one_part(condition, edged_parts)
     elif condition["type"] in _EDGED:
         yield {**condition, "type": _EDGED[condition["type"]]}, {**condition, "type": "COMPARE_EQUAL"}
+
+
+def _in_one_part(condition: Tree, parts: Callable[[Tree], Iterator[tuple[Tree, Tree]]]) -> Iterator[tuple[Tree, Tree]]:
+    """A conjunction in which one part is changed, by any of its `parts`."""
+    for place, child in enumerate(condition["children"]):
+        for made, near in parts(child):
+            alone = _put(condition, place, near)
+            if condition["type"] == "CONJUNCTION_OR":
+                alone = _both(condition, near, _not_true(_without(condition, place)))
+            yield _put(condition, place, made), alone
 
 
 def one_sided(between: Tree) -> Iterator[tuple[Tree, Tree]]:
     """`x BETWEEN a AND b` → (`x <= b`, `x < a`), (`x >= a`, `x > b`)."""
     for kept, bound, other in (("<=", "upper", "lower"), (">=", "lower", "upper")):
-        yield tuple(  # type: ignore[misc]
-            {**_made(f"x {sign} y"), "left": between["input"], "right": between[side]}
-            for sign, side in ((kept, bound), (kept[0], other))
-        )
+        yield _compared(between, kept, bound), _compared(between, kept[0], other)
+
+
+def _compared(between: Tree, sign: str, side: str) -> Tree:
+    return {**_made(f"x {sign} y"), "left": between["input"], "right": between[side]}
 
 
 def _is_never_null(condition: Tree) -> bool:

@@ -17,10 +17,10 @@ from rls.identity.principal import Principal
 from rls.rewrite.bound import Planner
 from rls.rewrite.guard import Policies
 from rls.rewrite.guarded import GuardedQuery
-from rls.rewrite.literals import literal_positions, shape_of_tokens
 from rls.rewrite.parse import tokenize
 from rls.rewrite.port.target import Target
 from rls.rewrite.templates import MEMORY, NEAR_TOKENS, Templates
+from rls.rewrite.token_shape import literal_positions, shape_of_tokens
 
 __all__ = ["HandedOut"]
 

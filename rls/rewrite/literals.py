@@ -1,17 +1,17 @@
-"""A query's literals that may become bound values → texts that differ in nothing else share one template.
+"""A query's literals → those that may become bound values, so that texts which differ in them share one template.
 
 BI tools and agents send one text with other literals and other white space. A literal that stands by itself beside a
 comparison in a WHERE or ON (`day >= '2026-01-01'`, `id IN (7, 8)`) means the same as a bound value of its type, and is
 bound; everywhere else (LIMIT, types, intervals, positions, select items that name their column, arguments that the
-reviewed functions look at) it stays part of the text. Takes parsed queries and token lists; owns that two texts get
-one key only where the same text with bound values stands for both: same tokens, same spelling of every literal that is
-not bound, same class of every one that is.
+reviewed functions look at) it stays part of the text. Takes parsed queries; owns that the same text with bound values
+stands for both of two texts of one `token_shape` that spell every literal alike which is not bound, and have one class
+in place of every one which is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -19,29 +19,19 @@ from functools import lru_cache
 from typing import Final
 
 from sqlglot import exp
-from sqlglot.tokens import Token, TokenType
 
 from rls.catalog import Relation, fold
 from rls.rewrite.parse import Parsed
 from rls.rewrite.resolution import Reference, Resolution
+from rls.rewrite.token_shape import LITERALS
 
-__all__ = [
-    "PREFIX",
-    "BoundLiteral",
-    "bound_literals",
-    "class_of",
-    "literal_positions",
-    "plain_text",
-    "shape_of_tokens",
-    "value_of",
-]
+__all__ = ["PREFIX", "BoundLiteral", "bound_literals", "class_of", "value_of"]
 
 # No attribute has a name that starts with a digit.
 PREFIX: Final = "rls_0_"
 MAX_LITERALS: Final = 200  # bound ones in one text
 MAX_LENGTH: Final = 200  # characters of a text that is bound
 
-_LITERALS: Final = frozenset((TokenType.NUMBER, TokenType.STRING))
 _INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 _DECIMAL: Final = re.compile(r"(0|[1-9][0-9]{0,12})\.([0-9]{1,6})")
 _NUMBERS: Final = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "DOUBLE"}
@@ -57,10 +47,6 @@ _TEXT: Final = re.compile(r"[A-Za-z0-9#%_ .,:;/@&+()\[\]*-]*")
 _SPECIAL: Final = frozenset(
     "true false t f yes no y n on off nan inf infinity epoch now today tomorrow yesterday null".split()  # noqa: SIM905
 )
-# DuckDB makes one token of several of these, as far as it can.
-_OPERATORS: Final = frozenset("-+*/<>=~!@#%^&|`?")
-# What ends a token wherever it stands: between other characters, white space makes a difference.
-_SEPARATES: Final = frozenset(c for c in map(chr, range(128)) if not c.isalnum() and c not in "_$'\".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,68 +70,6 @@ class BoundLiteral:
         return f"CAST({value} AS {self.cast})" if self.cast else value
 
 
-def shape_of_tokens(text: str, tokens: Sequence[Token], literals: Sequence[int]) -> object:
-    """What is left of a text when its literals (`literal_positions`) and its white space are taken away."""
-    kinds = [token.token_type for token in tokens]
-    words = [token.text for token in tokens]
-    for index in literals:
-        words[index] = ""
-    return tuple(kinds), "\0".join(words), tuple(_joined(text, tokens)), tuple(_gaps(text, tokens, literals).values())
-
-
-def plain_text(text: str, tokens: Sequence[Token]) -> str:
-    """The text in the one spelling that it shares with all texts of its shape: one blank between tokens,
-    no comments; the literals are its own.
-
-    >>> from rls.rewrite.parse import tokenize
-    >>> text = "SELECT  count(*) -- all\\nFROM t WHERE a=7"
-    >>> plain_text(text, tokenize(text))
-    'SELECT count ( * ) FROM t WHERE a = 7'
-    """
-    joined = set(_joined(text, tokens))
-    gaps = _gaps(text, tokens, literal_positions(tokens))
-    parts = []
-    for index, token in enumerate(tokens):
-        gap = gaps.get(index, False)
-        # Between two strings that are not one, there is nothing but what keeps them apart.
-        between = gap if isinstance(gap, str) else "\n" if gap else " "
-        spelled = text[token.start : token.end + 1]
-        # `ORDER   BY` is one token.
-        word = token.text if " ".join(spelled.upper().split()) == token.text else spelled
-        parts += ["" if index - 1 in joined or not index else between, word]
-    return "".join(parts)
-
-
-def _joined(text: str, tokens: Sequence[Token]) -> list[int]:
-    """Indexes of tokens that stand close to the next one where that makes a difference."""
-    starts, ends = [token.start for token in tokens], [token.end for token in tokens]
-    # `x'41'`, `0x1F` and `%-` are tokens of their own to DuckDB, `x '41'` and `% -` are not.
-    return [
-        index
-        for index, (start, end) in enumerate(zip(starts[1:], ends, strict=False))
-        if start == end + 1
-        and (
-            (text[start] not in _SEPARATES and text[end] not in _SEPARATES)
-            or (text[start] in _OPERATORS and text[end] in _OPERATORS)
-        )
-    ]
-
-
-def _gaps(text: str, tokens: Sequence[Token], literals: Sequence[int]) -> dict[int, str | bool]:
-    """Index of a string that follows another one → what stands between them, or whether a line ends there if it is
-    white space: two strings are one, if a line ends between them (not in a comment); the first may be `E'…'`."""
-    return {
-        index: gap if (gap := text[tokens[index - 1].end + 1 : tokens[index].start]).strip(" \t\n") else "\n" in gap
-        for index in literals
-        if index and tokens[index].token_type is TokenType.STRING and text[tokens[index - 1].end] == "'"
-    }
-
-
-def literal_positions(tokens: Sequence[Token]) -> list[int]:
-    """Indexes of the tokens that `shape_of_tokens` takes away."""
-    return [i for i, token in enumerate(tokens) if token.token_type in _LITERALS]
-
-
 def bound_literals(
     parsed: Parsed, found: Resolution, changed: Callable[[Relation], Collection[str]], *, ported: bool = False
 ) -> tuple[BoundLiteral, ...]:
@@ -167,7 +91,7 @@ def bound_literals(
             continue
         token = parsed.tokens[index]
         spelled = parsed.text[token.start : token.end + 1]
-        if token.token_type not in _LITERALS or (class_ := class_of(spelled)) is None:
+        if token.token_type not in LITERALS or (class_ := class_of(spelled)) is None:
             continue
         operand, cast = node, class_ if class_.startswith("DECIMAL") else ""
         start, end = token.start, token.end + 1

@@ -28,10 +28,11 @@ from rls.rewrite.capable import answer_bounds
 from rls.rewrite.finish import finish
 from rls.rewrite.guard import Draft, Policies, attribute_values, draft
 from rls.rewrite.guarded import Guard, GuardedQuery
-from rls.rewrite.literals import bound_literals, class_of, literal_positions, plain_text, shape_of_tokens, value_of
+from rls.rewrite.literals import bound_literals, class_of, value_of
 from rls.rewrite.parse import tokenize
 from rls.rewrite.port.target import Target
 from rls.rewrite.texts import OVERHEAD, Key, Shape, Template, Text, Texts, Tokens
+from rls.rewrite.token_shape import literal_positions, plain_text, shape_of_tokens
 
 __all__ = ["Templates"]
 

@@ -18,8 +18,8 @@ from rls.rewrite import templates as module
 from rls.rewrite.barrier import lower
 from rls.rewrite.guard import draft, guard
 from rls.rewrite.hand_out import HandedOut
-from rls.rewrite.literals import literal_positions, plain_text, shape_of_tokens
 from rls.rewrite.parse import tokenize
+from rls.rewrite.token_shape import literal_positions, plain_text, shape_of_tokens
 from tests.judging.compare import differs
 from tests.judging.driver import Driver
 from tests.judging.oracle import Answer

@@ -26,11 +26,12 @@ from rls.rewrite import templates as module
 from rls.rewrite.barrier import lower
 from rls.rewrite.guard import draft
 from rls.rewrite.guarded import GuardedQuery
-from rls.rewrite.literals import bound_literals, class_of, literal_positions, shape_of_tokens
+from rls.rewrite.literals import bound_literals, class_of
 from rls.rewrite.parse import parse, tokenize
 from rls.rewrite.resolve import resolve
 from rls.rewrite.templates import Templates
 from rls.rewrite.texts import OVERHEAD
+from rls.rewrite.token_shape import literal_positions, shape_of_tokens
 from tests.judging.compare import differs
 from tests.judging.driver import Driver, sign
 from tests.judging.oracle import Answer, build

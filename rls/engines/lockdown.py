@@ -15,7 +15,7 @@ from rls.catalog import quote
 from rls.engines.zone import reckon_in_utc
 from rls.forks import never_closed_in_child
 
-__all__ = ["open_locked"]
+__all__ = ["IGNORE_EXTREMES", "open_locked"]
 
 # What moves expressions, other than filters, from where they stand: a text that may run without fences although its
 # answer may raise relies on the answer's expressions staying above every row filter.
@@ -30,6 +30,8 @@ _COMPRESSION: Final = "compressed_materialization"
 # into nothing: an error, or the time a query takes, would tell a hidden value below every fence. It is off for the
 # queries that this can happen to, and on for the others: without it other plans are chosen, and sums are slower.
 _STATISTICS: Final = "statistics_propagation"
+IGNORE_EXTREMES: Final = f"SET disabled_optimizers = '{_STATISTICS}'"
+"""For whoever runs policies' filters on a connection of his own: by stored extremes DuckDB takes some for others."""
 # In this order: the file is attached before the file system is taken away, and the lock comes last.
 _NO_ACCESS: Final = "SET enable_external_access = false"
 # What is in the temporary directory is then all that DuckDB reaches; without one, nothing is.

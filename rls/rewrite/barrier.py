@@ -19,18 +19,18 @@ from typing import Any, Final
 
 from sqlglot.tokens import TokenType
 
-from rls.catalog import Catalog, Relation, fold, quote
+from rls.catalog import Relation, fold, quote
 from rls.errors import QueryRefused
 from rls.policy.grant import Grant
 from rls.rewrite.bound import PROBE, Planner, PlannerBusy, PlannerSlow, bound_plan, pushed_plan
 from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS
 from rls.rewrite.cheap import BOUNDED, GROWING, MAX_CONSTANT, why_not_cheap
 from rls.rewrite.counts import why_counts_may_tell
-from rls.rewrite.extremes import may_be_misled, why_extremes_may_mislead, why_filters_may_mislead
+from rls.rewrite.extremes import why_extremes_may_mislead, why_filters_may_mislead
 from rls.rewrite.guard import Draft
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import FENCED, NO_TIME, TOO_SLOW, Barrier, Guard, GuardedQuery, Splice
-from rls.rewrite.leakproof import why_it_may_raise, why_plan_may_raise, why_plan_may_raise_early
+from rls.rewrite.leakproof import judge_policy, why_plan_may_raise, why_plan_may_raise_early
 from rls.rewrite.parse import Parsed
 from rls.rewrite.prunable import why_statistics_may_tell
 from rls.rewrite.pushed import may_be_pushed, pushed_conditions
@@ -150,7 +150,8 @@ def _decide(
     typed = typed_parameters(query.parsed, parameter_types)
     text = _spliced(query, [*written.splices, *typed])
     plan = bound_plan(text, query.catalog, probes=probes, planner=planner)
-    raising = {n: why for n in hiding if (why := _why_policy_may_raise(written.guards[n], query.catalog)) is not None}
+    judged = {n: judge_policy(written.guards[n], query.catalog) for n in hiding}
+    raising = {n: found.raises for n, found in judged.items() if found.raises is not None}
     open_ = _untyped_parameter(query.parsed, parameter_types)
     known = next(iter(raising.values()), None) or open_
     raises = early = known or why_plan_may_raise(plan)
@@ -163,7 +164,7 @@ def _decide(
     asks = reason is None and any(_asks(written.guards[n].grant) for n in hiding)
     hide = hide or why_counts_may_tell(plan, policies_ask=asks) is not None
     hide = hide or why_extremes_may_mislead(plan) is not None
-    hide = hide or any(may_be_misled(text) for one in written.guards for text in _texts(one.grant))
+    hide = hide or any(found.misled is not None for found in judged.values())
     if reason is None:
         hide = hide or why_filters_may_mislead(plan) is not None
         return Barrier(fenced=False, hide_statistics=hide)
@@ -189,11 +190,7 @@ def _decide(
 
 
 def _asks(grant: Grant) -> bool:
-    return any("SELECT" in text.upper() for text in _texts(grant))
-
-
-def _texts(grant: Grant) -> tuple[str, ...]:
-    return (grant.predicate, *grant.masks.values())
+    return any("SELECT" in text.upper() for text in (grant.predicate, *grant.masks.values()))
 
 
 def _untyped_parameter(parsed: Parsed, types: Mapping[str, str]) -> str | None:
@@ -218,14 +215,6 @@ def typed_parameters(parsed: Parsed, types: Mapping[str, str]) -> list[Splice]:
             splices.append(Splice(sign.start, sign.start, "CAST("))
             splices.append(Splice(name.end + 1, name.end + 1, f" AS {known[fold(name.text)]})"))
     return splices
-
-
-def _why_policy_may_raise(one: Guard, catalog: Catalog) -> str | None:
-    grant, relation = one.grant, one.relation
-    if grant.kind != "conditional" or relation.kind == "view":
-        return None  # nothing to evaluate; a view's own policy stands in the query's plan
-    source = f"{catalog.source(relation)} AS {quote(relation.name)}"
-    return why_it_may_raise(f"SELECT 1 FROM {source} WHERE {grant.predicate}", catalog)
 
 
 def _why_words(parsed: Parsed) -> str | None:

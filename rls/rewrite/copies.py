@@ -15,6 +15,7 @@ from rls.errors import QueryFailed, QueryRefused
 from rls.policy.grant import Grant
 from rls.rewrite.guard_text import guard_text
 from rls.rewrite.guarded import Copy, Guard, GuardedQuery
+from rls.rewrite.leakproof import judge_policy
 from rls.rewrite.stability import changes_by_itself
 
 __all__ = ["plan_copies", "refuse_strict"]
@@ -24,7 +25,7 @@ def plan_copies(guarded: GuardedQuery, catalog: Catalog, *, slices: bool) -> tup
     """The query and its copies: all that are strict, with `slices` also those that may be quicker to read.
 
     Where every hidden row is behind a strict copy, nothing stored of them is in reach, and the optimizer may look at
-    statistics: they are those of permitted rows.
+    statistics: they are those of permitted rows. Not where they would decide on the rows that a copy is filled with.
     """
     wanted: dict[str, tuple[Guard, list[str]]] = {}
     for one in guarded.guards:
@@ -44,7 +45,9 @@ def plan_copies(guarded: GuardedQuery, catalog: Catalog, *, slices: bool) -> tup
         once = changes_by_itself(rows, catalog)
         if must_copy(one) or not once:
             copies.append(_copy(rows, one, texts, guarded.policy_version, once=once))
-    if guarded.hide_statistics and all(must_copy(one) or not one.grant.hides for one in guarded.guards):
+    if guarded.hide_statistics and all(
+        not one.grant.hides or (must_copy(one) and _is_filled_alike(one, catalog)) for one in guarded.guards
+    ):
         guarded = replace(guarded, hide_statistics=False)
     return guarded, tuple(copies)
 
@@ -63,6 +66,11 @@ def refuse_strict(guarded: GuardedQuery) -> None:
 def must_copy(one: Guard) -> bool:
     """Whether a guard may not be read: its relation is strict, and something of it is hidden."""
     return one.grant.strict and one.grant.kind != "never" and _hides(one.grant)
+
+
+def _is_filled_alike(one: Guard, catalog: Catalog) -> bool:
+    """Whether the same rows fill a copy whatever the optimizer knows of stored extremes."""
+    return one.relation.kind == "table" and judge_policy(one, catalog).misled is None
 
 
 def _hides(grant: Grant) -> bool:

@@ -3,20 +3,21 @@
 From a column's stored minimum and maximum DuckDB 2.0 derives those of functions that it holds for monotonic, and takes
 aggregates that answer a value for one of their input's. Where that is not so, a comparison with the result is folded
 wrongly, or the query fails inside the engine, as hidden rows' extremes have it. A filter in a scan that is true or NULL
-by them becomes `IS NOT NULL` of the column, though a CASE may be NULL where its column is not. Takes bound plans and
-policies' texts; owns what is named here (facts `misled_*` of the attack tests show each).
+by them becomes `IS NOT NULL` of the column, though a CASE or a struct's field may be NULL where its column is not.
+Takes bound plans, of queries and of policies; owns what is named here (facts `misled_*` of the attack tests show each).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from typing import Any, Final
 
 from rls.rewrite.bound_tree import PARTS, WITHOUT_EXPRESSIONS, Tree, expressions_in, is_cast, literal, type_of
 from rls.rewrite.functions import NOT_LITERAL
 from rls.rewrite.late import without_late
 
-__all__ = ["is_misled", "may_be_misled", "why_extremes_may_mislead", "why_filters_may_mislead"]
+__all__ = ["is_misled", "why_extremes_may_mislead", "why_filters_may_mislead"]
 
 # Months are counted whole, from the day as far as the month has it: from the 30th at 13:00 none have passed where from
 # the 31st at 12:00 one has. Between two values there may be neither: infinity and its opposite make NaN.
@@ -24,12 +25,8 @@ _MISLED: Final = {"date_sub", "datesub", "time_bucket", "median", "quantile_cont
 _SKIPPED: Final = WITHOUT_EXPRESSIONS - {"children"}
 _WORDS: Final = re.compile(rf"\b(?:{'|'.join(sorted(_MISLED))})\b", re.IGNORECASE)
 _MAKING: Final = {"LOGICAL_PROJECTION", "LOGICAL_AGGREGATE_AND_GROUP_BY"}
-# What is a CASE to the binder, and what of a text's beginning or end may be asked of a struct's field, NULL by itself.
-_CASES: Final = re.compile(
-    r"\b(?:case|if|nullif|i?like|prefix|suffix|starts_with|ends_with|left|substr(?:ing)?|instr|strpos|regexp_\w+"
-    r"|struct_extract)\b|~~|\^@",
-    re.IGNORECASE,
-)
+# A field of a struct, in every spelling: the binder knows no other.
+_FIELDS: Final = {"struct_extract", "struct_extract_at"}
 
 
 def why_extremes_may_mislead(plan: Any) -> str | None:
@@ -49,18 +46,19 @@ def why_extremes_may_mislead(plan: Any) -> str | None:
     return None
 
 
-def why_filters_may_mislead(plan: Any) -> str | None:
+def why_filters_may_mislead(plan: Any, *, stored: bool = False) -> str | None:
     """The same for a plan whose row filters have no fence, so that its filters become the scans' own: a reason where
-    one of them may come to hold a CASE that may be NULL. What an alias stands for is told by its type only."""
+    one of them may come to hold a CASE that may be NULL, or with `stored` a struct's field (in a query's plan, guards
+    hold a CASE around a struct). What an alias stands for is told by its type only."""
     if plan is None:
         return "it does not bind"
+    fields = _FIELDS if stored else frozenset[str]()
     made, asked = _expressions(without_late(plan))
     types: set[str] = set()
-    while found := {str(type_of(one)["id"]) for one in made if _has_case(one, types)} - types:
+    while found := {str(type_of(one)["id"]) for one in made if _may_be_null_alone(one, types, fields)} - types:
         types |= found
-    return (
-        "DuckDB takes a CASE for NULL only where its column is" if any(_has_case(one, types) for one in asked) else None
-    )
+    misled = any(_may_be_null_alone(one, types, fields) for one in asked)
+    return "DuckDB takes a CASE or a field for NULL only where its column is" if misled else None
 
 
 def _expressions(plan: Any) -> tuple[list[Tree], list[Tree]]:
@@ -76,8 +74,8 @@ def _expressions(plan: Any) -> tuple[list[Tree], list[Tree]]:
     return made, asked
 
 
-def _has_case(expression: Tree, types: set[str]) -> bool:
-    """Whether there is a CASE that may be NULL, or a column of one of these types."""
+def _may_be_null_alone(expression: Tree, types: Set[str], fields: Set[str]) -> bool:
+    """Whether there is a CASE that may be NULL, a call of one of `fields`, or a column of one of these types."""
     stack: list[Any] = [expression]
     while stack:
         tree = stack.pop()
@@ -86,6 +84,8 @@ def _has_case(expression: Tree, types: set[str]) -> bool:
             continue
         match tree.get("expression_class"):
             case "BOUND_CASE" if _may_be_null(tree):
+                return True
+            case "BOUND_FUNCTION" if tree["qname"]["path"][-1] in fields:
                 return True
             case "BOUND_REF" if str(tree["return_type"]["id"]) in types:
                 return True
@@ -105,8 +105,3 @@ def _tries(tree: Tree) -> bool:
 def is_misled(text: str) -> bool:
     """Whether a policy's expression calls one of them."""
     return _WORDS.search(text) is not None
-
-
-def may_be_misled(text: str) -> bool:
-    """Whether DuckDB, where it looks at stored extremes, may filter by a policy's expression as it does not say."""
-    return is_misled(text) or _CASES.search(text) is not None

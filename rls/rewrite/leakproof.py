@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from rls.catalog import Catalog
+from rls.catalog import Catalog, quote
 from rls.rewrite import magnitude as numbers
 from rls.rewrite.bound import bound_plan
 from rls.rewrite.bound_tree import (
@@ -33,13 +33,14 @@ from rls.rewrite.bound_tree import (
     type_of,
 )
 from rls.rewrite.casts import joins, kind_of
+from rls.rewrite.extremes import why_extremes_may_mislead, why_filters_may_mislead
+from rls.rewrite.guarded import Guard
 from rls.rewrite.late import without_late
 from rls.rewrite.total import check_comparison, judge
 
-__all__ = ["why_it_may_raise", "why_plan_may_raise", "why_plan_may_raise_early"]
+__all__ = ["Judged", "judge_policy", "why_it_may_raise", "why_plan_may_raise", "why_plan_may_raise_early"]
 
-_MAX_KNOWN: Final = 4096  # texts whose verdict is remembered
-_known: dict[tuple[str, str], str | None] = {}
+_MAX_KNOWN: Final = 4096  # texts whose verdicts are remembered
 
 # Nodes that hand on the columns of their one child, in its order.
 _PASSING: Final = {"LOGICAL_FILTER", "LOGICAL_ORDER_BY", "LOGICAL_LIMIT", "LOGICAL_TOP_N", "LOGICAL_DISTINCT"}
@@ -53,21 +54,48 @@ _BOTH_SIDES: Final = {"INNER", "LEFT", "RIGHT", "OUTER", "FULL", "SINGLE"}
 _BIGINT: Final = {"id": "BIGINT", "type_info": None}
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Of a text, in a few words each: why some expression may `raise` on some row, and why it may be `misled`, so that
+    stored extremes decide which rows pass filters that are the scans' own. None: it cannot."""
+
+    raises: str | None = None
+    misled: str | None = None
+
+
+def judge_policy(one: Guard, catalog: Catalog) -> Judged:
+    """A guard's row filter on the rows of its relation; a view's stands in the query's plan."""
+    grant, relation = one.grant, one.relation
+    if grant.kind != "conditional" or relation.kind == "view":
+        return Judged()
+    source = f"{catalog.source(relation)} AS {quote(relation.name)}"
+    return _judged(f"SELECT 1 FROM {source} WHERE {grant.predicate}", catalog)
+
+
 def why_it_may_raise(text: str, catalog: Catalog) -> str | None:
     """Why some expression of `text` may raise on some row, in a few words for `rls explain`; None where none can.
 
     `text` is guarded text over `catalog`; a parameter without a type, or a text that does not bind, may raise.
     """
+    return _judged(text, catalog).raises
+
+
+def _judged(text: str, catalog: Catalog) -> Judged:
     key = (text, catalog.version)
     try:
         return _known[key]
     except KeyError:
-        reason = why_plan_may_raise(bound_plan(text, catalog))
+        plan = bound_plan(text, catalog)
+    misled = why_extremes_may_mislead(plan) or why_filters_may_mislead(plan, stored=True)
+    found = Judged(why_plan_may_raise(plan), misled)
     if len(_known) >= _MAX_KNOWN:
         with contextlib.suppress(KeyError, StopIteration, RuntimeError):  # another thread was faster
             del _known[next(iter(_known))]
-    _known[key] = reason
-    return reason
+    _known[key] = found
+    return found
+
+
+_known: dict[tuple[str, str], Judged] = {}
 
 
 def why_plan_may_raise(plan: Any) -> str | None:

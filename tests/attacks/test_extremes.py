@@ -16,6 +16,7 @@ SETUP = """CREATE TABLE c AS SELECT if(i % 2 = 0, 'a', 'b') AS tenant, i::INTEGE
         if(i % 2 = 0, if(i % 16 = 0, NULL, 'x' || i % 3), {s}) AS s,
         {{'a': if(i % 2 = 0, if(i % 8 = 0, NULL, 'x'), {s})}} AS st FROM range(1000) r(i);
     CREATE TABLE named AS SELECT tenant, s FROM c;
+    CREATE TABLE named_alike AS SELECT tenant, s, id, st FROM c;
     CREATE VIEW v AS SELECT id FROM c WHERE date_sub('month', t, TIMESTAMP '2020-02-29 12:30') = 0;
     CREATE TABLE z AS SELECT 'u' AS subj, 'a' AS tenant"""
 HIDDEN = {
@@ -46,6 +47,11 @@ NAMED = """
 ---
 relation: v
 public: true
+---
+relation: named_alike
+policies:
+  - {name: own, as: restrictive, using: "tenant = user.tenant"}
+  - {name: alike, using: "s LIKE 'x%' OR id < 3"}
 ---
 relation: named
 policies:
@@ -116,3 +122,44 @@ def test_no_answer_follows_wrong_bounds(ask: Callable[[str], object], sql: str, 
 )
 def test_other_queries_keep_statistics(engine: Engine, sql: str) -> None:
     assert not engine.explain(token_of(engine), sql).hide_statistics
+
+
+# A row whose field is NULL is no row that the policy shows, whether or not all the other fields, hidden ones included, are.
+FIELDS = (
+    "st.a IN ('x', 'y')", "st.a LIKE 'x%'", "st.b", "st.n IN (1, 2)", "contains(st.a, 'x')", "struct_extract(st, 'b')",
+    "st.n::BIGINT IN (1, 2)", "list_contains(['x', 'q'], st.a)", "coalesce(st.b, st.b)", "CASE WHEN id < 9999 THEN st.b END",
+    "CASE WHEN s = 'x0' THEN NULL ELSE s END LIKE 'x%'", "s IN ('x0', 'x1') AND st.b",
+)  # fmt: skip
+ROWS = {"like the visible": "{'a': 'x', 'n': 1, 'b': true}", "unlike": "{'a': 'q', 'n': 7, 'b': false}"}
+
+
+def _relations(*, strict: bool) -> str:
+    return "---\n".join(
+        f"relation: t{number}\n{'strict: true' if strict else ''}\npolicies:\n"
+        f'  - {{name: own, as: restrictive, using: "tenant = user.tenant"}}\n  - {{name: field, using: "{text}"}}\n'
+        for number, text in enumerate(FIELDS)
+    )
+
+
+@pytest.fixture(scope="module", params=[(hidden, strict) for hidden in ROWS for strict in (False, True)], ids=str)
+def fields(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    hidden, strict = request.param
+    setup = f"""CREATE TABLE t0 AS SELECT i AS id, if(i % 2 = 0, 'a', 'b') AS tenant, if(i % 4 = 0, 'x0', 'x1') AS s,
+        if(i % 2 = 1, {ROWS[hidden]}, if(i % 4 = 0, {ROWS["like the visible"]}, {{'a': NULL, 'n': NULL, 'b': NULL}})) AS st
+        FROM range(8) r(i);"""
+    setup += "".join(f"CREATE TABLE t{number} AS FROM t0;" for number in range(1, len(FIELDS)))
+    folder = tmp_path_factory.mktemp("fields")
+    with opened(folder, setup, _relations(strict=strict)) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize("number", range(len(FIELDS)), ids=FIELDS)
+def test_a_field_may_be_null_by_itself(fields: Engine, number: int) -> None:
+    expected = [2, 6] if "CASE WHEN s" in FIELDS[number] else [0, 4]
+    token = token_of(fields)
+    for sql in (f"SELECT * FROM t{number}", f"SELECT id, st, s FROM t{number}"):
+        assert sorted(row[0] for row in fields.query(token, sql).rows) == expected
+
+
+def test_policies_without_such_a_field_keep_statistics(engine: Engine) -> None:
+    assert not engine.explain(token_of(engine), "SELECT s, id FROM named_alike").hide_statistics

@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--worlds", type=int, help="at most so many worlds")
     parser.add_argument("--cases", type=int, default=120, help="queries per world")
     parser.add_argument("--big", type=float, default=0.25, help="share of worlds with a relation of 300,000 rows")
+    parser.add_argument(
+        "--meeting", type=float, default=0.35, help="share of worlds where conditions of policies and callers meet"
+    )
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, help="append findings here, one JSON object per line")
     parser.add_argument("--json", action="store_true", help="print findings and counts as JSON lines")
@@ -38,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.seed == "today":
         options.seed = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    world = Options(big=options.big)
+    world = Options(big=options.big, meeting=options.meeting)
     if options.replay:
         return _replay(options.replay, world)
     if options.corpus is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -18,7 +18,7 @@ import duckdb
 from tests.fuzz.parameters import bound
 from tests.fuzz.vary import blank, vary
 from tests.judging.driver import Driver, Refusal
-from tests.judging.oracle import Answer, Rule, open_quietly, quoted, reduce_database, tables_of
+from tests.judging.oracle import Answer, Rule, open_naively, open_quietly, quoted, reduce_database, tables_of
 
 __all__ = ["Pair", "Setting", "make_pair"]
 
@@ -33,7 +33,8 @@ class Setting:
     """Who asks, under which policies; `rules` say the same to the oracle.
 
     `name` is the database's name for callers, and the stem of every file made; `support`, `frozen` and `fixed` are those of
-    `vary`; `views` are rules of views.
+    `vary`, `pools` too; `views` are rules of views; a `naive` oracle has no optimizer, whose own faults are then none of
+    its answers.
     """
 
     policies: Path
@@ -45,6 +46,8 @@ class Setting:
     fixed: Collection[str] = ()
     seconds: float = 5.0
     views: Mapping[tuple[str, ...], Rule] = field(default_factory=dict)
+    pools: Mapping[tuple[str, ...], Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    naive: bool = False
 
 
 @dataclass
@@ -64,7 +67,7 @@ class Pair:
     def __post_init__(self) -> None:
         # The audit record hides what an error says of values; here they tell a visible row's error from a hidden one's.
         self._undo.enter_context(mock.patch("rls.audit.attempt.redact", lambda detail: detail))
-        self.oracle = _open(self.reduced)
+        self.oracle = self._open(self.reduced)
         self.reopen()
 
     def reopen(self) -> None:
@@ -93,16 +96,18 @@ class Pair:
 
     def _disguise(self, name: str) -> duckdb.DuckDBPyConnection:
         if name == "unoptimized":
-            connection = _open(self.reduced)
-            connection.execute("PRAGMA disable_optimizer")
-            return connection
+            return open_naively(self.reduced, read_only=True, config=_CONFIG)
         target = self.reduced.parent / name / self.reduced.name
         if target.exists():
-            return _open(target)
+            return self._open(target)
         target.parent.mkdir(exist_ok=True)
         with open_quietly(self.reduced, read_only=True, config=_CONFIG) as connection:
             rules = dict.fromkeys(tables_of(connection), Rule())
-        return _open(reduce_database(self.reduced, rules, target=target, order=name))
+        return self._open(reduce_database(self.reduced, rules, target=target, order=name))
+
+    def _open(self, path: Path) -> duckdb.DuckDBPyConnection:
+        """A reader of a database; its file's stem is the name that callers use."""
+        return (open_naively if self.setting.naive else open_quietly)(path, read_only=True, config=_CONFIG)
 
     def heal(self) -> None:
         """Open the oracles again that an internal error of DuckDB has ended."""
@@ -113,7 +118,7 @@ class Pair:
             for connection in (self.oracle, *self._disguised.values()):
                 connection.close()
             self._disguised.clear()
-            self.oracle = _open(self.reduced)
+            self.oracle = self._open(self.reduced)
 
     def blanks(self, sql: str) -> list[Answer | Refusal]:
         """The answers over hidden rows of NULLs: as many as in each database, and some numbers more."""
@@ -166,7 +171,7 @@ def make_pair(base: Path, setting: Setting, *, directory: Path, seed: str, reduc
         modes.append(
             vary(
                 base, setting.rules, target=target, seed=f"{seed}/{name}", support=setting.support,
-                frozen=setting.frozen, fixed=setting.fixed,
+                frozen=setting.frozen, fixed=setting.fixed, pools=setting.pools,
             )
         )  # fmt: skip
         databases.append(target)
@@ -196,8 +201,3 @@ def _counts(database: Path) -> dict[tuple[str, ...], int]:
             path: (connection.execute(f"SELECT count(*) FROM {quoted(*path)}").fetchone() or (0,))[0]
             for path in tables_of(connection)
         }
-
-
-def _open(path: Path) -> duckdb.DuckDBPyConnection:
-    """A reader of a database; its file's stem is the name that callers use."""
-    return open_quietly(path, read_only=True, config=_CONFIG)

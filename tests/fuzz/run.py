@@ -19,11 +19,9 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.calls import Binder
-from tests.fuzz.queries import draw_query
 from tests.fuzz.shrink import shrink
 from tests.fuzz.verdict import Verdict, judge
-from tests.fuzz.world import NAME, Options, World, make_world
+from tests.fuzz.world import TURN, Options, World, is_meeting, make_world
 
 __all__ = ["Event", "Finding", "Supervisor", "play", "replay"]
 
@@ -89,14 +87,24 @@ def play(
     small: Callable[[str], bool] = lambda _: True,
 ) -> Iterator[Event]:
     """Play one world from case `first` on; `small` says whether a fault of this signature is worth shrinking."""
-    made = make_world(f"{seed}/{world}", directory, options)
+    if is_meeting(f"{seed}/{world}", options):
+        turns = [range(max(first, n), min(n + TURN, cases)) for n in range(first // TURN * TURN, cases, TURN)]
+    else:
+        turns = [range(first, cases)]
+    for some in turns:
+        yield from _play_turn(seed, world, some, options=options, directory=directory, small=small)
+
+
+def _play_turn(
+    seed: str, world: int, cases: range, *, options: Options, directory: Path, small: Callable[[str], bool]
+) -> Iterator[Event]:
+    made = make_world(f"{seed}/{world}", directory, options, turn=cases.start // TURN)
     if made is None:
         yield Event("idle", world, 0)
         return
-    binder = Binder(made.columns, name=NAME)
     try:
-        for case in range(first, cases):
-            sql = draw_query(f"{seed}/{world}/{case}", binder=binder, tables=made.columns, big=made.big, catalog=NAME)
+        for case in cases:
+            sql = made.query(f"{seed}/{world}/{case}")
             yield Event("start", world, case, sql)
             began = time.monotonic()
             verdict = _judged(made, sql)
@@ -107,7 +115,6 @@ def play(
                     finding = _shrunk(finding, made)
             yield Event("end", world, case, sql, verdict, finding, time.monotonic() - began)
     finally:
-        binder.close()
         made.close()
 
 
@@ -130,7 +137,7 @@ def _shrunk(finding: Finding, made: World) -> Finding:
 
 def replay(finding: Finding, options: Options, directory: Path) -> list[tuple[str, Verdict]]:
     """Judge a finding's queries again, the small one first."""
-    made = make_world(f"{finding.seed}/{finding.world}", directory, options)
+    made = make_world(f"{finding.seed}/{finding.world}", directory, options, turn=finding.case // TURN)
     if made is None:
         return []
     try:

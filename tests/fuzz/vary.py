@@ -10,18 +10,21 @@ from __future__ import annotations
 import random
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
 
 from tests.functions.extremes import EXTREMES
-from tests.judging.oracle import Rule, open_quietly, quoted, tables_of
+from tests.judging.oracle import Rule, open_naively, quoted, tables_of
 
 __all__ = ["MODES", "blank", "vary"]
 
 MODES = ("benign", "mild", "extreme", "extreme", "uniform", "nulls", "empty", "many")
+# Where hidden rows have values of their own to draw from.
+_NEAR = ("near", "near", "near", "near", "near", "near", "many", "nulls", "empty", "extreme")
 
 # Some extremes (huge text) compress slowly; with one thread, what is not drawn here cannot differ either.
 _CONFIG: dict[str, str | int] = {"threads": 1}
@@ -69,6 +72,7 @@ class _Draw:
     random: random.Random
     mode: str
     rows: int
+    pool: Mapping[str, Sequence[str]]
 
 
 def vary(
@@ -80,16 +84,18 @@ def vary(
     support: Collection[tuple[str, ...]] = (),
     frozen: Collection[tuple[str, ...]] = (),
     fixed: Collection[str] = (),
+    pools: Mapping[tuple[str, ...], Mapping[str, Sequence[str]]] = MappingProxyType({}),
 ) -> dict[str, str]:
     """Write `target` and return the mode drawn for each table.
 
     support  tables that policies read: varied first, so that the others' predicates see the result
     frozen   tables to leave as they are
+    pools    what hidden rows may hold, by table and column: then mostly one to three of these values
     fixed    names of columns that policies or masks read: their values stay in visible rows even where hidden
     """
     shutil.copyfile(source, target)
     modes: dict[str, str] = {}
-    with open_quietly(target, config=_CONFIG) as connection:
+    with open_naively(target, config=_CONFIG) as connection:
         tables = tables_of(connection)
         waiting = {}
         for number, path in enumerate(sorted(tables, key=lambda path: (path not in support, path))):
@@ -98,7 +104,8 @@ def vary(
             drawn = random.Random(f"{seed}{path}")
             copy = (*path[:-1], f"__varied_{number}")
             count = connection.execute(f"SELECT count(*) FROM {quoted(*path)}").fetchone()
-            draw = _Draw(drawn, drawn.choice(MODES), count[0] if count else 0)
+            pool = pools.get(path, {})
+            draw = _Draw(drawn, drawn.choice(_NEAR if pool else MODES), count[0] if count else 0, pool)
             modes[".".join(path)] = draw.mode
             rule = rules.get(path) or Rule("false")
             shape = _Table(path, tables[path], rule, frozenset(fixed))
@@ -127,7 +134,7 @@ def blank(
     rows and from the plan that so many rows lead to.
     """
     shutil.copyfile(source, target)
-    with open_quietly(target, config=_CONFIG) as connection:
+    with open_naively(target, config=_CONFIG) as connection:
         waiting = {}
         for number, (path, columns) in enumerate(sorted(tables_of(connection).items())):
             count, rule = hidden.get(path, 0), rules.get(path) or Rule("false")
@@ -229,6 +236,9 @@ def _substituted(mask: str, column: str, value: str) -> str:
 def _hidden(column: str, old_type: str, type_: str, draw: _Draw) -> str:
     """An expression for a hidden value of `column`, over the original row (`__row` and `__copy` number it)."""
     old, chosen = quoted(column), draw.random.random()
+    if column in draw.pool and draw.mode in ("near", "many"):
+        some = draw.random.choices(draw.pool[column], k=draw.random.choice((1, 1, 2, 3)))
+        return f"[{', '.join(some)}][1 + (({_drawn(draw)} // 8) % {len(some)})::BIGINT]"
     values = _provoking(type_, draw.rows)
     match draw.mode:
         case "nulls":

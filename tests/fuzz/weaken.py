@@ -1,7 +1,8 @@
 """The product with one protection taken out, so that the harness can show that it would notice.
 
-It takes the name of a protection and returns a context in which guards lack it and the verifier is silent. For the
-fuzzer's own tests, and for whoever wants to know how long a hole stays unseen.
+It takes the name of a protection and returns a context in which guards lack it and the verifier is silent, or the name
+of a rule about stored extremes, and nothing asks for it. For the fuzzer's own tests, and for whoever wants to know how
+long a hole stays unseen.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-__all__ = ["PROTECTIONS", "without"]
+__all__ = ["PROTECTIONS", "RULES", "without", "without_rule"]
 
 Text = Callable[..., str]
 
@@ -75,4 +76,34 @@ PROTECTIONS: dict[str, Callable[[Text], Text]] = {
     "labels": _granted(
         lambda grant, table: dataclasses.replace(grant, labels=frozenset(c.name for c in table.columns))
     ),
+}
+
+
+@contextlib.contextmanager
+def without_rule(rule: str) -> Iterator[None]:
+    """A product that does not know `rule`, one of `RULES`."""
+    from rls.rewrite import leakproof
+
+    with contextlib.ExitStack() as undo:
+        for target, replacement in RULES[rule].items():
+            undo.enter_context(mock.patch(target, replacement))
+        # What was found out of policies is remembered.
+        undo.enter_context(mock.patch.object(leakproof, "_known", {}))
+        yield
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+_NEVER = re.compile(r"(?!)")
+RULES: dict[str, dict[str, Any]] = {
+    "a CASE in a caller's filter": {"rls.rewrite.barrier.why_filters_may_mislead": _nothing},
+    "a CASE in a policy": {
+        "rls.rewrite.extremes._may_be_null": lambda case: False,
+        "rls.rewrite.barrier.why_filters_may_mislead": _nothing,
+    },
+    "a struct's field in a policy": {"rls.rewrite.extremes._FIELDS": frozenset()},
+    "a policy that fills a strict copy": {"rls.rewrite.copies._is_filled_alike": lambda one, catalog: True},
+    "date_trunc beside intervals": {"rls.policy.bind._TRUNCATES": _NEVER},
 }

@@ -17,6 +17,7 @@ from typing import Any, Final
 import duckdb
 
 from rls.catalog import Catalog, quote
+from rls.engines.lockdown import IGNORE_EXTREMES
 from rls.engines.zone import reckon_in_utc
 from rls.errors import PolicyInvalid, RlsError
 from rls.identity.principal import Principal
@@ -221,6 +222,7 @@ def _visible_only(plan: Plan, copy: Path, *, backwards: bool) -> Iterator[duckdb
     connection = duckdb.connect(":memory:", config={"threads": 1})
     try:
         reckon_in_utc(connection)
+        connection.execute(IGNORE_EXTREMES)
         location = str(copy).replace("'", "''")
         connection.execute(f"ATTACH '{location}' AS copied (READ_ONLY, TYPE duckdb)")
         connection.execute(f"ATTACH ':memory:' AS {quote(plan.catalog.name)}")

@@ -16,6 +16,7 @@ from typing import Final, Literal
 import duckdb
 
 from rls.catalog import Catalog, Relation, fold, quote
+from rls.engines.lockdown import IGNORE_EXTREMES
 from rls.lab.leaks.provoking import provoking_values
 from rls.lab.world.given import build_given
 from rls.lab.world.observe import filter_sql
@@ -68,6 +69,7 @@ def make_copy(plan: Plan, target: Path, *, seed: str, like: Mode | None = None) 
     tables.sort(key=lambda r: (r.key not in plan.frozen, r.key))
     modes: dict[str, Mode] = {}
     with duckdb.connect(":memory:") as connection:
+        connection.execute(IGNORE_EXTREMES)
         for path, name in ((plan.source, _SOURCE), (target, _COPY)):
             location = str(path).replace("'", "''")
             only = ", READ_ONLY" if name == _SOURCE else ""
@@ -85,6 +87,7 @@ def same_view(plan: Plan, copies: Sequence[Path]) -> list[str]:
     """Labels of the tables of which the persona's rows are not the same in all copies."""
     differ = []
     with duckdb.connect(":memory:") as connection:
+        connection.execute(IGNORE_EXTREMES)
         for number, path in enumerate(copies):
             location = str(path).replace("'", "''")
             connection.execute(f"ATTACH '{location}' AS {quote(f'{_COPY}{number}')} (READ_ONLY, TYPE duckdb)")

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from rls.catalog import Catalog, Relation, quote
+from rls.engines.lockdown import IGNORE_EXTREMES
 from rls.engines.zone import reckon_in_utc
 from rls.lab.world.clock import clock_macros
 
@@ -39,6 +40,7 @@ class Raw:
             config["threads"] = threads
         self._connection = duckdb.connect(":memory:", config=config)
         reckon_in_utc(self._connection)
+        self._connection.execute(IGNORE_EXTREMES)
         location = str(path).replace("'", "''")
         self._connection.execute(f"ATTACH '{location}' AS {quote(NAME)} (READ_ONLY, TYPE duckdb)")
         for macro in () if now is None else clock_macros(now):

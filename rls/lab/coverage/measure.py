@@ -2,7 +2,8 @@
 
 Takes loaded policies and suites; for every persona and relation that a case is about, asks DuckDB which truth values
 the leaves of each condition have on the suite's rows. Owns what counts: a leaf must be seen TRUE, FALSE and, where a
-NULL in its columns makes it so, NULL; a role, a mask and an attribute must be seen at work and not at work.
+NULL in its columns makes it so, NULL; an item of a list must be what a row's answer rests on; a role, a mask and an
+attribute must be seen at work and not at work.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from rls.catalog import Relation, fold, quote
 from rls.errors import PolicyInvalid, RlsError
+from rls.lab.coverage.items import items_of, without_item
 from rls.lab.suites.judge import CaseError, find_relation
 from rls.lab.suites.run import Worlds
 from rls.lab.suites.suite import Case, Suite
@@ -130,6 +132,20 @@ class _Seen:
     masks: set[tuple[int, str]] = field(default_factory=set)
     attributes: set[tuple[str, str]] = field(default_factory=set)
     skipped: list[str] = field(default_factory=list)
+    items: set[tuple[int, int]] = field(default_factory=set)  # branch and number of an item that decided
+    texts: dict[tuple[int, tuple[str, ...]], list[str | None]] = field(default_factory=dict)  # of leaves without items
+
+    def left_items(self, leaf: Leaf, bound: BoundPolicy, relation: Relation, world: World) -> Iterator[tuple[int, str]]:
+        """The items of a leaf's lists that nothing has rested on yet, with SQL of the leaf without each."""
+        if leaf.missing or leaf.settled is not None:
+            return
+        key = id(leaf.branch), relation.key
+        if key not in self.texts:
+            asked = (bound.policy.using, relation, world.raw.catalog, world.policies.attributes)
+            self.texts[key] = [without_item(item, *asked) for item in items_of(leaf.branch)]
+        for number, text in enumerate(self.texts[key]):
+            if text is not None and (id(leaf.branch), number) not in self.items:
+                yield number, text
 
 
 def _pairs(world: World, cases: Sequence[Case], seen: _Seen) -> Iterator[tuple[str, Relation]]:
@@ -188,9 +204,13 @@ def _look_at_policy(
     leaves = leaves_of(bound, relation, known)
     attributes = world.policies.attributes
     values = {attributes[name].parameter: value for name, value in known.items()}
-    picked = ", ".join(f"({leaf.sql})" for leaf in leaves)
+    items = [(leaf, number, text) for leaf in leaves for number, text in seen.left_items(leaf, bound, relation, world)]
+    picked = ", ".join([*(f"({leaf.sql})" for leaf in leaves), *(f"({text})" for _, _, text in items)])
     for row in world.raw.rows(f"SELECT DISTINCT {picked} FROM {world.raw.source(relation)}", values):
-        truth = {id(leaf.branch): value for leaf, value in zip(leaves, row, strict=True)}
+        truth = {id(leaf.branch): value for leaf, value in zip(leaves, row[: len(leaves)], strict=True)}
+        for (leaf, number, _), without in zip(items, row[len(leaves) :], strict=True):
+            if without is not truth[id(leaf.branch)]:
+                seen.items.add((id(leaf.branch), number))
         for branch in branches_of(root):
             seen.truth.setdefault(id(branch), set()).add(branch.truth(truth))
     for leaf in leaves:
@@ -254,6 +274,10 @@ def _policy_points(policy: Policy, seen: _Seen) -> Iterator[Point]:
             yield Point(
                 "branch", policy.name, text, _WORDS[value], value in met, policy.place, branch.start, branch.end
             )
+        if branch.kind == "leaf":
+            for number, item in enumerate(items_of(branch)):
+                covered = (id(branch), number) in seen.items
+                yield Point("item", policy.name, item.compared, item.text, covered, policy.place)
     for role in sorted(policy.roles or ()):
         yield Point("role", policy.name, "", f"as {role}", (id(policy), role) in seen.roles, policy.place)
 

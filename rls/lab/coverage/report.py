@@ -19,6 +19,8 @@ def advice(point: Point, *, most: int = 1_000) -> str:
             return f"a row with NULL where `{part}` looks"
         case "branch", state:
             return f"a persona and a row for which `{part}` is {state}"
+        case "item", item:
+            return f"a persona and a row for which {item} in the list of `{part}` decides"
         case "role", state:
             return f"a persona who reads it {state}"
         case "column", "as it is":

@@ -14,7 +14,8 @@ from typing import Any
 from rls.lab.mutate.wording import LONG, difference, one_line, short
 from rls.lab.truth.branches import own_sql, own_text
 from rls.lab.truth.inner import COMPARISONS, changed_inside
-from rls.lab.truth.near import one_sided
+from rls.lab.truth.near import LISTS, one_sided, shortened_lists
+from rls.lab.truth.patterns import changed_patterns
 from rls.policy.expressions import Branch, Expression, read_expression
 from rls.policy.parser import ExpressionInvalid
 from rls.policy.policy_set import PolicySet
@@ -153,20 +154,19 @@ def _conditions(using: Expression) -> Iterator[tuple[str, str, tuple[str, str] |
 
 
 def _leaves(branch: Branch) -> Iterator[str]:
-    """Other comparisons, and longer or shorter lists, in place of a leaf."""
+    """Other comparisons and patterns, and longer or shorter lists, in place of a leaf."""
     tree = branch.tree
     changed: list[dict[str, Any]] = [{**tree, "type": other} for other in COMPARISONS.get(str(tree["type"]), ())]
     listed = None
     if tree["type"] == "COMPARE_IN":
         listed = tree["children"][0]
-        first, *items = tree["children"]
-        rests = ([*items[:place], *items[place + 1 :]] for place in range(len(items)) if len(items) > 1)
-        changed += [{**tree, "children": [first, *rest]} for rest in rests]
+    if tree["type"] in LISTS:
+        changed += [made for made, _ in shortened_lists(tree)]
     elif tree["class"] == "BETWEEN":
         changed += [made for made, _ in one_sided(tree)]
     elif tree["class"] == "FUNCTION" and tree["function_name"] == "contains" and len(tree["arguments"]) == 2:
         listed = tree["arguments"][1]["expression"]  # `x IN user.list`
-    for each in (*changed, *changed_inside(tree)):
+    for each in (*changed, *changed_inside(tree), *changed_patterns(tree)):
         text = _written(each)
         if text is not None:
             yield text

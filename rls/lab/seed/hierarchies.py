@@ -6,37 +6,39 @@ ask of a row is told by some row: below a wide start everything would be seen, w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["Hierarchy", "grow", "without_circle"]
+__all__ = ["ALONE", "Hierarchy", "grow", "without_circle"]
 
 ALONE: Final = 16  # rows of a tenant that are below no other
 DEPTH: Final = 5
+LINES: Final = 4
 _Row = tuple[Any, ...]
 
 
 @dataclass
 class Hierarchy:
     """`rows` to be put from number `first` on; `alone` are the keys of those that are below no other, `apart` of those
-    that are below one where nobody starts."""
+    that are below one where nobody starts, `lines` those of the first lines of descent."""
 
     first: int
     rows: list[_Row] = field(default_factory=list)
     alone: list[Any] = field(default_factory=list)
     apart: list[Any] = field(default_factory=list)
+    lines: list[Any] = field(default_factory=list)
 
 
-def grow(plain: Sequence[_Row], above: Sequence[int], names: Sequence[Any], *, room: int, after: int) -> Hierarchy:
-    """Rows like those of `plain`, the first of which are below the table's first rows, one line for each.
+def grow(plain: Mapping[int, _Row], above: Sequence[int], names: Sequence[Any], *, room: int, after: int) -> Hierarchy:
+    """Rows like those of `plain`, one line for each below the row of its number.
 
     above  places in a row that hold the key of another row
     names  the keys that rows have, by number
     room   how many rows there may be
     after  how many there are already; the last of them give way
     """
-    kinds = list(dict.fromkeys(plain))
+    kinds = list(dict.fromkeys(plain.values()))
     size = (ALONE + 2) * len(kinds) + (DEPTH + 2) * len(plain)
     made = Hierarchy(max(0, min(after, room - size)))
 
@@ -48,10 +50,11 @@ def grow(plain: Sequence[_Row], above: Sequence[int], names: Sequence[Any], *, r
         made.rows.append(tuple(parent if n in above else value for n, value in enumerate(row)))
         return names[number]
 
-    for number, row in enumerate(plain):
+    for line, (number, row) in enumerate(plain.items()):
         top = parent = names[min(number, max(0, made.first - 1))]
         for _ in range(DEPTH):
             parent = put(row, parent)
+            made.lines += [] if parent is None or line >= LINES else [parent]
         stranger = next((other for other in kinds if other != row), row)
         put(row, put(stranger, top))
     for row in kinds:

@@ -33,7 +33,7 @@ from rls.lab.seed.reach import Reached, reach
 from rls.lab.seed.rows import Rows, add_rows, try_rows
 from rls.lab.seed.shorten import shorten
 from rls.lab.seed.solutions import place_solutions
-from rls.lab.seed.spots import Spots, attribute_spot, column_spot, find_spots
+from rls.lab.seed.spots import Spots, attribute_spot, column_spot, find_naming, find_spots
 from rls.lab.seed.stage import Stage
 from rls.lab.seed.wall import Wall, find_wall
 from rls.lab.seed.write import suite_text
@@ -153,7 +153,7 @@ def _point_key(point: Point) -> tuple[object, ...]:
 
 
 def _why(point: Point) -> str:
-    if point.kind != "branch":
+    if point.kind not in ("branch", "item"):
         return "no persona for it was found"
     from importlib.util import find_spec
 
@@ -213,6 +213,8 @@ class _Work:
             relations = [b.relation for b in bounds.values()]
             read = [r for r in spots.read.values() if r.kind == "table"]
             relations += [r for r in read if r.key not in bounds]
+            self._find_keys(relations)
+            spots.naming = find_naming(spots, self.policies, board.catalog, self.keys)
             wall = find_wall(spots, [b.relation for b in bounds.values()])
             attribute = None if wall is None else wall.attribute
             base = choose_base(existing, attribute)
@@ -222,7 +224,7 @@ class _Work:
             twins = _twins(bounds, spots, wall)
             tried = self._rows([r for r in relations if r.key not in twins], spots, pools, people, wall)
             if reached is not None:
-                found, rows, shown = place_solutions(reached.solutions, spots, pools, people, wall)
+                found, rows, shown = place_solutions(reached.solutions, spots, pools, people, wall, named=tried.keys)
                 people |= found
                 add_rows(tried, rows)
                 for key, listed in shown.items():
@@ -336,6 +338,13 @@ class _Work:
             pools.set(attribute_spot(wall), [*values, *odd])
         return people, pools
 
+    def _find_keys(self, relations: Sequence[Relation]) -> None:
+        raw = Raw(self.database.resolve(), self.catalog)
+        try:
+            self.keys |= {r.key: key for r in relations if (key := raw.primary_key(r))}
+        finally:
+            raw.close()
+
     def _rows(
         self,
         relations: Sequence[Relation],
@@ -344,11 +353,6 @@ class _Work:
         people: Mapping[str, Principal],
         wall: Wall | None,
     ) -> Rows:
-        raw = Raw(self.database.resolve(), self.catalog)
-        try:
-            self.keys |= {r.key: key for r in relations if (key := raw.primary_key(r))}
-        finally:
-            raw.close()
         walled = {} if wall is None else wall.columns
         extra = {r.key: [column_spot(r, walled[r.key])] for r in relations if r.key in walled}
         return try_rows(relations, spots, pools, list(people.values()), primary=self.keys, extra=extra)

@@ -17,7 +17,8 @@ from rls.identity.principal import Principal
 from rls.lab.seed.board import Board, BoardFailed
 from rls.lab.truth.branches import branches_of, leaves_of
 from rls.lab.truth.inner import dropped_inside, edged_inside, loosened_inside, moved, near_misses
-from rls.lab.truth.near import one_sided, opened_parts
+from rls.lab.truth.near import LISTS, one_sided, opened_parts, shortened_lists
+from rls.lab.truth.patterns import changed_patterns
 from rls.policy.attributes import known_values
 from rls.policy.bind import bind
 from rls.policy.evaluate import evaluate
@@ -258,8 +259,8 @@ def _edges(leaf: Branch) -> Iterator[Tree]:
 
 def _others(leaf: Branch) -> Iterator[Tree]:
     """A leaf without one of the conditions inside its sub-queries, or with NULL accepted by it, without one item of its
-    list or one bound of BETWEEN, minding the case of letters, or with the number next to the one that something is
-    compared with: rows tell whether it is there."""
+    list or one bound of BETWEEN, with a looser pattern, or with the number next to the one that something is compared
+    with: rows tell whether it is there."""
     tree = leaf.tree
     yield from islice(dropped_inside(tree), MOST_INSIDE)
     yield from islice(moved(tree), MOST_OTHERS)
@@ -269,19 +270,9 @@ def _others(leaf: Branch) -> Iterator[Tree]:
         yield from (made for made, _ in one_sided(tree))
     if tree["type"] == "COMPARE_NOT_DISTINCT_FROM":
         yield from (made for made, _ in opened_parts(tree))
-    yield from _other_case(tree)
-    if tree["type"] in ("COMPARE_IN", "COMPARE_NOT_IN") and len(tree["children"]) > 2:
-        first, *items = tree["children"]
-        for place in range(min(len(items), MOST_OTHERS)):
-            yield {**tree, "children": [first, *items[:place], *items[place + 1 :]]}
-
-
-def _other_case(tree: Tree) -> Iterator[Tree]:
-    """`ILIKE` made `LIKE`."""
-    name = tree.get("function_name", "")
-    if name in ("~~*", "!~~*"):
-        qualified = {**tree["qualified_name"], "path": [name[:-1]]}
-        yield {**tree, "function_name": name[:-1], "qualified_name": qualified}
+    yield from islice(changed_patterns(tree), MOST_OTHERS)
+    if tree["type"] in LISTS:
+        yield from (made for made, _ in islice(shortened_lists(tree), MOST_OTHERS))
 
 
 def _class_of(value: object) -> str:

@@ -18,7 +18,7 @@ from rls.lab.seed.spots import Spot, Spots, column_spot, kind_of
 __all__ = ["add_neighbours", "seen_rows"]
 
 MOST_SEEN: Final = 8  # rows of a relation
-MOST_VALUES: Final = 6
+MOST_VALUES: Final = 10
 Row = dict[str, object]
 
 

@@ -18,10 +18,11 @@ from rls.identity.principal import Principal
 from rls.lab.seed.pools import Pools
 from rls.lab.seed.spots import attribute_spot
 
-__all__ = ["choose_base", "try_people"]
+__all__ = ["MOST_OTHERS", "choose_base", "try_people"]
 
 MOST_BASE: Final = 8
 MOST_ROLES: Final = 6
+MOST_OTHERS: Final = 6  # whose own rows differ in one thing
 
 
 def choose_base(personas: Mapping[str, Principal], wall: str | None) -> dict[str, Principal]:
@@ -88,8 +89,26 @@ class _Varied:
         for attribute in self.identity.attributes.values():
             if fold(attribute.name) in self.read:
                 yield from self._by(attribute, name, first)
+        for name_of_row, roles in self.pools.spots.naming.items():
+            # One's own row is one: what is asked of it is told by others of the role, whose rows differ.
+            if roles is None or roles & first.roles:
+                yield from self._others(name_of_row, name, first)
         if "agent" in self.read:
             yield f"agent_of_{name}", replace(first, agent="assistant-1", actors=("assistant-1",))
+
+    def _others(self, attribute: str, name: str, first: Principal) -> Iterator[tuple[str, Principal]]:
+        declared = next((a for a in self.identity.attributes.values() if fold(a.name) == attribute), None)
+        for number in range(2, MOST_OTHERS + 2):
+            called = f"{name}_{number}"
+            if attribute == "subject":
+                yield called, replace(first, subject=f"{first.subject}-{number}")
+            elif declared is not None and not declared.list and declared.name in first.attributes:
+                value = f"{first.attributes[declared.name]}-{number}"
+                try:
+                    read_scalar(declared, value)
+                except Refused:
+                    return
+                yield called, replace(first, attributes={**first.attributes, declared.name: value})
 
     def _by(self, attribute: Attribute, name: str, first: Principal) -> Iterator[tuple[str, Principal]]:
         key = attribute.name

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import zip_longest
 from typing import Any, Final
 
 from rls.catalog import fold
@@ -20,7 +21,9 @@ from rls.lab.seed.spots import Spot, Spots, kind_of
 
 __all__ = ["Pools", "plain_value"]
 
-MOST: Final = 12
+MOST: Final = 16
+MOST_PARTED: Final = 3
+_AROUND: Final = (("x", ""), ("", "x"))
 _ROOMY: Final = frozenset(("VARCHAR", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT", "UHUGEINT"))
 
 
@@ -80,18 +83,24 @@ class Pools:
         for spot in members:
             if spot[0] == "attribute":
                 found.update(dict.fromkeys(self._of_attribute(spot[1])))
-        for value in self.spots.constants(group):
-            found.update(dict.fromkeys(_neighbours(value, kind, type_)))
+        # The constants themselves first: beside many, their neighbours are what there is no room for.
+        listed = [_neighbours(value, kind, type_) for value in self.spots.constants(group)]
+        found.update(dict.fromkeys(value for turn in zip_longest(*listed) for value in turn if value is not None))
         if "ENUM(" in type_:
             labels = [label.replace("''", "'") for label in re.findall(r"'((?:[^']|'')*)'", type_)]
             return [*dict.fromkeys([*(v for v in found if v in labels), *labels])][:6]
+        if kind == "text" and self.spots.parted & set(members):
+            # What holds a text, and does not begin or end with it.
+            whole = [*found][:MOST_PARTED] or [f"{word}-1"]
+            found.update(dict.fromkeys(whole))
+            found.update(dict.fromkeys(f"{before}{value}{after}" for value in whole for before, after in _AROUND))
         if ("attribute", "roles") not in members:
             for value in self._strangers(kind, word):
                 if len(found) < 2 or value not in found:
                     found.setdefault(value)
-        listed = list(found)
+        kept = list(found)
         # Strangers are at the end, and one must be among those that are kept.
-        return listed if len(listed) <= MOST else [*listed[: MOST - 1], listed[-1]]
+        return kept if len(kept) <= MOST else [*kept[: MOST - 1], kept[-1]]
 
     def _of_attribute(self, name: str) -> list[Any]:
         if name == "roles":
@@ -106,7 +115,7 @@ class Pools:
         declared = next((a for key, a in self.declared.items() if fold(key) == name), None)
         if declared is not None and declared.enum is not None:
             return list(dict.fromkeys([*values, *declared.enum]))[:6]
-        return list(values)[:4]
+        return list(values)[: None if name in self.spots.naming else 4]
 
     def _strangers(self, kind: str, word: str) -> list[Any]:
         match kind:
@@ -187,8 +196,17 @@ def _neighbours(value: Any, kind: str, type_: str) -> list[Any]:
     match kind, value:
         case "text", str():
             plain = value.replace("%", "x").replace("_", "y")
-            odd = [v for v in (value.swapcase(), f"x{plain}") if v != value]
-            return [*([] if plain == value else [plain]), value, *odd[: 2 if plain != value else 1]]
+            if plain == value:
+                return [value, *([value.swapcase()] if value.swapcase() != value else [])]
+            # Of a pattern: what it is like, with something before and after it, two letters for one, other letters.
+            return [
+                plain,
+                value,
+                f"x{plain}",
+                f"{plain}x",
+                value.replace("%", "x").replace("_", "yy"),
+                plain.swapcase(),
+            ]
         case "text", bool() | date():
             return []
         case "text", int() if 0 < value <= 64:

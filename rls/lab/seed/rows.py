@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from rls.catalog import Relation, fold
 from rls.identity.principal import Principal
-from rls.lab.seed.hierarchies import grow, without_circle
+from rls.lab.seed.hierarchies import ALONE, grow, without_circle
+from rls.lab.seed.people import MOST_OTHERS
 from rls.lab.seed.pools import Pools, plain_value
 from rls.lab.seed.spots import Spot, Spots, column_spot, kind_of
 
@@ -26,6 +27,7 @@ MOST_BASES: Final = 10
 LEAST: Final = 48
 FIRST_KEYS: Final = 8
 FAMILIES: Final = 6
+MOST_ALONE: Final = 120  # rows of a table that others map somebody to, some of them alike
 MORE_KEYS: Final = 12
 Row = dict[str, object]
 
@@ -179,7 +181,7 @@ class _Table:
         if size <= LEAST:
             picked.update(dict.fromkeys(tuple(row) for row in product(*values.values())))
         else:
-            some = [values[s] if self._points_to(s) else values[s][:6] + values[s][-2:] for s in varied]
+            some = [values[s] if self._points_to(s) else values[s][: self._many(s)] + values[s][-2:] for s in varied]
             one, two = self._changed(list(picked)[:MOST_BASES], some)
             # What suits somebody stays in any case.
             single = self._single(bases, varied, some) if self.relation.key in self.spots.read else []
@@ -197,19 +199,61 @@ class _Table:
             # Each key that somebody is asked for names a row of theirs, at the top; then families of the same people.
             bases = [*(bases[number] for number in asked.values()), *bases]
             rows = [self._plain(tuple(base.values()), varied, above, values) for base in bases[: len(asked)]]
+            rows = self._differing(rows, list(asked.values()), varied, above, values)
             chosen = [*rows, *chosen]
             if self.relation.key in self.spots.walked:
                 chosen = [without_circle(row, above, names, number) for number, row in enumerate(chosen)]
             if self.relation.key in self.spots.read:
-                plain = [self._plain(tuple(base.values()), varied, above, values) for base in bases[:FAMILIES]]
+                heads = [*self._heads(list(asked.values())), *range(FAMILIES)]
+                tops = list(dict.fromkeys(heads))[: FAMILIES + MOST_OTHERS]
+                plain = {n: self._plain(tuple(bases[n].values()), varied, above, values) for n in tops if bases[n:]}
                 hierarchy = grow(plain, above, names, room=min(most, len(names)), after=len(chosen))
                 chosen = [*chosen[: hierarchy.first], *hierarchy.rows]
                 self.alone[self.spots.group(owned)] = hierarchy.alone
-                self.apart[self.spots.group(owned)] = hierarchy.apart
+                self.apart[self.spots.group(owned)] = [*hierarchy.apart, *hierarchy.lines]
+        if owned is not None and not above and self._is_mapped_to(owned):
+            # Each slip of a table of mappings is told by a key that nothing else maps somebody to.
+            kinds = list(dict.fromkeys(chosen[: len(bases)]))
+            chosen += [row for row in kinds for _ in range(ALONE)][: max(0, MOST_ALONE - len(chosen))]
         return [
             self._row(varied, row, names[number] if owned is not None else None, number)
             for number, row in enumerate(chosen[: len(names)] if owned is not None else chosen)
         ]
+
+    def _many(self, spot: Spot) -> int:
+        """How many values of a column are tried: what it is compared with, and some beside that."""
+        return max(6, min(10, 2 + len(self.spots.constants(self.spots.group(spot)))))
+
+    def _differing(
+        self,
+        rows: Sequence[tuple[Any, ...]],
+        owners: Sequence[int],
+        varied: Sequence[Spot],
+        above: Sequence[int],
+        values: Mapping[Spot, list[Any]],
+    ) -> list[tuple[Any, ...]]:
+        """Rows of people (`owners`, by number) who differ in nothing but whose row it is: each with another change."""
+        free = [n for n, spot in enumerate(varied) if n not in above and not self._is_asker(spot)]
+        turns: dict[object, int] = {}
+        made = []
+        for row, number in zip(rows, owners, strict=True):
+            person = self.people[number]
+            rest = {k: v for k, v in person.attributes.items() if fold(k) not in self.spots.naming}
+            alike = (person.roles, tuple(sorted(rest.items(), key=str)))
+            turn = turns.get(alike, 0)
+            turns[alike] = turn + 1
+            changes = _telling(free, [values[spot] for spot in varied], row)[: turn if turn else 0]
+            n, value = changes[-1] if changes and len(changes) == turn else (0, row[0] if row else None)
+            made.append((*row[:n], value, *row[n + 1 :]) if row else row)
+        return made
+
+    def _heads(self, owners: Sequence[int]) -> list[int]:
+        """Numbers of the rows that are somebody's own, for whom such a row decides."""
+        roles = list(self.spots.naming.values())
+        if None in roles or not roles:
+            return []
+        deciding = frozenset[str]().union(*(r for r in roles if r is not None))
+        return [place for place, number in enumerate(owners) if self.people[number].roles & deciding]
 
     def _asked(self, owned: Spot) -> dict[Any, int]:
         """The keys of this table that attributes name: each with the number of somebody who has it."""
@@ -243,7 +287,7 @@ class _Table:
     ) -> list[tuple[Any, ...]]:
         """Of a table of mappings: rows that map somebody to a key which nothing else maps them to, with one thing
         changed. Beside a row that maps them to it already, the change would tell nothing."""
-        keys = [n for n, spot in enumerate(varied) if self._points_to(spot)]
+        keys = self._mapped(varied)
         rest = [n for n in range(len(varied)) if n not in keys]
         askers = [n for n in rest if self._is_asker(varied[n])]
         found: dict[tuple[Any, ...], None] = {}
@@ -264,13 +308,34 @@ class _Table:
                 found[tuple(changed)] = None
         return list(found)
 
+    def _mapped(self, varied: Sequence[Spot]) -> list[int]:
+        """Of a table of mappings: what somebody is mapped to, keys of a table or else what is held against the row."""
+        pointing = [n for n, spot in enumerate(varied) if self._points_to(spot)]
+        # Of `(email, team)` in a set with a table of people, too, it is the team that they are mapped to.
+        keys = [n for n in pointing if varied[n] not in self.spots.held] or pointing
+        return keys or [n for n, spot in enumerate(varied) if not self._is_asker(spot) and self._meets_others(spot)]
+
+    def _meets_others(self, spot: Spot) -> bool:
+        """Whether a column of text, the same or a part of it, is held against one of another table."""
+        members = self.spots.members(self.spots.group(spot))
+        others = any(s[0] == "column" and s[1] != spot[1] for s in members)
+        return others and kind_of(self.spots.types[spot]) == "text"
+
     def _other_keys(self, spot: Spot, values: Sequence[Any], own: Any, number: int) -> list[Any]:
         """The keys that a person may be mapped to besides the one that is theirs."""
         # What lies below another key of theirs would be theirs anyway.
-        alone = self.alone.get(self.spots.group(spot), [])
-        named = [v for v in values if v in alone] or list(values)
-        named = [v for v in named if v is not None and v != own]
-        return self._keys_for(self.people[number], spot, named) or named
+        group = self.spots.group(spot)
+        alone = self.alone.get(group, [])
+        named = [v for v in values if v in alone] or [*values, *self._further_keys(spot)]
+        named = [v for v in dict.fromkeys(named) if v is not None and v != own]
+        return (self._keys_for(self.people[number], spot, named) if group in self.made else []) or named
+
+    def _further_keys(self, spot: Spot) -> list[Any]:
+        """Keys of the table pointed to, besides those that are tried."""
+        known = set(self.pools.values(spot))
+        return [
+            v for row in self.made.get(self.spots.group(spot), ()) for v in row.values() if _plain(v) and v in known
+        ]
 
     def _as_asked(self, spot: Spot, value: Any, values: Sequence[Any]) -> Any:
         """A value that conditions on the column alone let pass: no value, or one beside the constant."""
@@ -304,17 +369,18 @@ class _Table:
         self, rows: list[tuple[Any, ...]], varied: Sequence[Spot], suiting: set[Any], *, telling: set[Any]
     ) -> list[tuple[Any, ...]]:
         """Where sub-queries read it, one row only of each pair that a mapping is about, one of `telling` if there is:
-        `until IS NULL` decides nothing while each pair is there with and without an end. All rows of those pairs that
-        suit somebody."""
-        naming = [n for n, spot in enumerate(varied) if self._points_to(spot) or self._is_asker(spot)]
+        `until IS NULL` decides nothing while each pair is there with and without an end. Of pairs that suit
+        somebody, the rows that do."""
+        mapped = self._mapped(varied)
+        naming = [n for n, spot in enumerate(varied) if n in mapped or self._points_to(spot) or self._is_asker(spot)]
         if self.relation.key not in self.spots.read or len(naming) in (0, len(varied)):
             return rows
         pairs: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
         for row in rows:
             pairs.setdefault(tuple(row[n] for n in naming), []).append(row)
-        thin = [group for group in pairs.values() if len(group) > 1 and not suiting & set(group)]
-        few = [[row for row in group if row in telling] or group for group in thin]
-        kept = {group[place % len(group)] for place, group in enumerate(few)}
+        thin = [group for group in pairs.values() if len(group) > 1]
+        few = [[row for row in group if row in telling] or group for group in thin if not suiting & set(group)]
+        kept = {group[place % len(group)] for place, group in enumerate(few)} | suiting
         gone = {row for group in thin for row in group if row not in kept}
         return [row for row in rows if row not in gone]
 
@@ -331,6 +397,11 @@ class _Table:
     def _points_to(self, spot: Spot) -> bool:
         """Whether a column holds keys of a table."""
         return self.spots.group(spot) in self.made
+
+    def _is_mapped_to(self, spot: Spot) -> bool:
+        """Whether a column's keys stand in another table that sub-queries read, and in few rows of its own."""
+        tables = {s[1] for s in self.spots.members(self.spots.group(spot)) if s[0] == "column"}
+        return any(".".join(key) in tables and key != self.relation.key for key in self.spots.read)
 
     def _is_above(self, spot: Spot) -> bool:
         """Whether a column holds keys of its own table."""
@@ -406,6 +477,10 @@ def _telling(places: Sequence[int], values: Sequence[list[Any]], row: tuple[Any,
     listed = [(value is not None, turn, n, value) for n in places for turn, value in enumerate(values[n])]
     ordered = sorted(listed, key=lambda each: each[:3])
     return [(n, value) for _, _, n, value in ordered if value != row[n]]
+
+
+def _plain(value: object) -> bool:
+    return not isinstance(value, list | dict)
 
 
 def _texts(row: Row) -> set[str]:

@@ -7,9 +7,9 @@ share a key, and that each is also told of somebody who is there already: `ada` 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
-from typing import Final
+from typing import Any, Final
 
 from rls.catalog import Relation, fold
 from rls.identity.principal import Principal
@@ -31,13 +31,21 @@ def place_solutions(
     pools: Pools,
     existing: Mapping[str, Principal],
     wall: Wall | None,
+    *,
+    named: Mapping[tuple[str, ...], tuple[str, ...]],
 ) -> tuple[dict[str, Principal], Placed, Placed]:
-    """People by name, rows by the key of their relation, and those among them that are shown to somebody."""
+    """People by name, rows by the key of their relation, and those among them that are shown to somebody. `named` are
+    the columns that name rows, by relation."""
     rows: Placed = {}
     shown: Placed = {}
     numbers = count(FIRST)
-    for solution in solutions:
-        for person, told in _tellings(solution, existing):
+    found: dict[str, Principal] = {}
+    for each in solutions:
+        own = _named_by(each, spots, named)
+        solution = _renamed(each, own)
+        found[solution.name] = solution.person
+        # Of somebody who is there a row with such a key is there, too, and others rest on it.
+        for person, told in _tellings(solution, {} if own else existing):
             keys = _Keys(spots, pools, numbers, person)
             for relation, row in told:
                 made = {name: keys.renamed(column_spot(relation, name), value) for name, value in row.items()}
@@ -47,7 +55,39 @@ def place_solutions(
             if solution.shown:
                 key = solution.rows[0][0].key
                 shown.setdefault(key, []).append(rows[key][-len([r for r, _ in told if r.key == key])])
-    return {s.name: s.person for s in solutions}, rows, shown
+    return found, rows, shown
+
+
+def _named_by(solution: Solution, spots: Spots, named: Mapping[tuple[str, ...], tuple[str, ...]]) -> dict[str, str]:
+    """Attributes that say the key of a row in the solution, as `email` of a table of people: with their values."""
+    found = {}
+    held = {
+        fold(name): value for name, value in [*solution.person.attributes.items(), ("subject", solution.person.subject)]
+    }
+    for relation, row in solution.rows:
+        key = named.get(relation.key, ())
+        spot = column_spot(relation, key[0]) if len(key) == 1 else None
+        if spot is None or spot not in spots.types or spots.constants(spots.group(spot)):
+            continue
+        for member in spots.members(spots.group(spot)):
+            value = held.get(member[1]) if member[0] == "attribute" else None
+            if isinstance(value, str) and row.get(key[0]) == value:
+                found[member[1]] = value
+    return found
+
+
+def _renamed(solution: Solution, own: Mapping[str, str]) -> Solution:
+    """The solution with a person whose keys nobody else has."""
+    if not own:
+        return solution
+    words: dict[object, str] = {value: f"{value}-{solution.name}" for value in own.values()}
+    person = solution.person
+    attributes = {
+        k: words.get(v, v) if fold(k) in own and isinstance(v, str) else v for k, v in person.attributes.items()
+    }
+    subject = words.get(person.subject, person.subject) if "subject" in own else person.subject
+    rows = tuple((r, {name: _said(value, words) for name, value in row.items()}) for r, row in solution.rows)
+    return replace(solution, person=replace(person, subject=subject, attributes=attributes), rows=rows)
 
 
 def _tellings(
@@ -77,7 +117,7 @@ def _words(found: Principal, person: Principal) -> dict[object, object]:
     return words
 
 
-def _said(value: object, words: Mapping[object, object]) -> object:
+def _said(value: object, words: Mapping[Any, object]) -> object:
     if isinstance(value, list | tuple):
         return [_said(item, words) for item in value]
     return words.get(value, value) if isinstance(value, str) else value

@@ -6,7 +6,7 @@ Owns what counts as being compared: what `UNION` and `USING` bring together does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -22,11 +22,12 @@ from rls.policy.reader import NO_POSITION
 from rls.policy.rules import Bound
 from rls.policy.scopes import Hole
 
-__all__ = ["Spot", "Spots", "attribute_spot", "column_spot", "find_spots"]
+__all__ = ["Spot", "Spots", "attribute_spot", "column_spot", "find_naming", "find_spots"]
 
 Spot = tuple[str, ...]
 Constant = Callable[[str], object]
 _STRICT = {"COMPARE_LESSTHAN": ("less", "more"), "COMPARE_GREATERTHAN": ("more", "less")}
+_PARTS = frozenset(("contains", "starts_with", "ends_with", "prefix", "suffix", "^@"))
 _MEMBERSHIP = frozenset(("contains", "list_contains", "array_contains", "list_has", "array_has"))
 
 
@@ -52,6 +53,9 @@ class Spots:
     read: dict[tuple[str, ...], Relation] = field(default_factory=dict)  # by sub-queries
     walked: set[tuple[str, ...]] = field(default_factory=set)
     asked: dict[Spot, set[str]] = field(default_factory=dict)  # what WHERE of sub-queries asks of a column by itself
+    held: set[Spot] = field(default_factory=set)  # columns that stand beside an attribute: what they hold is somebody's
+    naming: dict[str, frozenset[str] | None] = field(default_factory=dict)  # attributes that name a row: `find_naming`
+    parted: set[Spot] = field(default_factory=set)  # texts that are asked for what they begin with or hold
     walls: dict[str, dict[Spot, None]] = field(default_factory=dict)  # attribute → columns that must be equal to it
     _over: dict[Spot, Spot] = field(default_factory=dict)
     _constants: dict[Spot, dict[object, None]] = field(default_factory=dict)
@@ -117,6 +121,26 @@ def find_spots(policies: PolicySet, catalog: Catalog, bounds: list[Bound], const
     return spots
 
 
+def find_naming(
+    spots: Spots, policies: PolicySet, catalog: Catalog, keys: Mapping[tuple[str, ...], tuple[str, ...]]
+) -> dict[str, frozenset[str] | None]:
+    """Attributes that are the key of a row in a table which sub-queries read, as the `email` of a table of people is:
+    each with the roles (None: all) for whom such a row decides. `keys` are the primary keys of relations."""
+    found: dict[str, frozenset[str] | None] = {}
+    for policy in (p for rules in policies.rules for p in rules.policies):
+        for path in policy.using.relations:
+            table = catalog.find(path)
+            key = () if table is None else keys.get(table.key, ())
+            spot = column_spot(table, key[0]) if table is not None and len(key) == 1 else None
+            if spot is None or spot not in spots.held or spots.constants(spot):
+                continue
+            names = {s[1] for s in spots.members(spots.group(spot)) if s[0] == "attribute"} & policy.using.attributes
+            for name in names if spots.types[spot] == "VARCHAR" else ():
+                before = found.get(name, frozenset())
+                found[name] = None if policy.roles is None or before is None else before | policy.roles
+    return found
+
+
 @dataclass
 class _Walk:
     """One expression about one relation."""
@@ -151,6 +175,10 @@ class _Walk:
         for columns in self.lineage.shared():
             for one, other in pairwise(self._place(found, where) for found in columns):
                 self.spots.join(one, other)
+        for node in nodes_of(self.expression.root.tree):
+            if node["class"] == "FUNCTION" and node["function_name"] in _PARTS:
+                anchors = [a for a in (self._anchor(each["expression"]) for each in node["arguments"]) if a is not None]
+                self.spots.parted.update(anchors)
         for leaf in self.expression.root.leaves():
             self._wall(leaf.tree)
         for node in nodes_of(self.expression.root.tree):
@@ -164,6 +192,8 @@ class _Walk:
         anchors = [a for a in map(self._anchor, operands) if a is not None]
         for one, other in pairwise(anchors):
             self.spots.join(one, other)
+        if any(spot[0] == "attribute" for spot in anchors):
+            self.spots.held.update(spot for spot in anchors if spot[0] == "column")
         for operand in operands if anchors else ():
             if not any(n.get("class") in ("COLUMN_REF", "SUBQUERY") and self._names(n) for n in nodes_of(operand)):
                 try:

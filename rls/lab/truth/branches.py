@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from rls.catalog import Relation, quote
 from rls.policy.evaluate import evaluate
@@ -17,6 +18,9 @@ from rls.policy.parser import Tree, write_expression
 from rls.policy.rules import BoundPolicy
 
 __all__ = ["Leaf", "branches_of", "is_positive", "leaves_of", "own_sql", "own_text"]
+
+_LIKE: Final = {" ~~ ": " LIKE ", " !~~ ": " NOT LIKE ", " ~~* ": " ILIKE ", " !~~* ": " NOT ILIKE "}
+_QUOTED_OR_LIKE: Final = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"| !?~~\*? """)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,9 @@ def is_positive(root: Branch, leaf: Branch) -> bool:
 
 def own_sql(tree: Tree) -> str:
     """A tree as authors write it. Raises ExpressionInvalid."""
-    # DuckDB puts the name `user` in quotes.
-    return write_expression(tree).replace('"user".', "user.")
+    # DuckDB puts the name `user` in quotes, and calls LIKE by its operator.
+    text = write_expression(tree).replace('"user".', "user.")
+    return _QUOTED_OR_LIKE.sub(lambda found: _LIKE.get(found[0], found[0]), text)
 
 
 def own_text(text: str, branch: Branch) -> str:

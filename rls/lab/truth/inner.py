@@ -13,7 +13,10 @@ from typing import Any, Final
 from rls.lab.truth.near import dropped_parts, edged_parts, opened_parts
 from rls.policy.parser import Tree
 
-__all__ = ["COMPARISONS", "changed_inside", "dropped_inside", "edged_inside", "loosened_inside", "moved", "near_misses"]
+__all__ = [
+    "COMPARISONS", "changed_inside", "dropped_inside", "each_changed", "edged_inside", "loosened_inside", "moved",
+    "near_misses",
+]  # fmt: skip
 
 # The slips of a hand: what a comparison is easily mistaken for.
 COMPARISONS: Final = {
@@ -33,24 +36,24 @@ def dropped_inside(tree: Tree) -> Iterator[Tree]:
     """Without one of the conditions that a sub-query's WHERE or ON joins by AND or OR, one item of a list in it, one
     bound of BETWEEN, or without all it has; without the steps of a recursive one. What a condition is NULL for still
     fails it: that is what `loosened_inside` is about."""
-    yield from _everywhere(_ending(tree), _inside(_dropped_of_known), _as_made)
+    yield from each_changed(tree, _inside(_dropped_of_known))
 
 
 def changed_inside(tree: Tree) -> Iterator[Tree]:
     """With a condition of a sub-query dropped, its AND made OR, or a comparison made another one."""
-    yield from _everywhere(_ending(tree), _inside(_changed), _as_made)
+    yield from each_changed(tree, _inside(_changed))
 
 
 def loosened_inside(tree: Tree) -> Iterator[Tree]:
     """With a condition of a sub-query true of what has no value, too, or a mapping read the other way: `SELECT a …
     WHERE b = user.subject` made `SELECT b … WHERE a = user.subject`."""
-    yield from _everywhere(_ending(tree), _inside(_opened), _as_made)
-    yield from _everywhere(_ending(tree), _swapped, _as_made)
+    yield from each_changed(tree, _inside(_opened))
+    yield from each_changed(tree, _swapped)
 
 
 def edged_inside(tree: Tree) -> Iterator[Tree]:
     """With the boundary of a comparison of a sub-query on its other side: `ends > 7` made `ends >= 7`."""
-    yield from _everywhere(_ending(tree), _inside(_edged), _as_made)
+    yield from each_changed(tree, _inside(_edged))
 
 
 def near_misses(tree: Tree) -> Iterator[tuple[Tree, Tree]]:
@@ -58,14 +61,19 @@ def near_misses(tree: Tree) -> Iterator[tuple[Tree, Tree]]:
     which only that change lets through."""
     for parts in (partial(dropped_parts, nulls=False), opened_parts, edged_parts):
         # Both walk the same tree in the same order.
-        firsts, seconds = (_everywhere(_ending(tree), _pairs_inside(parts, n), _as_made) for n in (0, 1))
+        firsts, seconds = (each_changed(tree, _pairs_inside(parts, n)) for n in (0, 1))
         yield from zip(firsts, seconds, strict=True)
 
 
 def moved(tree: Tree) -> Iterator[Tree]:
     """With a whole number that something is ordered by, wherever it stands, made the one before or after it: `level >=
     2` made `level >= 1`."""
-    yield from _everywhere(_ending(tree), _neighbouring, _as_made)
+    yield from each_changed(tree, _neighbouring)
+
+
+def each_changed(tree: Tree, change: Callable[[Tree], Iterator[Tree]]) -> Iterator[Tree]:
+    """The whole tree once for each change of one of its nodes, outermost first."""
+    yield from _everywhere(_ending(tree), change, _as_made)
 
 
 def _as_made(made: Any) -> Any:

@@ -11,8 +11,9 @@ from typing import Final
 
 from rls.policy.parser import Tree, read_select
 
-__all__ = ["dropped_parts", "edged_parts", "one_sided", "opened_parts"]
+__all__ = ["LISTS", "dropped_parts", "edged_parts", "one_sided", "opened_parts", "shortened_lists"]
 
+LISTS: Final = frozenset(("COMPARE_IN", "COMPARE_NOT_IN"))
 Pair = tuple[Tree | None, Tree]
 _NEVER_NULL: Final = frozenset(
     (*("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"), *("COMPARE_DISTINCT_FROM", "COMPARE_NOT_DISTINCT_FROM"))
@@ -49,13 +50,20 @@ def dropped_parts(condition: Tree, *, nulls: bool) -> Iterator[Pair]:
 
 
 def _shortened(condition: Tree) -> Iterator[Pair]:
-    if condition["type"] == "COMPARE_IN" and len(condition["children"]) > 2:
-        first, *items = condition["children"]
-        for place, item in enumerate(items):
-            rest = [first, *items[:place], *items[place + 1 :]]
-            yield {**condition, "children": rest}, {**condition, "children": [first, item]}
+    if condition["type"] in LISTS:
+        yield from shortened_lists(condition)
+    elif condition["type"] == "OPERATOR_NOT" and condition["children"][0]["type"] in LISTS:
+        yield from ((_not(made), near) for made, near in shortened_lists(condition["children"][0]))
     elif condition["class"] == "BETWEEN":
         yield from one_sided(condition)
+
+
+def shortened_lists(condition: Tree) -> Iterator[tuple[Tree, Tree]]:
+    """Without one item of its list, whether IN or NOT IN: `x NOT IN (1, 2)` → (`x NOT IN (2)`, `x IN (1)`), …"""
+    first, *items = condition["children"]
+    for place, item in enumerate(items if len(items) > 1 else ()):
+        rest = [first, *items[:place], *items[place + 1 :]]
+        yield {**condition, "children": rest}, {**condition, "type": "COMPARE_IN", "children": [first, item]}
 
 
 def opened_parts(condition: Tree) -> Iterator[tuple[Tree, Tree]]:

@@ -1,0 +1,68 @@
+"""A condition with texts like a pattern → the condition with one pattern looser, or strict about letters' case.
+
+Takes DuckDB's tree; yields whole trees. Owns which slips of a hand with patterns are looked for: an anchor lost at the
+beginning or end, `_` that became `%`, a beginning or end that became any part, ILIKE for LIKE and the other way round.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from rls.lab.truth.inner import each_changed
+from rls.policy.parser import Tree
+
+__all__ = ["changed_patterns"]
+
+_LIKE: Final = {"~~": "~~*", "!~~": "!~~*", "~~*": "~~", "!~~*": "!~~"}
+_ENDS: Final = frozenset(("starts_with", "prefix", "^@", "ends_with", "suffix"))
+_ANCHORS: Final = frozenset(("regexp_matches", "regexp_full_match"))
+
+
+def changed_patterns(tree: Tree) -> Iterator[Tree]:
+    """`a LIKE 'x%'` → `a LIKE '%x%'`, `a ILIKE 'x%'`; `starts_with(a, 'x')` → `contains(a, 'x')`."""
+    yield from each_changed(tree, _changed)
+
+
+def _changed(node: Tree) -> Iterator[Tree]:
+    if node.get("class") != "FUNCTION" or len(node["arguments"]) != 2:
+        return
+    name = node["function_name"]
+    if name in _ENDS:
+        yield {**_called(node, "contains"), "is_operator": False}
+    elif name == "regexp_full_match":
+        yield _called(node, "regexp_matches")
+    literal = node["arguments"][1]["expression"].get("literal")
+    if literal is None or literal["kind"] != "STRING":
+        return
+    if name in _LIKE:
+        for text in dict.fromkeys(_looser(literal["text"])):
+            yield _with_text(node, text)
+        if any(letter.isalpha() for letter in literal["text"]):
+            yield _called(node, _LIKE[name])
+    elif name in _ANCHORS and literal["text"].startswith("^"):
+        yield _with_text(node, literal["text"][1:])
+
+
+def _looser(pattern: str) -> Iterator[str]:
+    """Patterns that more texts are like."""
+    if not pattern.strip("%"):
+        return
+    if not pattern.startswith("%"):
+        yield f"%{pattern}"
+    if not pattern.endswith("%"):
+        yield f"{pattern}%"
+    if "_" in pattern:
+        yield re.sub("[%_]+", "%", pattern)
+
+
+def _called(node: Tree, name: str) -> Tree:
+    return {**node, "function_name": name, "qualified_name": {**node["qualified_name"], "path": [name]}}
+
+
+def _with_text(node: Tree, text: str) -> Tree:
+    left, right = node["arguments"]
+    pattern = right["expression"]
+    changed = {**pattern, "literal": {**pattern["literal"], "text": text}}
+    return {**node, "arguments": [left, {**right, "expression": changed}]}

@@ -126,15 +126,17 @@ def error_lines(error: RlsError, sql: str) -> list[str]:
 
 
 def _open(settings: Mapping[str, str]) -> World:
+    from rls.engines.opening import is_server
     from rls.lab.world.world import open_directory
 
     for name, write in _TRY.items():
         if name not in settings:
             raise OptionsWrong(f"no {name}: write `{write}` first, or set {_VARIABLES[name]}")
-    if "://" in settings["database"]:
-        raise OptionsWrong("personas ask a DuckDB file here: give --database FILE")
+    database = settings["database"]
     # As a shell would, so that `~` is the home directory.
-    return open_directory(Path(settings["policies"]).expanduser(), Path(settings["database"]).expanduser())
+    return open_directory(
+        Path(settings["policies"]).expanduser(), database if is_server(database) else Path(database).expanduser()
+    )
 
 
 def _persona(name: str | None, personas: Mapping[str, object]) -> str:

@@ -65,7 +65,7 @@ def prove(
     from rls.cli.opening import open_catalog
     from rls.lab.prove.available import require_solver
     from rls.lab.prove.invariants import FILE, prove_text, run_invariants
-    from rls.lab.world.raw import primary_keys_of
+    from rls.lab.world.world import primary_keys_of
     from rls.policy.load import load_policies
 
     require_solver()

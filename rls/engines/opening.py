@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rls.catalog import Catalog
 from rls.engines.base import Executor
 from rls.engines.limits import Limits
-from rls.engines.server import ServerExecutor
 from rls.errors import EngineInvalid
+
+if TYPE_CHECKING:
+    from rls.engines.server import ServerExecutor
 
 __all__ = ["is_server", "open_executor", "open_idle", "open_server", "read_catalog_of", "read_keys_of"]
 
@@ -50,6 +52,8 @@ def open_executor(path: str, isolation: str, **options: Any) -> Executor:
 def open_server(url: str, *, limits: Limits) -> ServerExecutor:
     """The server at a URL, for who trusts the texts that it is asked: they are bound in this process. Raises as
     `open_executor` does."""
+    from rls.engines.server import ServerExecutor
+
     found = open_executor(url, "thread", name=None, limits=limits)
     if not isinstance(found, ServerExecutor):
         raise EngineInvalid("engine.url", "this is no server's URL", hint="write postgresql://… or spark://…")

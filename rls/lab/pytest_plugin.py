@@ -77,17 +77,17 @@ class SuiteFile(pytest.File):
             yield item
 
     def _open(self) -> _Opened:
-        from rls.engines.opening import is_server
         from rls.lab.suites.reader import directory_personas
         from rls.lab.suites.run import Worlds
+        from rls.lab.world.world import database_at
         from rls.policy.load import load_policies
 
         opened = self.config.stash.setdefault(_OPENED, {})
         if self.policies not in opened:
             chosen = self.config.getoption("--rls-database") or self.config.getini("rls_database")
-            database: Path | str | None = None
-            if chosen:
-                database = str(chosen) if is_server(str(chosen)) else self.config.rootpath / str(chosen)
+            database = database_at(str(chosen)) if chosen else None
+            if isinstance(database, Path):
+                database = self.config.rootpath / database
             policies = load_policies(self.policies, keys="none")
             personas = directory_personas(self.policies, policies.identity)
             opened[self.policies] = (policies, personas, Worlds(policies, database))

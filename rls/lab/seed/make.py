@@ -40,7 +40,7 @@ from rls.lab.seed.write import suite_text
 from rls.lab.suites.reader import directory_personas, read_suite
 from rls.lab.suites.run import Run, run_suites
 from rls.lab.suites.suite import Suite
-from rls.lab.world.raw import primary_keys_of
+from rls.lab.world.world import primary_keys_of
 from rls.policy.check_usage import attributes_read
 from rls.policy.load import load_policies
 from rls.policy.policy_set import PolicySet, rules_for

@@ -21,7 +21,7 @@ from rls.catalog import Catalog, Relation, quote
 from rls.engines.zone import reckon_in_utc
 from rls.lab.world.clock import clock_macros
 
-__all__ = ["NAME", "Raw", "RawFailed", "Rows", "ask_duckdb", "open_bare", "primary_keys_of", "used_in"]
+__all__ = ["NAME", "Raw", "RawFailed", "Rows", "ask_duckdb", "open_bare", "used_in"]
 
 NAME = "lab"
 
@@ -152,19 +152,6 @@ def ask_duckdb(sql: str, parameters: Mapping[str, object]) -> Any:
             return connection.execute(sql, dict(parameters)).fetchall()[0][0]
         except duckdb.Error as error:
             raise _failed(error) from None
-
-
-def primary_keys_of(database: Path | str, catalog: Catalog) -> Mapping[tuple[str, ...], tuple[str, ...]]:
-    """The columns of a database's primary keys, of a file or a server's, by the table's key. No row is read."""
-    if isinstance(database, str):
-        from rls.engines.opening import read_keys_of
-
-        return read_keys_of(database)
-    raw = Raw(database.resolve(), catalog)
-    try:
-        return raw.primary_keys()
-    finally:
-        raw.close()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from rls.engine import Engine, Session
 from rls.engines.base import Executor
 from rls.engines.duckdb import DuckDBExecutor
 from rls.engines.limits import Limits
-from rls.engines.opening import open_server
+from rls.engines.opening import is_server, open_server, read_keys_of
 from rls.errors import PolicyInvalid
 from rls.identity.personas import load_personas
 from rls.identity.principal import Principal
@@ -37,7 +37,7 @@ from rls.policy.grant import Grant
 from rls.policy.load import load_policies
 from rls.policy.policy_set import PolicySet
 
-__all__ = ["World", "open_directory", "open_file", "open_given", "open_live"]
+__all__ = ["World", "database_at", "open_directory", "open_file", "open_given", "open_live", "primary_keys_of"]
 
 _LIMITS = Limits(seconds=600.0, memory=8 << 30)
 
@@ -173,6 +173,19 @@ def open_given(
             yield world
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def database_at(place: str | Path) -> Path | str:
+    """A database as users name it: a server's URL as it is, else a file's path, in which `~` is the home directory."""
+    return str(place) if is_server(place) else Path(place).expanduser()
+
+
+def primary_keys_of(database: Path | str, catalog: Catalog) -> Mapping[tuple[str, ...], tuple[str, ...]]:
+    """The columns of a database's primary keys, of a file or a server's, by the table's key. No row is read."""
+    if isinstance(database, str):
+        return read_keys_of(database)
+    with contextlib.closing(Raw(database.resolve(), catalog)) as raw:
+        return raw.primary_keys()
 
 
 def _forget(_: object) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import json_option, write_text
-from rls.cli.test import live_option, policies_of
+from rls.cli.options import json_option, live_option, write_text
+from rls.cli.test import policies_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,7 @@ _STATES = {"TRUE": "T", "FALSE": "F", "NULL": "N"}
 @click.option("--min", "least", type=click.FloatRange(0, 100), metavar="PERCENT", help="Exit code 1 below this.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write one HTML page.")
 @json_option
-def coverage(*, path: Path, database: Path | None, least: float | None, html: Path | None, as_json: bool) -> int:
+def coverage(*, path: Path, database: Path | str | None, least: float | None, html: Path | None, as_json: bool) -> int:
     """Measure which parts of the policies the suites met.
 
     Every condition inside a policy should have been TRUE, FALSE and NULL, every role and attribute seen with and

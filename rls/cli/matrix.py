@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import json_option, write_text
-from rls.cli.test import live_option, policies_of
+from rls.cli.options import json_option, live_option, write_text
+from rls.cli.test import policies_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +29,9 @@ _UNSEEN = "unseen"
 @click.option("--relation", default="*", metavar="NAME", help="Only this relation; `*` stands for anything.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write one HTML page.")
 @json_option
-def matrix(*, path: Path, database: Path | None, persona: str, relation: str, html: Path | None, as_json: bool) -> None:
+def matrix(
+    *, path: Path, database: Path | str | None, persona: str, relation: str, html: Path | None, as_json: bool
+) -> None:
     """Rows of every table that each persona sees; why none.
 
     Counts the rows of --database, or the rows that a SUITE gives. No row is shown.
@@ -66,7 +68,7 @@ def matrix(*, path: Path, database: Path | None, persona: str, relation: str, ht
         show(out, found)
 
 
-def open_world(stack: ExitStack, path: Path, database: Path | None) -> World:
+def open_world(stack: ExitStack, path: Path, database: Path | str | None) -> World:
     """The rows of a suite, if `path` is one that gives rows, else those of the database."""
     from rls.lab.suites.reader import directory_personas, read_suite
     from rls.lab.suites.run import Worlds
@@ -80,7 +82,7 @@ def open_world(stack: ExitStack, path: Path, database: Path | None) -> World:
         suite = read_suite(only[0], policies.identity, personas)
         return stack.enter_context(Worlds(policies, database)).open(suite)
     if database is None:
-        raise click.UsageError("give --database FILE (or RLS_DATABASE), or a suite that gives rows")
+        raise click.UsageError("give --database FILE or URL (or RLS_DATABASE), or a suite that gives rows")
     return stack.enter_context(open_directory(directory, database))
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import json_option
-from rls.cli.test import live_option, policies_of
+from rls.cli.options import json_option, live_file_option
+from rls.cli.test import policies_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +23,7 @@ _MOST = 20
 
 @click.command()
 @click.argument("path", metavar="[DIR | SUITE]", type=click.Path(path_type=Path), envvar="RLS_POLICIES")
-@live_option
+@live_file_option
 @click.option("--min", "least", type=click.FloatRange(0, 100), metavar="PERCENT", help="Exit code 1 below this.")
 @click.option("--all", "everything", is_flag=True, help="Show every survivor, not only the first 20.")
 @json_option

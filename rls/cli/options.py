@@ -11,7 +11,8 @@ import click
 
 __all__ = [
     "DatabaseType", "audit_option", "database_file_option", "database_option", "dialect_option", "json_option",
-    "persona_of", "policies_option", "read_sql", "read_text", "read_token", "write_text",
+    "live_file_option", "live_option", "persona_of", "policies_option", "read_sql", "read_text", "read_token",
+    "write_text",
 ]  # fmt: skip
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -69,8 +70,23 @@ def _database(*, servers: bool) -> Decorator:
     )
 
 
+def _live(*, servers: bool) -> Decorator:
+    what = "Types for given rows, rows for suites without: of a DuckDB file"
+    also = ", or of a server: postgresql://user@host/name, spark://host:port" if servers else ""
+    return click.option(
+        "--database",
+        type=DatabaseType(servers=servers),
+        envvar="RLS_DATABASE",
+        show_envvar=True,
+        metavar="FILE|URL" if servers else "FILE",
+        help=f"{what}{also}.",
+    )
+
+
 database_option = _database(servers=True)
 database_file_option = _database(servers=False)
+live_option = _live(servers=True)
+live_file_option = _live(servers=False)
 
 audit_option: Decorator = click.option(
     "--audit",

@@ -58,14 +58,14 @@ def prove(
       always denied without clearance
       not wider than DIR             or REVISION:DIR of a git repository
 
-    A DuckDB file's primary keys are taken for granted. What refutes a statement is shown after the engine itself
+    The database's primary keys are taken for granted. What refutes a statement is shown after the engine itself
     confirmed it. Exit code 1 unless all is proved.
     """
     from rls.cli.failures import pointing_into_file
     from rls.cli.opening import open_catalog
     from rls.lab.prove.available import require_solver
     from rls.lab.prove.invariants import FILE, prove_text, run_invariants
-    from rls.lab.world.raw import primary_keys_of
+    from rls.lab.world.world import primary_keys_of
     from rls.policy.load import load_policies
 
     require_solver()
@@ -76,7 +76,7 @@ def prove(
                 known = ", ".join(sorted(rules.identity.roles))
                 raise click.UsageError(f"role `{role}` is not declared; there are {known}")
         catalog = open_catalog(database)
-        keys = primary_keys_of(database, catalog) if isinstance(database, Path) else {}
+        keys = primary_keys_of(database, catalog)
         if not statements:
             if about or only or unless:
                 raise click.UsageError("--about, --only and --unless are for a STATEMENT; invariants say it themselves")

@@ -36,7 +36,7 @@ _HINTS = (", --rows shows more", ", --json has all")
     "--as",
     "persona",
     metavar="PERSONA",
-    help="Without token and record, for who writes the policies: somebody of DIR/personas.yaml, on a DuckDB file.",
+    help="Without token and record, for who writes the policies: somebody of DIR/personas.yaml.",
 )
 @policies_option
 @database_option
@@ -95,8 +95,6 @@ def query(
 
 def _ask_as(persona: str, policies: Path, database: Path | str, text: str, *, rows: int, as_json: bool) -> None:
     """Ask as notebooks do: with a token that the laboratory signs for itself, of which nothing is recorded."""
-    if isinstance(database, str):
-        raise click.UsageError("--as works on a DuckDB file, not on a server: sign a token with `rls token mint --as`")
     from rls.cli.failures import pointing_into, pointing_into_file
     from rls.errors import RlsError
     from rls.lab.world.world import open_directory

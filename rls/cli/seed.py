@@ -32,7 +32,9 @@ FOUND = 1
 )
 @click.option("--force", is_flag=True, help="Write over the file that is there.")
 @json_option
-def seed(*, policies: Path, database: Path, output: Path | None, seconds: float, force: bool, as_json: bool) -> int:
+def seed(
+    *, policies: Path, database: Path | str, output: Path | None, seconds: float, force: bool, as_json: bool
+) -> int:
     """Write a suite that meets every part of the policies.
 
     Rows and personas are made up so that each condition is TRUE, FALSE and NULL, each role, mask and attribute is
@@ -59,7 +61,7 @@ def seed(*, policies: Path, database: Path, output: Path | None, seconds: float,
     return FOUND if made.run.failed else 0
 
 
-def show(out: Console, made: Seed, *, policies: Path, database: Path) -> None:
+def show(out: Console, made: Seed, *, policies: Path, database: Path | str) -> None:
     """What was written, what it does not meet, what fails at once, and what to do next."""
     from rls.cli import render, test_show
 

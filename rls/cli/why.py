@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rls.cli.options import json_option, read_sql
-from rls.cli.test import live_option
+from rls.cli.options import json_option, live_option, read_sql
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +35,7 @@ def why(
     *,
     path: Path,
     sql: str | None,
-    database: Path | None,
+    database: Path | str | None,
     persona: str,
     relation: str | None,
     keys: tuple[str, ...],
@@ -50,8 +49,10 @@ def why(
     from rls.cli import render
     from rls.cli.failures import pointing_into, pointing_into_file
     from rls.cli.matrix import open_world
+    from rls.errors import QueryFailed
     from rls.lab.why.query import why_query
     from rls.lab.why.row import why_row
+    from rls.lab.world.raw import RawFailed
 
     if (sql is None) == (relation is None) or (relation is None) != (not keys):
         raise click.UsageError("give a query, or --relation NAME with --key VALUE")
@@ -63,12 +64,15 @@ def why(
             hint = suggest(persona, world.personas) or f"there are {', '.join(world.personas)}"
             raise click.UsageError(f"there is no persona `{persona}`; {hint}")
         found: RowWhy | QueryWhy
-        if relation is not None:
-            found = why_row(world, persona, *_row_of(world, relation, keys))
-        else:
-            text = read_sql(sql or "")
-            with pointing_into(text):
-                found = why_query(world, persona, text)
+        try:
+            if relation is not None:
+                found = why_row(world, persona, *_row_of(world, relation, keys))
+            else:
+                text = read_sql(sql or "")
+                with pointing_into(text):
+                    found = why_query(world, persona, text)
+        except RawFailed as error:
+            raise QueryFailed("run.failed", f"what the policies say of these rows cannot be asked: {error}") from None
     if as_json:
         from rls.cli.as_json import dump_json
 
@@ -96,21 +100,22 @@ def _row_of(world: World, name: str, keys: tuple[str, ...]) -> tuple[Relation, l
     named = [key.partition("=") for key in keys]
     found = [relation.column(column) if mark else None for column, mark, _ in named]
     if all(found):
-        return relation, *_fitting(world, [c for c in found if c is not None], [v for _, _, v in named])
+        return relation, *_fitting([c for c in found if c is not None], [v for _, _, v in named])
     from rls.lab.suites.plan import default_key
 
     columns = default_key(relation, world.raw.primary_key(relation))
     if len(columns) != len(keys):
         raise click.UsageError(f"the rows of `{relation.label}` are named by {', '.join(columns)}: give as many --key")
     named_by = [c for name in columns if (c := relation.column(name)) is not None]
-    return relation, *_fitting(world, named_by, list(keys))
+    return relation, *_fitting(named_by, list(keys))
 
 
-def _fitting(world: World, columns: list[Column], values: list[str]) -> tuple[list[str], list[Any]]:
+def _fitting(columns: list[Column], values: list[str]) -> tuple[list[str], list[Any]]:
     """The names of columns and their values, which are of the columns' types."""
+    from rls.lab.world.raw import ask_duckdb
+
     for column, value in zip(columns, values, strict=True):
-        sql = f"SELECT TRY_CAST($value AS {column.type}) IS NULL"
-        if world.raw.rows(sql, {"value": value})[0][0]:
+        if ask_duckdb(f"SELECT TRY_CAST($value AS {column.type}) IS NULL", {"value": value}):
             hint = "name another column as `--key column=value`"
             raise click.UsageError(f"`{value}` is not a value of `{column.name}`, which is {column.type}; {hint}")
     return [c.name for c in columns], values

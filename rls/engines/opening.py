@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rls.catalog import Catalog
 from rls.engines.base import Executor
 from rls.engines.limits import Limits
 from rls.errors import EngineInvalid
 
-__all__ = ["is_server", "open_executor", "open_idle", "read_catalog_of"]
+if TYPE_CHECKING:
+    from rls.engines.server import ServerExecutor
+
+__all__ = ["is_server", "open_executor", "open_idle", "open_server", "read_catalog_of", "read_keys_of"]
 
 _POSTGRES = ("postgresql://", "postgres://")
 _SPARK = "spark://"
@@ -45,6 +49,17 @@ def open_executor(path: str, isolation: str, **options: Any) -> Executor:
             raise EngineInvalid("engine.isolation", "isolation is `thread` or `process`", hint="give one of them")
 
 
+def open_server(url: str, *, limits: Limits) -> ServerExecutor:
+    """The server at a URL, for who trusts the texts that it is asked: they are bound in this process. Raises as
+    `open_executor` does."""
+    from rls.engines.server import ServerExecutor
+
+    found = open_executor(url, "thread", name=None, limits=limits)
+    if not isinstance(found, ServerExecutor):
+        raise EngineInvalid("engine.url", "this is no server's URL", hint="write postgresql://… or spark://…")
+    return found
+
+
 def open_idle(database: str | os.PathLike[str]) -> Executor:
     """An executor for who only looks at the catalog and at what texts become. Raises as `open_executor` does."""
     # Nothing is run, so nothing is written either.
@@ -63,3 +78,9 @@ def read_catalog_of(database: str | os.PathLike[str]) -> Catalog:
     with contextlib.closing(open_idle(database)) as executor:
         # The name for people: nothing is run, so the engine's unguessable one is not needed.
         return executor.catalog.attached_as(executor.catalog.name)
+
+
+def read_keys_of(url: str) -> Mapping[tuple[str, ...], tuple[str, ...]]:
+    """The columns of the primary keys that a server enforces, by the table's key. No row is read."""
+    with contextlib.closing(open_server(url, limits=Limits())) as executor:
+        return executor.primary_keys()

@@ -38,6 +38,11 @@ class ServerExecutor(Executor):
         self._stale = False
         self._shadow = Shadow()
 
+    def primary_keys(self) -> Mapping[tuple[str, ...], tuple[str, ...]]:
+        """The columns of the primary keys that the server enforces, by the table's key; of tables without one nothing.
+        Raises `EngineInvalid`."""
+        return {}
+
     def close(self) -> None:
         """See `Executor.close`."""
         self._shadow.close()

@@ -1,7 +1,7 @@
 """Suites (`*.test.yaml`) as pytest tests: collected beside an identity file, one item per case.
 
 pytest loads this module at its start in every project where rls is installed, so it imports nothing else before a
-suite is found. Options: `--rls-database FILE`, or `rls_database` in pytest's configuration.
+suite is found. Options: `--rls-database FILE|URL`, or `rls_database` in pytest's configuration.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class CaseFailed(Exception):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("rls", "row-level security suites (*.test.yaml)")
-    group.addoption("--rls-database", metavar="FILE", help="DuckDB file for suites without rows of their own")
-    parser.addini("rls_database", "DuckDB file for suites without rows of their own", default="")
+    group.addoption("--rls-database", metavar="FILE|URL", help="database for suites without rows of their own")
+    parser.addini("rls_database", "database (a file or a URL) for suites without rows of their own", default="")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile | None:
@@ -79,12 +79,15 @@ class SuiteFile(pytest.File):
     def _open(self) -> _Opened:
         from rls.lab.suites.reader import directory_personas
         from rls.lab.suites.run import Worlds
+        from rls.lab.world.world import database_at
         from rls.policy.load import load_policies
 
         opened = self.config.stash.setdefault(_OPENED, {})
         if self.policies not in opened:
             chosen = self.config.getoption("--rls-database") or self.config.getini("rls_database")
-            database = self.config.rootpath / str(chosen) if chosen else None
+            database = database_at(str(chosen)) if chosen else None
+            if isinstance(database, Path):
+                database = self.config.rootpath / database
             policies = load_policies(self.policies, keys="none")
             personas = directory_personas(self.policies, policies.identity)
             opened[self.policies] = (policies, personas, Worlds(policies, database))

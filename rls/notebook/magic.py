@@ -126,15 +126,13 @@ def error_lines(error: RlsError, sql: str) -> list[str]:
 
 
 def _open(settings: Mapping[str, str]) -> World:
-    from rls.lab.world.world import open_directory
+    from rls.lab.world.world import database_at, open_directory
 
     for name, write in _TRY.items():
         if name not in settings:
             raise OptionsWrong(f"no {name}: write `{write}` first, or set {_VARIABLES[name]}")
-    if "://" in settings["database"]:
-        raise OptionsWrong("personas ask a DuckDB file here: give --database FILE")
     # As a shell would, so that `~` is the home directory.
-    return open_directory(Path(settings["policies"]).expanduser(), Path(settings["database"]).expanduser())
+    return open_directory(Path(settings["policies"]).expanduser(), database_at(settings["database"]))
 
 
 def _persona(name: str | None, personas: Mapping[str, object]) -> str:

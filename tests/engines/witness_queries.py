@@ -31,6 +31,8 @@ EVERYWHERE = [
     "SELECT id, rank() OVER (PARTITION BY region ORDER BY amount DESC, id) AS r FROM orders",
     "WITH big AS (SELECT * FROM orders WHERE amount > 300) SELECT customer_id, count(*) AS n FROM big GROUP BY customer_id",
     "SELECT region, id FROM (SELECT region, id FROM orders WHERE id % 2 = 0) AS even WHERE region <> 'EMEA'",
+    "SELECT id, (region = 'EMEA') IS NOT TRUE AS elsewhere FROM customers WHERE (region <> 'AMER') IS NOT FALSE",
+    "SELECT id FROM customers WHERE NOT ((region = 'EMEA') IS TRUE) AND NOT (region IS DISTINCT FROM 'AMER')",
 ]
 
 GUARDED = [

@@ -18,7 +18,7 @@ from rls.catalog import Catalog, Column, LeftOut, Relation, fold
 from rls.errors import EngineInvalid
 from rls.rewrite.port.target import Target
 
-__all__ = ["Database", "check_role", "read_database"]
+__all__ = ["Database", "check_role", "read_database", "read_keys"]
 
 MAIN: Final = "public"
 """The schema that callers reach without naming it: `main`, as everywhere in this library."""
@@ -60,6 +60,17 @@ SELECT EXISTS (
           AND (pg_catalog.has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
             OR pg_catalog.has_any_column_privilege(r.oid, c.oid, 'INSERT, UPDATE, REFERENCES'))))),
   pg_catalog.current_setting('server_encoding')"""
+
+# Not those of tables that others inherit from, whose rows are read along with theirs and under no key.
+_KEYS: Final = """
+SELECT n.nspname::text, c.relname::text, pg_catalog.array_agg(a.attname::text ORDER BY k.place)
+FROM pg_catalog.pg_constraint p
+JOIN pg_catalog.pg_class c ON c.oid = p.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL pg_catalog.unnest(p.conkey) WITH ORDINALITY AS k(number, place)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
+WHERE p.contype = 'p' AND (c.relkind = 'p' OR NOT c.relhassubclass)
+GROUP BY n.nspname, c.relname"""
 
 _TYPES: Final = {
     "boolean": "BOOLEAN", "smallint": "SMALLINT", "integer": "INTEGER", "bigint": "BIGINT", "real": "FLOAT",
@@ -129,6 +140,17 @@ def read_database(connection: Any, attached: str, *, name: str) -> Database:
     readable = (one for one in relations if keys[one.key] == 1)
     catalog = Catalog.of(name, readable, attached=attached, engine=target.described, left_out=left_out)
     return Database(catalog, target)
+
+
+def read_keys(connection: Any, database: Database) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The columns of primary keys, by the table's key, of tables whose key's columns are all in the catalog."""
+    ours = {theirs: name for name, theirs in database.target.schemas.items()}
+    found = {}
+    for schema, table, columns in connection.execute(_KEYS).fetchall():
+        relation = database.catalog.relations.get((ours.get(schema, ""), fold(table)))
+        if relation is not None and all(any(c.name == name for c in relation.columns) for name in columns):
+            found[relation.key] = tuple(columns)
+    return found
 
 
 @dataclass(slots=True)

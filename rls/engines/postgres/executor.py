@@ -20,7 +20,7 @@ from rls.engines.convert import arrow_of
 from rls.engines.failures import timed_out, too_many_rows
 from rls.engines.limits import Limits
 from rls.engines.planner import PlannerProcess
-from rls.engines.postgres.catalog import Database, check_role, read_database
+from rls.engines.postgres.catalog import Database, check_role, read_database, read_keys
 from rls.engines.postgres.connections import Connections, driver
 from rls.engines.postgres.failures import explain_failure, is_stale
 from rls.engines.postgres.values import Conversion, conversions
@@ -101,6 +101,11 @@ class PostgresExecutor(ServerExecutor):
             if replace(found.catalog, attached="") != replace(self.catalog, attached=""):
                 self._database = found
             return self.catalog
+
+    def primary_keys(self) -> Mapping[tuple[str, ...], tuple[str, ...]]:
+        """See `ServerExecutor.primary_keys`."""
+        with self._connections.take() as connection:
+            return read_keys(connection, self._database)
 
     def close(self) -> None:
         self._connections.close()

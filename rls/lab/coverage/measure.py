@@ -102,7 +102,7 @@ def measure_coverage(
     policies: PolicySet,
     suites: Sequence[Suite],
     *,
-    database: Path | None = None,
+    database: Path | str | None = None,
     on_step: Callable[[str, int, int], None] | None = None,
 ) -> Coverage:
     """Look at every case of the suites. Raises PolicyInvalid and EngineInvalid as `run_suites` does."""

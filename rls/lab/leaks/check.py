@@ -26,7 +26,7 @@ from rls.lab.leaks.questions import generate_queries
 from rls.lab.leaks.shrink import shrink
 from rls.lab.world.observe import filter_sql
 from rls.lab.world.values import canonical_row, show
-from rls.lab.world.world import World, open_live
+from rls.lab.world.world import World, open_file, open_live
 from rls.policy.grant import Grant
 from rls.policy.policy_set import PolicySet
 
@@ -145,7 +145,7 @@ class _Work:
             plan, paths, modes = self._copies(Path(folder), seed)
             worlds = [
                 stack.enter_context(
-                    World(path, self.policies, {self.name: self.principal}, name=self.database.stem, now=None)
+                    open_file(path, self.policies, {self.name: self.principal}, name=self.database.stem, now=None)
                 )
                 for path in paths
             ]

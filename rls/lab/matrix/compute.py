@@ -2,7 +2,7 @@
 
 Takes a `World`; returns a `Matrix`. Grants that are equal are counted once; where the columns that policies look at
 have few values, rows are first grouped by them, so that fifty predicates meet some hundred groups and not ten million
-rows. Owns that a zero has a reason.
+rows. A server is asked once for each different grant. Owns that a zero has a reason.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ _FEW = 20  # rows per group, on average, from which on it does
 _PER_SCAN = 64  # predicates of one scan
 _OFTEN = 4  # how often each row is seen, on average, up to which collecting rows beats asking every predicate
 _ROWS = '"rows of the group"'
+_FAILS = "a policy fails on some row: queries may end with an error"
 
 Kind = Literal["always", "conditional", "never", "undecided", "broken"]
+_Counts = dict[str, int | str]
+"""Grants by what identifies them → how many rows each lets through, or why that cannot be counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """A table: its rows, how many of them nobody sees (None where a policy fails on a row), and a cell per persona."""
+    """A table: its rows, how many of them nobody sees (None where that cannot be counted), and a cell per persona."""
 
     label: str
     total: int
@@ -137,7 +140,8 @@ def _row(world: World, relation: Relation, personas: tuple[str, ...]) -> MatrixR
     for grant in grants.values():
         if isinstance(grant, Grant) and grant.kind == "conditional":
             different.setdefault(_identity(grant), grant)
-    counts, unseen = _counts(world, relation, different, total) if total else (dict.fromkeys(different, 0), 0)
+    nothing: tuple[_Counts, int | None] = (dict.fromkeys(different, 0), 0)
+    counts, unseen = _counts(world, relation, different, total) if total else nothing
     cells = {persona: _cell(grant, counts, total) for persona, grant in grants.items()}
     if any(cell.visible == total for cell in cells.values()):
         unseen = 0
@@ -151,12 +155,12 @@ def _identity(grant: Grant) -> str:
     return repr((grant.predicate, sorted(used.items())))
 
 
-def _counts(
-    world: World, relation: Relation, grants: Mapping[str, Grant], total: int
-) -> tuple[dict[str, int | None], int | None]:
+def _counts(world: World, relation: Relation, grants: Mapping[str, Grant], total: int) -> tuple[_Counts, int | None]:
     """Rows per grant, and rows that none of them lets through."""
     if not grants:
         return {}, total
+    if not world.raw.scans:
+        return _asked(world, relation, grants, total)
     if any("(SELECT" in grant.predicate for grant in grants.values()):
         return _each_by_itself(world, relation, grants, total)
     source = _source(world, relation, grants, total)
@@ -166,7 +170,7 @@ def _counts(
         filters[identity], parameters = renamed_filter(grant, f"p{number}")
         bound |= parameters
     counted = source.counted
-    counts: dict[str, int | None] = {}
+    counts: _Counts = {}
     try:
         names = list(filters)
         for at in range(0, len(names), _PER_SCAN):
@@ -183,13 +187,30 @@ def _counts(
     return counts, unseen
 
 
+def _asked(world: World, relation: Relation, grants: Mapping[str, Grant], total: int) -> tuple[_Counts, int | None]:
+    """By queries that every engine has: one for each grant, and one for all of them together."""
+    counts = _one_by_one(world, relation, grants)
+    if any(isinstance(count, str) for count in counts.values()):
+        return counts, None
+    anybody, bound = [], dict[str, object]()
+    for number, grant in enumerate(grants.values()):
+        text, parameters = renamed_filter(grant, f"p{number}")
+        anybody.append(text)
+        bound |= parameters
+    try:
+        return counts, total - world.raw.counts(relation, [" OR ".join(anybody)], bound)[0]
+    except RawFailed:
+        # Each of them can be asked, but not all at once: some servers know no sub-query below OR.
+        return counts, None
+
+
 def _each_by_itself(
     world: World, relation: Relation, grants: Mapping[str, Grant], total: int
-) -> tuple[dict[str, int | None], int | None]:
+) -> tuple[_Counts, int | None]:
     """Predicates with sub-queries: as a condition of a query of its own, each is a join that the rest of the predicate
     narrows first; together in one scan, every row would go through all of the joins."""
     counts = _one_by_one(world, relation, grants)
-    known = {identity: count for identity, count in counts.items() if count is not None}
+    known = {identity: count for identity, count in counts.items() if isinstance(count, int)}
     if len(known) < len(counts):
         return counts, None
     source = world.raw.source(relation)
@@ -209,15 +230,15 @@ def _each_by_itself(
     return counts, int(world.raw.rows(f"SELECT count(*) FROM {source} WHERE {unseen}", bound)[0][0])
 
 
-def _one_by_one(world: World, relation: Relation, grants: Mapping[str, Grant]) -> dict[str, int | None]:
-    """Rows per grant, None where its predicate fails on some row."""
-    counts: dict[str, int | None] = {}
+def _one_by_one(world: World, relation: Relation, grants: Mapping[str, Grant]) -> _Counts:
+    """Rows per grant, or why it cannot be counted."""
+    counts: _Counts = {}
     for identity, grant in grants.items():
         sql = f"SELECT count(*) FROM {world.raw.source(relation)} WHERE {filter_sql(grant)}"
         try:
             counts[identity] = int(world.raw.rows(sql, grant.parameters)[0][0])
-        except RawFailed:
-            counts[identity] = None
+        except RawFailed as error:
+            counts[identity] = f"queries are refused: {error}" if error.refused else _FAILS
     return counts
 
 
@@ -253,7 +274,7 @@ def _columns_used(relation: Relation, grants: Any) -> list[str]:
     return [column.name for column in relation.columns if column.name in named]
 
 
-def _cell(grant: Grant | PolicyInvalid | None, counts: Mapping[str, int | None], total: int) -> Cell:
+def _cell(grant: Grant | PolicyInvalid | None, counts: _Counts, total: int) -> Cell:
     match grant:
         case None:
             return Cell(0, "undecided", reason="nobody decided on it: queries are refused")
@@ -266,11 +287,11 @@ def _cell(grant: Grant | PolicyInvalid | None, counts: Mapping[str, int | None],
             return Cell(total, "always", masked, absent, grant.policies, reason)
         case "conditional":
             visible = counts[_identity(grant)]
-            if visible is None:
-                reason = "a policy fails on some row: queries may end with an error"
-            else:
-                reason = "" if visible else _no_match(grant, total)
-            return Cell(visible, "conditional", masked, absent, grant.policies, reason)
+            if isinstance(visible, str):
+                return Cell(None, "conditional", masked, absent, grant.policies, visible)
+            return Cell(
+                visible, "conditional", masked, absent, grant.policies, "" if visible else _no_match(grant, total)
+            )
         case _:
             # Said of the table it is about, so that tables with the same reason can stand together.
             nobody = f"no policy of `{grant.relation}` applies to this principal's roles"

@@ -40,7 +40,7 @@ from rls.lab.seed.write import suite_text
 from rls.lab.suites.reader import directory_personas, read_suite
 from rls.lab.suites.run import Run, run_suites
 from rls.lab.suites.suite import Suite
-from rls.lab.world.raw import Raw
+from rls.lab.world.world import primary_keys_of
 from rls.policy.check_usage import attributes_read
 from rls.policy.load import load_policies
 from rls.policy.policy_set import PolicySet, rules_for
@@ -96,7 +96,7 @@ class Seed:
 
 def make_seed(
     directory: Path,
-    database: Path,
+    database: Path | str,
     catalog: Catalog,
     *,
     file: Path | None = None,
@@ -179,7 +179,7 @@ class _Work:
 
     directory: Path
     policies: PolicySet
-    database: Path
+    database: Path | str
     catalog: Catalog
     moment: datetime
     on_step: OnStep
@@ -339,11 +339,8 @@ class _Work:
         return people, pools
 
     def _find_keys(self, relations: Sequence[Relation]) -> None:
-        raw = Raw(self.database.resolve(), self.catalog)
-        try:
-            self.keys |= {r.key: key for r in relations if (key := raw.primary_key(r))}
-        finally:
-            raw.close()
+        found = primary_keys_of(self.database, self.catalog)
+        self.keys |= {r.key: key for r in relations if (key := found.get(r.key))}
 
     def _rows(
         self,

@@ -15,7 +15,8 @@ from rls.errors import EngineInvalid
 from rls.lab.schemas import write_schemas
 from rls.lab.start.look import Plan, plan_start, tenant_candidates
 from rls.lab.start.write import start_files
-from rls.lab.world.raw import Raw, primary_keys_of
+from rls.lab.world.raw import Raw
+from rls.lab.world.world import primary_keys_of
 
 __all__ = ["Start", "make_start"]
 

@@ -44,7 +44,7 @@ def judge(world: World, case: Case, *, key_of: KeyOf) -> list[Failure]:
     except RlsError as error:
         raise CaseError(Failure("failed", describe(error))) from None
     except RawFailed as error:
-        raise CaseError(Failure("sql", f"DuckDB: {error}")) from None
+        raise CaseError(Failure("sql", str(error))) from None
 
 
 def _judge(world: World, case: Case, key_of: KeyOf) -> Iterator[Failure]:

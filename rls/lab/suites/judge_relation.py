@@ -94,12 +94,12 @@ def _compare_keys(
     visible = {canonical_row(row) for row in view.keys(key)}
     missing = [raw for k, raw in expected.items() if k not in visible]
     if extra:
-        condition, parameters = key_condition(view.relation, key, list(extra.values())[:_SAMPLES])
+        condition, parameters = key_condition(view.world.raw, view.relation, key, list(extra.values())[:_SAMPLES])
         rows = _sample(view, condition, parameters, key)
         message = f"{_rows_word(len(extra))} visible that should not be"
         yield Failure("extra_rows", message, rows, len(extra), "should not be visible")
     if missing:
-        condition, parameters = key_condition(view.relation, key, missing)
+        condition, parameters = key_condition(view.world.raw, view.relation, key, missing)
         there = view.world.raw.rows(
             f"SELECT count(*) FROM {view.world.raw.source(view.relation)} WHERE {condition}", parameters
         )[0][0]
@@ -114,7 +114,7 @@ def _unknown_keys(view: RelationView, key: tuple[str, ...], keys: Sequence[Any],
     """A key that no row has proves nothing, whichever way it is expected."""
     unknown = []
     for values in keys:
-        condition, parameters = key_condition(view.relation, key, [values])
+        condition, parameters = key_condition(view.world.raw, view.relation, key, [values])
         found = view.world.raw.rows(
             f"SELECT 1 FROM {view.world.raw.source(view.relation)} WHERE {condition} LIMIT 1", parameters
         )
@@ -151,15 +151,11 @@ def _any_key(view: RelationView, key: tuple[str, ...]) -> Sequence[Any] | None:
 
 def _where(view: RelationView, condition: str, key: tuple[str, ...]) -> Iterator[Failure]:
     visible, parameters = filter_sql(view.grant), {} if view.grant is None else view.grant.parameters
-    raw, source = view.world.raw, view.world.raw.source(view.relation)
-    counted = raw.rows(
-        f"SELECT count_if({visible} AND ({condition}) IS NOT TRUE), count_if({visible} IS NOT TRUE AND ({condition})),"
-        f" count_if({visible}) FROM {source}",
-        parameters,
-    )[0]
-    extra, missing, both = (int(value or 0) for value in counted)  # of no rows, DuckDB counts NULL
-    if both != view.count:
-        yield Failure("disagreement", f"the engine shows {view.count:,} rows, the grant lets {both:,} through")
+    conditions = [visible, f"({condition})", f"{visible} AND ({condition})"]
+    through, meant, both = view.world.raw.counts(view.relation, conditions, parameters)
+    extra, missing = through - both, meant - both
+    if through != view.count:
+        yield Failure("disagreement", f"the engine shows {view.count:,} rows, the grant lets {through:,} through")
     if extra:
         rows = _sample(view, f"{visible} AND ({condition}) IS NOT TRUE", {}, key)
         message = f"{_rows_word(extra)} visible for which `{condition}` is not true"
@@ -176,13 +172,9 @@ def _same_as(view: RelationView, other: str, key: tuple[str, ...]) -> Iterator[F
     # Both bind the same names to different values.
     their_sql, parameters = renamed_filter(theirs.grant, "other")
     parameters |= {} if view.grant is None else view.grant.parameters
-    raw, source = view.world.raw, view.world.raw.source(view.relation)
-    counted = raw.rows(
-        f"SELECT count_if({mine_sql} AND {their_sql} IS NOT TRUE), count_if({mine_sql} IS NOT TRUE AND {their_sql})"
-        f" FROM {source}",
-        parameters,
-    )[0]
-    extra, missing = (int(value or 0) for value in counted)
+    conditions = [mine_sql, their_sql, f"{mine_sql} AND {their_sql}"]
+    mine, them, both = view.world.raw.counts(view.relation, conditions, parameters)
+    extra, missing = mine - both, them - both
     if extra:
         rows = _sample(view, f"{mine_sql} AND {their_sql} IS NOT TRUE", parameters, key)
         yield Failure("extra_rows", f"{_rows_word(extra)} visible that `{other}` does not see", rows, extra, "visible")

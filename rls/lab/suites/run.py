@@ -96,7 +96,7 @@ class Run:
 def run_directory(
     directory: Path,
     *,
-    database: Path | None = None,
+    database: Path | str | None = None,
     only: Sequence[Path] | None = None,
     filters: Filters | None = None,
     jobs: int = 2,
@@ -104,7 +104,8 @@ def run_directory(
 ) -> Run:
     """Run the suites of a policy directory (`only`: these files of it), and prove its invariants (not with `only`).
 
-    database  the live database: rows for suites without `data`, types for those with it
+    database  the live database, a DuckDB file or a server's URL: rows for suites without `data`, types for those with
+              it, which run on DuckDB
     jobs      cases that run at once
     on_case   called with each outcome, the number of cases done and of all
 
@@ -119,7 +120,7 @@ def run_directory(
     return run if only is not None else _with_invariants(run, policies, database, filters)
 
 
-def _with_invariants(run: Run, policies: PolicySet, database: Path | None, filters: Filters | None) -> Run:
+def _with_invariants(run: Run, policies: PolicySet, database: Path | str | None, filters: Filters | None) -> Run:
     from rls.lab.suites.prove_invariants import count_invariants, prove_invariants
 
     count = count_invariants(policies)
@@ -140,7 +141,7 @@ def run_suites(
     suites: Sequence[Suite],
     policies: PolicySet,
     *,
-    database: Path | None = None,
+    database: Path | str | None = None,
     filters: Filters | None = None,
     jobs: int = 2,
     on_case: OnCase | None = None,
@@ -169,7 +170,7 @@ class Worlds:
     """The worlds of some suites, opened when first needed; equal rows at the same moment are one world."""
 
     policies: PolicySet
-    database: Path | None
+    database: Path | str | None
     _stack: ExitStack = field(default_factory=ExitStack)
     _open: dict[object, World] = field(default_factory=dict)
     _catalog: list[Catalog] = field(default_factory=list)

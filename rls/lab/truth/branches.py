@@ -47,7 +47,9 @@ def leaves_of(bound: BoundPolicy, relation: Relation, known: Mapping[str, object
             case "true" | "false":
                 found.append(Leaf(branch, text, verdict.kind.upper(), verdict.kind == "true", (), columns))
             case "missing":
-                found.append(Leaf(branch, text, "NULL", None, tuple(sorted(verdict.attributes)), columns))
+                found.append(
+                    Leaf(branch, text, "CAST(NULL AS BOOLEAN)", None, tuple(sorted(verdict.attributes)), columns)
+                )
             case _:
                 found.append(Leaf(branch, text, verdict.text, None, (), columns))
     return found

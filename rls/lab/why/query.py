@@ -110,9 +110,7 @@ def _relation(world: World, persona: str, relation: Relation) -> RelationSteps:
             own = " AND ".join([*walls, truth.sql])
             counted.append((f"of these, permitted by {truth.policy.name}{lacking}", own))
     counted.append(("", filter_sql(grant)))
-    picked = ", ".join(f"count_if({condition})" for _, condition in counted)
-    row = world.raw.rows(f"SELECT {picked} FROM {world.raw.source(relation)}", bound)[0]
-    counts = [int(value or 0) for value in row]
+    counts = world.raw.counts(relation, [condition for _, condition in counted], bound)
     steps = tuple(Step(what, count) for (what, _), count in zip(counted[:-1], counts[:-1], strict=True))
     reasons = () if grant is None else grant.reasons
     return RelationSteps(relation.label, world.total(relation), steps, counts[-1], reasons)

@@ -114,7 +114,7 @@ def why_row(world: World, persona: str, relation: Relation, key: Sequence[str], 
     Raises PolicyInvalid where a policy does not fit the relation.
     """
     named = dict(zip(key, values, strict=True))
-    condition, parameters = key_condition(relation, key, [tuple(values)])
+    condition, parameters = key_condition(world.raw, relation, key, [tuple(values)])
     source = world.raw.source(relation)
     rows = world.raw.rows(f"SELECT * FROM {source} WHERE {condition} LIMIT 1", parameters)
     if not rows:

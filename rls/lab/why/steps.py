@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rls.errors import RlsError
+from rls.lab.world.raw import ask_duckdb
 from rls.lab.world.world import World
 
 __all__ = ["Step", "query_steps"]
@@ -39,7 +40,7 @@ class Step:
 
 def query_steps(world: World, persona: str, sql: str) -> list[Step]:
     """The steps; none for shapes that are not taken apart (PIVOT, VALUES, …)."""
-    tree = json.loads(world.raw.rows("SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql})[0][0])
+    tree = json.loads(ask_duckdb("SELECT json_serialize_sql($sql::VARCHAR)", {"sql": sql}))
     statements = tree.get("statements") or []
     if tree.get("error") or len(statements) != 1:
         return []
@@ -137,7 +138,7 @@ class _Query:
 
     def _text(self, node: Node) -> str:
         tree = json.dumps({"error": False, "statements": [{**self.statement, "node": node}]})
-        return str(self.world.raw.rows("SELECT json_deserialize_sql($tree::JSON)", {"tree": tree})[0][0]).strip()
+        return str(ask_duckdb("SELECT json_deserialize_sql($tree::JSON)", {"tree": tree})).strip()
 
 
 def _conjuncts(where: Node | None) -> list[Node]:

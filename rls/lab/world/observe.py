@@ -14,6 +14,7 @@ from typing import Any
 
 from rls.catalog import Relation, fold, quote
 from rls.errors import RlsError
+from rls.lab.world.raw import Rows
 from rls.lab.world.world import World
 from rls.policy.grant import Grant
 from rls.result import Result
@@ -42,18 +43,19 @@ def renamed_filter(grant: Grant | None, prefix: str) -> tuple[str, dict[str, obj
     return text, {re.sub(r"^rls_", f"{prefix}_", name): value for name, value in grant.parameters.items()}
 
 
-def key_condition(relation: Relation, key: Sequence[str], keys: Sequence[Sequence[Any]]) -> tuple[str, dict[str, Any]]:
-    """The rows with these keys, as SQL and its parameters; values are read as the columns' types."""
+def key_condition(
+    rows: Rows, relation: Relation, key: Sequence[str], keys: Sequence[Sequence[Any]]
+) -> tuple[str, dict[str, Any]]:
+    """The rows with these keys, as SQL for `rows` and its parameters; values are read as the columns' types."""
     parts, parameters = [], {}
     for number, values in enumerate(keys):
         tests = []
         for index, (name, value) in enumerate(zip(key, values, strict=True)):
             column = relation.column(name)
             kind = column.type if column is not None else "VARCHAR"
-            parameters[f"key_{number}_{index}"] = value
-            tests.append(
-                f"{quote(relation.name)}.{quote(name)} IS NOT DISTINCT FROM TRY_CAST($key_{number}_{index} AS {kind})"
-            )
+            bound = f"key_{number}_{index}"
+            test, parameters[bound] = rows.equal(f"{quote(relation.name)}.{quote(name)}", kind, bound, value)
+            tests.append(test)
         parts.append(f"({' AND '.join(tests)})")
     return f"({' OR '.join(parts)})" if parts else "FALSE", parameters
 

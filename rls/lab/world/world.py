@@ -1,7 +1,8 @@
 """Policies, personas and rows → a `World`: the engine as users meet it, beside the rows as they are.
 
-Takes loaded policies and either a live database or a suite's rows; gives sessions for personas, grants and unguarded
-rows, all at one moment of a clock that stands still. Owns what it opened: close it, or use it in a `with` block.
+Takes loaded policies and either a live database, a file or a server's, or a suite's rows; gives sessions for personas,
+grants and unguarded rows, all at one moment of a clock that stands still (on a server nothing can ask for the time).
+Owns what it opened: close it, or use it in a `with` block.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,10 @@ from pathlib import Path
 from rls.audit.sinks import CallableSink
 from rls.catalog import Catalog, Relation
 from rls.engine import Engine, Session
+from rls.engines.base import Executor
 from rls.engines.duckdb import DuckDBExecutor
 from rls.engines.limits import Limits
+from rls.engines.opening import is_server, open_server, read_keys_of
 from rls.errors import PolicyInvalid
 from rls.identity.personas import load_personas
 from rls.identity.principal import Principal
@@ -28,31 +31,41 @@ from rls.lab.suites.suite import Given
 from rls.lab.world.clock import clock_macros
 from rls.lab.world.given import build_given
 from rls.lab.world.principals import lab_policies, token_for
-from rls.lab.world.raw import Raw
+from rls.lab.world.raw import Raw, Rows
+from rls.lab.world.server import ServerRows
 from rls.policy.grant import Grant
 from rls.policy.load import load_policies
 from rls.policy.policy_set import PolicySet
 
-__all__ = ["World", "open_directory", "open_given", "open_live"]
+__all__ = ["World", "database_at", "open_directory", "open_file", "open_given", "open_live", "primary_keys_of"]
+
+_LIMITS = Limits(seconds=600.0, memory=8 << 30)
 
 
 class World:
     """A database under policies, and everybody who may ask. Thread-safe."""
 
     def __init__(
-        self, path: Path, policies: PolicySet, personas: Mapping[str, Principal], *, name: str, now: float | None
+        self,
+        executor: Executor,
+        rows: Callable[[Catalog], Rows],
+        policies: PolicySet,
+        personas: Mapping[str, Principal],
+        *,
+        now: float,
     ) -> None:
-        self.path, self.personas = path, personas
-        self.now = time.time() if now is None else now
+        """Of an executor, which becomes the world's own, and what reads its `rows` by the catalog; `now` is Unix time
+        in seconds. The functions below are the usual way."""
+        self.personas, self.now = personas, now
         self.policies = lab_policies(policies)
-        limits = Limits(seconds=600.0, memory=8 << 30)
-        self._closing = contextlib.ExitStack()
-        self._executor = DuckDBExecutor(path.resolve(), name=name, limits=limits, prepare=tuple(clock_macros(self.now)))
-        self._closing.callback(self._executor.close)
-        self.engine = Engine(self._executor, self.policies, CallableSink(_forget), clock=lambda: self.now)
-        self.catalog: Catalog = self.engine.catalog
-        self.raw = Raw(path.resolve(), self.catalog, now=self.now)
-        self._closing.callback(self.raw.close)
+        self._executor = executor
+        with contextlib.ExitStack() as closing:
+            closing.callback(executor.close)
+            self.engine = Engine(executor, self.policies, CallableSink(_forget), clock=lambda: self.now)
+            self.catalog: Catalog = self.engine.catalog
+            self.raw = rows(self.catalog)
+            closing.callback(self.raw.close)
+            self._closing = closing.pop_all()
         self._sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, ...], int] = {}
@@ -103,10 +116,11 @@ class World:
         self.close()
 
 
-def open_directory(directory: Path, database: Path, *, now: float | None = None) -> World:
-    """A policy directory with its personas, over the rows of a DuckDB file. Issuers' keys are not needed.
+def open_directory(directory: Path, database: Path | str, *, now: float | None = None) -> World:
+    """A policy directory with its personas, over the rows of a DuckDB file, or of a server by its URL. Issuers' keys
+    are not needed.
 
-    Raises PolicyInvalid (`policy.no_personas` where nobody is named), EngineInvalid `engine.database_*`.
+    Raises PolicyInvalid (`policy.no_personas` where nobody is named), EngineInvalid `engine.*`.
     """
     policies = load_policies(directory, keys="none")
     file = directory / "personas.yaml"
@@ -117,12 +131,26 @@ def open_directory(directory: Path, database: Path, *, now: float | None = None)
 
 
 def open_live(
-    database: Path, policies: PolicySet, personas: Mapping[str, Principal], *, now: float | None = None
+    database: Path | str, policies: PolicySet, personas: Mapping[str, Principal], *, now: float | None = None
 ) -> World:
-    """The rows of a DuckDB file, which is opened read-only. Raises EngineInvalid `engine.database_*`."""
+    """The rows of a DuckDB file, which is opened read-only, or of a server: `postgresql://…` or `spark://…` as
+    `rls.Engine.open` takes it. Raises EngineInvalid `engine.*`."""
+    if isinstance(database, str):
+        executor = open_server(database, limits=_LIMITS)
+        moment = time.time() if now is None else now
+        return World(executor, lambda _: ServerRows(executor), policies, personas, now=moment)
     # Opened as the engine opens it, so that what is wrong with the file is said in the engine's words.
     DuckDBExecutor.open(database).close()
-    return World(database, policies, personas, name=database.stem, now=now)
+    return open_file(database, policies, personas, name=database.stem, now=now)
+
+
+def open_file(
+    path: Path, policies: PolicySet, personas: Mapping[str, Principal], *, name: str, now: float | None
+) -> World:
+    """The rows of a DuckDB file that is known to be one, which callers call `name`."""
+    moment = time.time() if now is None else now
+    executor = DuckDBExecutor(path.resolve(), name=name, limits=_LIMITS, prepare=tuple(clock_macros(moment)))
+    return World(executor, lambda catalog: Raw(path.resolve(), catalog, now=moment), policies, personas, now=moment)
 
 
 @contextmanager
@@ -141,10 +169,23 @@ def open_given(
         # Views may spell the database's name, so the file has the name of the live one.
         path = folder / f"{name}.duckdb"
         build_given(path, data, catalog)
-        with World(path, policies, personas, name=name, now=now) as world:
+        with open_file(path, policies, personas, name=name, now=now) as world:
             yield world
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def database_at(place: str | Path) -> Path | str:
+    """A database as users name it: a server's URL as it is, else a file's path, in which `~` is the home directory."""
+    return str(place) if is_server(place) else Path(place).expanduser()
+
+
+def primary_keys_of(database: Path | str, catalog: Catalog) -> Mapping[tuple[str, ...], tuple[str, ...]]:
+    """The columns of a database's primary keys, of a file or a server's, by the table's key. No row is read."""
+    if isinstance(database, str):
+        return read_keys_of(database)
+    with contextlib.closing(Raw(database.resolve(), catalog)) as raw:
+        return raw.primary_keys()
 
 
 def _forget(_: object) -> None:

@@ -47,6 +47,10 @@ _LONGEST: Final = 200_000  # characters of a guarded text
 _SCHEMAS: Final[dict[str, MappingSchema]] = {}  # by a catalog's version
 _MOST_SCHEMAS: Final = 8
 _PARTS: Final = frozenset(("date_trunc", "date_part", "date_diff"))
+_NEGATED: Final = {
+    "COMPARE_DISTINCT_FROM": ("COMPARE_NOT_DISTINCT_FROM", "IS NOT DISTINCT FROM"),
+    "COMPARE_NOT_DISTINCT_FROM": ("COMPARE_DISTINCT_FROM", "IS DISTINCT FROM"),
+}
 
 
 def normalise(text: str, catalog: Catalog, *, planner: Planner | None = None) -> exp.Expr:
@@ -145,6 +149,10 @@ def _meaning(tree: Any) -> Any:
         inner = found["children"][0]
         if isinstance(inner, dict) and inner.get("type") == "OPERATOR_IS_NULL":
             return {**inner, "type": "OPERATOR_IS_NOT_NULL"}
+        # … and `NOT x IS TRUE`, `x IS NOT TRUE`: neither comparison is ever NULL.
+        if isinstance(inner, dict) and inner.get("type") in _NEGATED:
+            other, name = _NEGATED[inner["type"]]
+            return {**inner, "type": other, "qname": {**inner["qname"], "path": [name]}}
     # What a PIVOT groups by is not listed once more as the only set of groups.
     if found.get("grouping_sets") == [[*range(len(found.get("groups") or ()))]]:
         found["grouping_sets"] = []

@@ -140,7 +140,7 @@ def test_init_reads_the_catalog_and_no_row(url: str, tmp_path: Path, capsys: pyt
     assert asked(capsys, "check", tmp_path / "new", "--database", url, "--json")["errors"] == 0
 
 
-@pytest.mark.parametrize("command", ["matrix", "why", "test", "diff other", "leaks", "bench"])
+@pytest.mark.parametrize("command", ["mutate", "diff other", "leaks", "bench"])
 def test_commands_that_work_on_a_file_say_so(
     command: str, url: str, policies: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ __all__ = ["Rows", "add_rows", "try_rows"]
 
 MOST: Final = 160
 MOST_READ: Final = 280  # of a table that sub-queries read
+MOST_VALUES: Final = 10  # of a column
 MOST_BASES: Final = 10
 LEAST: Final = 48
 FIRST_KEYS: Final = 8
@@ -181,7 +182,7 @@ class _Table:
         if size <= LEAST:
             picked.update(dict.fromkeys(tuple(row) for row in product(*values.values())))
         else:
-            some = [values[s] if self._points_to(s) else values[s][: self._many(s)] + values[s][-2:] for s in varied]
+            some = [values[s] if self._points_to(s) else values[s][:MOST_VALUES] + values[s][-2:] for s in varied]
             one, two = self._changed(list(picked)[:MOST_BASES], some)
             # What suits somebody stays in any case.
             single = self._single(bases, varied, some) if self.relation.key in self.spots.read else []
@@ -219,10 +220,6 @@ class _Table:
             self._row(varied, row, names[number] if owned is not None else None, number)
             for number, row in enumerate(chosen[: len(names)] if owned is not None else chosen)
         ]
-
-    def _many(self, spot: Spot) -> int:
-        """How many values of a column are tried: what it is compared with, and some beside that."""
-        return max(6, min(10, 2 + len(self.spots.constants(self.spots.group(spot)))))
 
     def _differing(
         self,

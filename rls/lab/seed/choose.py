@@ -13,7 +13,7 @@ from rls.lab.seed.meet import Met, Point
 
 __all__ = ["Choice", "choose"]
 
-MOST_PEOPLE: Final = 32
+MOST_PEOPLE: Final = 40
 # These bring rows, but nobody is called in for them alone.
 _FINE: Final = frozenset(("leaves", "combined"))
 Mets = Mapping[tuple[str, tuple[str, ...]], Met]

@@ -182,7 +182,7 @@ class _Table:
         if size <= LEAST:
             picked.update(dict.fromkeys(tuple(row) for row in product(*values.values())))
         else:
-            some = [values[s] if self._points_to(s) else values[s][:MOST_VALUES] + values[s][-2:] for s in varied]
+            some = [values[s] if self._points_to(s) else values[s][: self._many(s)] + values[s][-2:] for s in varied]
             one, two = self._changed(list(picked)[:MOST_BASES], some)
             # What suits somebody stays in any case.
             single = self._single(bases, varied, some) if self.relation.key in self.spots.read else []
@@ -220,6 +220,15 @@ class _Table:
             self._row(varied, row, names[number] if owned is not None else None, number)
             for number, row in enumerate(chosen[: len(names)] if owned is not None else chosen)
         ]
+
+    def _many(self, spot: Spot) -> int:
+        """How many values of a column are tried: what it is compared with, and of texts that are parts what is near."""
+        group = self.spots.group(spot)
+        constants = self.spots.constants(group)
+        patterns = any(isinstance(value, str) and set("%_") & set(value) for value in constants)
+        if patterns or self.spots.parted & set(self.spots.members(group)):
+            return MOST_VALUES
+        return max(6, min(MOST_VALUES, 2 + len(constants)))
 
     def _differing(
         self,
@@ -378,6 +387,7 @@ class _Table:
         thin = [group for group in pairs.values() if len(group) > 1]
         few = [[row for row in group if row in telling] or group for group in thin if not suiting & set(group)]
         kept = {group[place % len(group)] for place, group in enumerate(few)} | suiting
+        kept |= {row for group in thin if suiting & set(group) for row in group if row in telling}
         gone = {row for group in thin for row in group if row not in kept}
         return [row for row in rows if row not in gone]
 

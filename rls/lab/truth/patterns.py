@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from rls.lab.truth.inner import each_changed
+from rls.lab.truth.near import LISTS
 from rls.policy.parser import Tree, read_select
 
 __all__ = ["changed_patterns", "without_case"]
@@ -27,12 +28,24 @@ def changed_patterns(tree: Tree) -> Iterator[Tree]:
 
 
 def without_case(tree: Tree) -> Iterator[Tree]:
-    """`tenant = user.tenant` → `lower(tenant) = lower(user.tenant)`; for other types than text it does not bind."""
-    sides = (tree.get("left"), tree.get("right"))
-    if tree["type"] == "COMPARE_EQUAL" and all(side is not None and side["class"] == "COLUMN_REF" for side in sides):
-        lower: Tree = read_select("lower(x)")["select_list"][0]
-        left, right = ({**lower, "arguments": [{**lower["arguments"][0], "expression": side}]} for side in sides)
-        yield {**tree, "left": left, "right": right}
+    """`tenant = user.tenant` → `lower(tenant) = lower(user.tenant)`, and so for lists of texts; of other types than
+    text it does not bind."""
+    if tree["type"] == "COMPARE_EQUAL":
+        sides = {side: tree[side] for side in ("left", "right")}
+        if all(map(_is_text, sides.values())):
+            yield {**tree, **{side: _lower(part) for side, part in sides.items()}}
+    elif tree["type"] in LISTS and all(map(_is_text, tree["children"])):
+        yield {**tree, "children": [_lower(child) for child in tree["children"]]}
+
+
+def _is_text(node: Tree) -> bool:
+    literal = node.get("literal") if node["class"] == "CONSTANT" else None
+    return node["class"] == "COLUMN_REF" or (literal is not None and literal["kind"] == "STRING")
+
+
+def _lower(node: Tree) -> Tree:
+    call: Tree = read_select("lower(x)")["select_list"][0]
+    return {**call, "arguments": [{**call["arguments"][0], "expression": node}]}
 
 
 def _changed(node: Tree) -> Iterator[Tree]:

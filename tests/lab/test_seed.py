@@ -238,7 +238,7 @@ def test_a_hierarchy_that_a_circle_would_make_endless(tmp_path: Path) -> None:
 
 
 def test_lines_of_descent_and_rows_below_no_other() -> None:
-    grown = grow([("acme", None), ("globex", None)], [1], range(100), room=100, after=10)
+    grown = grow({0: ("acme", None), 1: ("globex", None)}, [1], range(100), room=100, after=10)
     rows = dict(enumerate(grown.rows, grown.first))
     assert grown.first == 10 and all(rows[key][1] is None for key in grown.alone)
     ends = [key for key in rows if key not in {parent for _, parent in rows.values()}]
@@ -248,7 +248,7 @@ def test_lines_of_descent_and_rows_below_no_other() -> None:
 
     lines = [line(key) for key in ends if key not in grown.alone]
     assert ["acme"] * 5 in lines and ["globex", "acme"] in lines and ["acme", "globex"] in lines
-    assert len(grow([("acme", None)], [1], range(30), room=30, after=30).rows) <= 30
+    assert len(grow({0: ("acme", None)}, [1], range(30), room=30, after=30).rows) <= 30
 
 
 def test_a_circle_is_opened() -> None:

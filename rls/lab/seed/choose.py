@@ -13,7 +13,7 @@ from rls.lab.seed.meet import Met, Point
 
 __all__ = ["Choice", "choose"]
 
-MOST_PEOPLE: Final = 32
+MOST_PEOPLE: Final = 40
 # These bring rows, but nobody is called in for them alone.
 _FINE: Final = frozenset(("leaves", "combined"))
 Mets = Mapping[tuple[str, tuple[str, ...]], Met]
@@ -34,8 +34,9 @@ def choose(mets: Mets, *, always: Sequence[str], wanted: Mapping[tuple[str, ...]
     everybody = list(dict.fromkeys(name for name, _ in mets))
     for name in always:
         _add(choice, name, mets)
+    reach = {name: _reach(name, mets) for name in everybody if name not in choice.people}
     while len(choice.people) < MOST_PEOPLE:
-        gains = {name: _gain(name, mets, choice.points) for name in everybody if name not in choice.people}
+        gains = {name: len(reach[name] - choice.points) for name in everybody if name not in choice.people}
         best = max(gains, key=lambda name: gains[name], default=None)
         if best is None or not gains[best]:
             break
@@ -43,13 +44,13 @@ def choose(mets: Mets, *, always: Sequence[str], wanted: Mapping[tuple[str, ...]
     return choice
 
 
-def _gain(name: str, mets: Mets, points: set[Point]) -> int:
-    new: set[Point] = set()
+def _reach(name: str, mets: Mets) -> set[Point]:
+    """All that somebody meets and is called in for."""
+    found: set[Point] = set()
     for (who, _), met in mets.items():
         if who == name:
-            new |= met.asking - points
-            new |= {point for found in set(met.rows.values()) for point in found} - points
-    return sum(point[0] not in _FINE for point in new)
+            found |= met.asking.union(*set(met.rows.values()))
+    return {point for point in found if point[0] not in _FINE}
 
 
 def _add(choice: Choice, name: str, mets: Mets) -> None:

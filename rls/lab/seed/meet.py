@@ -15,12 +15,13 @@ from typing import Final
 from rls.catalog import Relation
 from rls.identity.principal import Principal
 from rls.lab.seed.board import Board, BoardFailed
-from rls.lab.truth.branches import branches_of, leaves_of
+from rls.lab.truth.branches import branches_of, is_positive, leaves_of
 from rls.lab.truth.inner import dropped_inside, edged_inside, loosened_inside, moved, near_misses
-from rls.lab.truth.near import LISTS, one_sided, opened_parts, shortened_lists
-from rls.lab.truth.patterns import changed_patterns
+from rls.lab.truth.near import LISTS, closed_parts, one_sided, opened_parts, shortened_lists
+from rls.lab.truth.patterns import changed_patterns, without_case
 from rls.policy.attributes import known_values
 from rls.policy.bind import bind
+from rls.policy.compared import Compared
 from rls.policy.evaluate import evaluate
 from rls.policy.expressions import Branch, read_tree
 from rls.policy.parser import ExpressionInvalid, Tree
@@ -208,12 +209,16 @@ def _runs(sql: str, values: Mapping[str, object], eye: Eye) -> bool:
 
 
 def _texts(
-    made: Callable[[Branch], Iterator[Tree]], leaf: Branch, each: BoundPolicy, relation: Relation, eye: Eye
+    made: Callable[[Branch, BoundPolicy, Relation], Iterator[Tree]],
+    leaf: Branch,
+    each: BoundPolicy,
+    relation: Relation,
+    eye: Eye,
 ) -> list[str]:
     """The trees that are made of a leaf, as SQL."""
     key = (made, id(leaf), relation.key)
     if key not in eye.texts:
-        eye.texts[key] = list(_written(made(leaf), each, relation, eye))
+        eye.texts[key] = list(_written(made(leaf, each, relation), each, relation, eye))
     return eye.texts[key]
 
 
@@ -247,7 +252,7 @@ def untold(eye: Eye, bound: Bound, met: Collection[Point]) -> Iterator[tuple[Pol
                     yield each.policy, leaf, near
 
 
-def _edges(leaf: Branch) -> Iterator[Tree]:
+def _edges(leaf: Branch, _each: BoundPolicy, _relation: Relation) -> Iterator[Tree]:
     """Whether both sides of `<`, `<=`, `>` or `>=` are equal, and which item of a list it is."""
     tree = leaf.tree
     if tree["class"] == "COMPARISON" and tree["type"] in _ORDERED:
@@ -257,7 +262,7 @@ def _edges(leaf: Branch) -> Iterator[Tree]:
         yield from ({**tree, "children": [first, item]} for item in items)
 
 
-def _others(leaf: Branch) -> Iterator[Tree]:
+def _others(leaf: Branch, each: BoundPolicy, relation: Relation) -> Iterator[Tree]:
     """A leaf without one of the conditions inside its sub-queries, or with NULL accepted by it, without one item of its
     list or one bound of BETWEEN, with a looser pattern, or with the number next to the one that something is compared
     with: rows tell whether it is there."""
@@ -268,11 +273,18 @@ def _others(leaf: Branch) -> Iterator[Tree]:
     yield from islice(edged_inside(tree), MOST_OTHERS)
     if tree["class"] == "BETWEEN":
         yield from (made for made, _ in one_sided(tree))
-    if tree["type"] == "COMPARE_NOT_DISTINCT_FROM":
-        yield from (made for made, _ in opened_parts(tree))
+    if _may_be_null(tree, each, relation):
+        opens = is_positive(each.policy.using.root, leaf)
+        yield from (made for made, _ in opened_parts(tree)) if opens else closed_parts(tree)
     yield from islice(changed_patterns(tree), MOST_OTHERS)
+    yield from without_case(tree)
     if tree["type"] in LISTS:
         yield from (made for made, _ in islice(shortened_lists(tree), MOST_OTHERS))
+
+
+def _may_be_null(tree: Tree, each: BoundPolicy, relation: Relation) -> bool:
+    columns = (relation.column(name) for name in Compared(each, relation).own_columns(tree))
+    return any(column is not None and column.nullable for column in columns)
 
 
 def _class_of(value: object) -> str:

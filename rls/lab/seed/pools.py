@@ -198,15 +198,11 @@ def _neighbours(value: Any, kind: str, type_: str) -> list[Any]:
             plain = value.replace("%", "x").replace("_", "y")
             if plain == value:
                 return [value, *([value.swapcase()] if value.swapcase() != value else [])]
-            # Of a pattern: what it is like, with something before and after it, two letters for one, other letters.
-            return [
-                plain,
-                value,
-                f"x{plain}",
-                f"{plain}x",
-                value.replace("%", "x").replace("_", "yy"),
-                plain.swapcase(),
-            ]
+            # Of a pattern: what it is like, with something beside it, one letter of it, two for one.
+            inner = value.strip("%")
+            ends = [f"{inner[0]}x", f"x{inner[-1]}"] if len(inner) > 1 else []
+            spread = plain.replace("y", "yy") if "_" in value else plain
+            return [plain, value, f"x{plain}", f"{plain}x", *ends, spread, plain.swapcase()]
         case "text", bool() | date():
             return []
         case "text", int() if 0 < value <= 64:

@@ -23,6 +23,7 @@ __all__ = ["Rows", "add_rows", "try_rows"]
 
 MOST: Final = 160
 MOST_READ: Final = 280  # of a table that sub-queries read
+MOST_VALUES: Final = 10  # of a column
 MOST_BASES: Final = 10
 LEAST: Final = 48
 FIRST_KEYS: Final = 8
@@ -221,8 +222,13 @@ class _Table:
         ]
 
     def _many(self, spot: Spot) -> int:
-        """How many values of a column are tried: what it is compared with, and some beside that."""
-        return max(6, min(10, 2 + len(self.spots.constants(self.spots.group(spot)))))
+        """How many values of a column are tried: what it is compared with, and of texts that are parts what is near."""
+        group = self.spots.group(spot)
+        constants = self.spots.constants(group)
+        patterns = any(isinstance(value, str) and set("%_") & set(value) for value in constants)
+        if patterns or self.spots.parted & set(self.spots.members(group)):
+            return MOST_VALUES
+        return max(6, min(MOST_VALUES, 2 + len(constants)))
 
     def _differing(
         self,
@@ -381,6 +387,7 @@ class _Table:
         thin = [group for group in pairs.values() if len(group) > 1]
         few = [[row for row in group if row in telling] or group for group in thin if not suiting & set(group)]
         kept = {group[place % len(group)] for place, group in enumerate(few)} | suiting
+        kept |= {row for group in thin if suiting & set(group) for row in group if row in telling}
         gone = {row for group in thin for row in group if row not in kept}
         return [row for row in rows if row not in gone]
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from rls.policy.parser import Tree, read_select
 
-__all__ = ["LISTS", "dropped_parts", "edged_parts", "one_sided", "opened_parts", "shortened_lists"]
+__all__ = ["LISTS", "closed_parts", "dropped_parts", "edged_parts", "one_sided", "opened_parts", "shortened_lists"]
 
 LISTS: Final = frozenset(("COMPARE_IN", "COMPARE_NOT_IN"))
 Pair = tuple[Tree | None, Tree]
@@ -75,6 +75,13 @@ def opened_parts(condition: Tree) -> Iterator[tuple[Tree, Tree]]:
         yield from opened_parts({**condition, "type": "COMPARE_EQUAL"})
     elif not _is_never_null(condition):
         yield _not_false(condition), {**_made("x IS NULL"), "children": [condition]}
+
+
+def closed_parts(condition: Tree) -> Iterator[Tree]:
+    """What `opened_parts` is under NOT: `coalesce(a, FALSE)`."""
+    for opened, _ in opened_parts(condition):
+        if opened["type"] == "OPERATOR_COALESCE":
+            yield {**opened, "children": [opened["children"][0], _made("coalesce(NULL, FALSE)")["children"][1]]}
 
 
 def edged_parts(condition: Tree) -> Iterator[tuple[Tree, Tree]]:

@@ -1,7 +1,8 @@
 """A condition with texts like a pattern → the condition with one pattern looser, or strict about letters' case.
 
 Takes DuckDB's tree; yields whole trees. Owns which slips of a hand with patterns are looked for: an anchor lost at the
-beginning or end, `_` that became `%`, a beginning or end that became any part, ILIKE for LIKE and the other way round.
+beginning or end, a part that became one letter of it, `_` that became `%`, a beginning or end that became any part,
+ILIKE for LIKE and the other way round, and texts that are equal but for that.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from rls.lab.truth.inner import each_changed
-from rls.policy.parser import Tree
+from rls.lab.truth.near import LISTS
+from rls.policy.parser import Tree, read_select
 
-__all__ = ["changed_patterns"]
+__all__ = ["changed_patterns", "without_case"]
 
 _LIKE: Final = {"~~": "~~*", "!~~": "!~~*", "~~*": "~~", "!~~*": "!~~"}
 _ENDS: Final = frozenset(("starts_with", "prefix", "^@", "ends_with", "suffix"))
@@ -23,6 +25,27 @@ _ANCHORS: Final = frozenset(("regexp_matches", "regexp_full_match"))
 def changed_patterns(tree: Tree) -> Iterator[Tree]:
     """`a LIKE 'x%'` → `a LIKE '%x%'`, `a ILIKE 'x%'`; `starts_with(a, 'x')` → `contains(a, 'x')`."""
     yield from each_changed(tree, _changed)
+
+
+def without_case(tree: Tree) -> Iterator[Tree]:
+    """`tenant = user.tenant` → `lower(tenant) = lower(user.tenant)`, and so for lists of texts; of other types than
+    text it does not bind."""
+    if tree["type"] == "COMPARE_EQUAL":
+        sides = {side: tree[side] for side in ("left", "right")}
+        if all(map(_is_text, sides.values())):
+            yield {**tree, **{side: _lower(part) for side, part in sides.items()}}
+    elif tree["type"] in LISTS and all(map(_is_text, tree["children"])):
+        yield {**tree, "children": [_lower(child) for child in tree["children"]]}
+
+
+def _is_text(node: Tree) -> bool:
+    literal = node.get("literal") if node["class"] == "CONSTANT" else None
+    return node["class"] == "COLUMN_REF" or (literal is not None and literal["kind"] == "STRING")
+
+
+def _lower(node: Tree) -> Tree:
+    call: Tree = read_select("lower(x)")["select_list"][0]
+    return {**call, "arguments": [{**call["arguments"][0], "expression": node}]}
 
 
 def _changed(node: Tree) -> Iterator[Tree]:
@@ -53,6 +76,11 @@ def _looser(pattern: str) -> Iterator[str]:
         yield f"%{pattern}"
     if not pattern.endswith("%"):
         yield f"{pattern}%"
+    beginning, end = pattern.removesuffix("%"), pattern.removeprefix("%")
+    if pattern.endswith("%") and len(beginning) > 1 and not set("%_") & set(beginning):
+        yield f"{beginning[0]}%"
+    if pattern.startswith("%") and len(end) > 1 and not set("%_") & set(end):
+        yield f"%{end[-1]}"
     if "_" in pattern:
         yield re.sub("[%_]+", "%", pattern)
 

@@ -183,7 +183,9 @@ def _check_columns(found: Columns, columns: tuple[Column, ...], sql: Dialect) ->
         kind = want.type if want.type in sql.shown else kind_of(want.type)
         if want.type.endswith("[]"):
             kind = listed_kind(kind_of(want.type[:-2]) or "")
-        if have.kind != kind and not (have.kind in INTEGERS and kind in INTEGERS):
+        # An attribute's list that nothing was made of is shown as one that an aggregate made.
+        came = listed_kind(have.kind[:-2]) if have.kind.endswith("[]") else have.kind
+        if came != kind and not (came in INTEGERS and kind in INTEGERS):
             raise not_portable(f"a result of type {want.type}", hint=f"cast `{want.name[:40]}` to another type")
         if kind not in sql.types and kind not in sql.shown:
             raise not_portable(f"a result of type {want.type}")

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from rls.catalog import Catalog, Relation
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.kinds import INTEGERS, Lowered, not_portable
+from rls.rewrite.port.kinds import INTEGERS, Lowered, listed_kind, not_portable
 from rls.rewrite.port.letters import LOWER, UPPER
 from rls.rewrite.port.target import Target, view_of
 
@@ -156,7 +156,7 @@ class Spark(Dialect):
         "TIMESTAMP WITH TIME ZONE": "TIMESTAMP", "VARCHAR[]": "ARRAY<STRING>", "BIGINT[]": "ARRAY<BIGINT>",
         "DATE[]": "ARRAY<DATE>", "DOUBLE[]": "ARRAY<DOUBLE>", "BOOLEAN[]": "ARRAY<BOOLEAN>",
     }  # fmt: skip
-    shown = frozenset(("TINYINT", "BLOB"))
+    shown = frozenset(("TINYINT", "BLOB", *map(listed_kind, ("VARCHAR", "BIGINT", "DATE", "DOUBLE", "BOOLEAN"))))
     functions = frozenset((
         "abs", "ceil", "floor", "round", "rint", "bround", "sign", "sqrt", "power", "translate", "upper", "lower",
         "length", "substr", "left", "right", "replace", "split_part", "md5", "startswith", "contains", "instr", "trim",

@@ -156,7 +156,10 @@ class Spark(Dialect):
         "TIMESTAMP WITH TIME ZONE": "TIMESTAMP", "VARCHAR[]": "ARRAY<STRING>", "BIGINT[]": "ARRAY<BIGINT>",
         "DATE[]": "ARRAY<DATE>", "DOUBLE[]": "ARRAY<DOUBLE>", "BOOLEAN[]": "ARRAY<BOOLEAN>",
     }  # fmt: skip
-    shown = frozenset(("TINYINT", "BLOB", *map(listed_kind, ("VARCHAR", "BIGINT", "DATE", "DOUBLE", "BOOLEAN"))))
+    shown = frozenset((
+        "TINYINT", "BLOB",
+        *map(listed_kind, ("BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "DOUBLE", "VARCHAR", "DATE", "TIMESTAMP")),
+    ))  # fmt: skip
     functions = frozenset((
         "abs", "ceil", "floor", "round", "rint", "bround", "sign", "sqrt", "power", "translate", "upper", "lower",
         "length", "substr", "left", "right", "replace", "split_part", "md5", "startswith", "contains", "instr", "trim",

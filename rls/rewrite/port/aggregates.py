@@ -98,6 +98,8 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
         only(inner, "expressions")
         if len(inner.expressions) != 1:
             raise not_portable("DISTINCT over several columns in an aggregate")
+        if inner.find(exp.Column) is None:
+            sql.demand("DISTINCT of a constant in an aggregate")
         inner, distinct = inner.expressions[0], "DISTINCT "
         if " OVER (" in tail:
             raise not_portable("DISTINCT in a window function", hint="count in a sub-query")

@@ -9,7 +9,7 @@ A fenced block is known by its language and by the comment above it:
     console   `$ command` lines (continued by `> `) run in one shell, each followed by what it prints
     text      `prints`: what the Python block before it prints; without a comment, a picture
 
-In outputs `…` stands for anything within a line; spaces at a line's end do not count.
+A note `on PostgreSQL` says that a block needs a server, which the test starts if it can. In outputs `…` stands for anything within a line; spaces at a line's end do not count.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.postgres.kit import start
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
     r"(?:^<!-- (?P<note>[^\n]*) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 MARK = "-- next command --"
+ON_POSTGRES = "on PostgreSQL"
 # Runs cells in one shell and prints what the last of them gives.
 IPYTHON = """
 import contextlib, io, sys
@@ -78,9 +81,11 @@ def test_every_block_is_of_a_known_kind() -> None:
     assert kinds == {
         ("sh", "set up, then"),
         ("python", ""),
+        ("python", ON_POSTGRES),
         ("ipython", ""),
         ("yaml", "file"),
         ("console", ""),
+        ("console", ON_POSTGRES),
         ("text", "prints"),
         ("text", ""),
     }
@@ -96,10 +101,27 @@ def test_set_up_commands_name_what_the_project_has() -> None:
 
 
 def test_readme_does_what_it_shows(shell: tuple[Path, dict[str, str]]) -> None:
+    walk([block for block in BLOCKS if block.note != ON_POSTGRES], *shell)
+
+
+def test_readme_on_postgresql(shell: tuple[Path, dict[str, str]]) -> None:
     place, environment = shell
+    cluster = start()
+    try:
+        if not (place / "shop" / "live.test.yaml").exists():
+            # This test alone: what it goes on from.
+            walk([block for block in BLOCKS if block.note != ON_POSTGRES], place, environment)
+        servers = {"PGHOST": str(cluster.directory), "PGUSER": "owner"}
+        walk([block for block in BLOCKS if block.note == ON_POSTGRES], place, {**environment, **servers})
+    finally:
+        cluster.stop()
+
+
+def walk(blocks: list[Block], place: Path, environment: dict[str, str]) -> None:
+    """Run blocks one after the other in a directory."""
     printed = ""
     cells: list[str] = []
-    for block in BLOCKS:
+    for block in blocks:
         match block.language, block.note.partition(": ")[::2]:
             case "sh", (_, "rls demo"):
                 printed = run_shell("rls demo", place, environment)

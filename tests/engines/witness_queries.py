@@ -36,6 +36,10 @@ EVERYWHERE = [
 ]
 
 GUARDED = [
+    "SELECT region, count(*) AS n, user.regions FROM orders GROUP BY ALL ORDER BY region",
+    "SELECT DISTINCT mine FROM (SELECT user.regions AS mine FROM orders WHERE region IN user.regions)",
+    "WITH me AS (SELECT user.regions AS mine) SELECT id, mine FROM orders, me WHERE list_contains(mine, region) ORDER BY id",
+    "SELECT CASE WHEN id % 2 = 0 THEN user.regions END AS mine, id FROM customers ORDER BY id LIMIT 5",
     "SELECT * FROM account_managers ORDER BY ALL",
     "SELECT id, email, region FROM customers ORDER BY email, id",
     "SELECT customer_email, amount, status FROM orders ORDER BY id",
@@ -181,6 +185,7 @@ NOT_PORTABLE = [
     ("SELECT [id] FROM orders", "a list"),
     ("SELECT TRY_CAST(number AS INTEGER) FROM orders", "TRY_CAST"),
     ("SELECT CAST(number AS INTEGER) FROM orders", "VARCHAR where INTEGER"),
+    ("SELECT id, user.regions AS r FROM orders ORDER BY r", "ORDER BY VARCHAR"),
     ("SUMMARIZE orders", "SUMMARIZE"),
     ("UNPIVOT order_lines ON (quantity, line_no), (line_no, quantity) INTO NAME what VALUE a, b", "UNPIVOT"),
     ("SELECT column_name FROM (DESCRIBE orders)", "DESCRIBE"),

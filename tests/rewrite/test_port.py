@@ -299,6 +299,16 @@ def test_what_spark_has_no_words_for(sql: str, text: str) -> None:
     assert text in ported(sql, target=SAIL).sql
 
 
+def test_what_fails_on_spark_alone_is_refused_there_alone() -> None:
+    """A ClassCastException of Spark 4.2, which a listagg with an order beside it meets."""
+    sql = "SELECT count(DISTINCT month(DATE '2024-02-29')), string_agg(name, ',' ORDER BY name) FROM places"
+    with pytest.raises(QueryRefused, match="DISTINCT of a constant"):
+        ported(sql, target=Target(engine="spark"))
+    for target in (TARGET, SAIL):
+        assert ported(sql, target=target).dialect != "duckdb"
+    assert ported(sql.replace("month(DATE '2024-02-29')", "id"), target=Target(engine="spark")).dialect == "spark"
+
+
 def test_a_sub_query_that_is_read_several_times_depends_on_no_row() -> None:
     with pytest.raises(QueryRefused):
         ported("SELECT id FROM places p WHERE id > ANY (SELECT id FROM places WHERE name = p.name)", target=SAIL)

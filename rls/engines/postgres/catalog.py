@@ -79,6 +79,9 @@ _TYPES: Final = {
     "json": "JSON", "jsonb": "JSON", "bytea": "BLOB", "time without time zone": "TIME",
     "timestamp without time zone": "TIMESTAMP", "timestamp with time zone": "TIMESTAMP WITH TIME ZONE",
 }  # fmt: skip
+_LISTED: Final = frozenset(
+    ("BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "DOUBLE", "VARCHAR", "DATE", "TIMESTAMP", "UUID")
+)
 # What DuckDB has instead of numbers of any length: a value with more digits is refused where it is shown. In a query
 # they are what they are; `Postgres.any_length` says what that takes.
 _ANY_NUMBER: Final = "DECIMAL(38,9)"
@@ -192,7 +195,13 @@ def _type_of(type_: str, labels: list[str] | None) -> str | None:
 
     >>> _type_of("numeric(9,2)", None), _type_of("character varying(3)", None), _type_of("inet", None)
     ('DECIMAL(9,2)', 'VARCHAR', None)
+    >>> _type_of("text[]", None), _type_of("json[]", None)
+    ('VARCHAR[]', None)
     """
+    if type_.endswith("[]"):
+        # PostgreSQL does not know how many dimensions the lists of a column have: each value is looked at when shown.
+        items = _type_of(type_[:-2], None)
+        return f"{items}[]" if items is not None and (items in _LISTED or _DECIMAL.fullmatch(type_[:-2])) else None
     if labels is not None:
         listed = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
         return f"ENUM({listed})" if labels else None

@@ -50,7 +50,7 @@ def conversions(columns: Sequence[Column], found: Sequence[int]) -> list[Convers
 def _conversion(wanted: str, came: int) -> Conversion:
     if wanted.endswith("[]") and came in _ITEMS:
         convert = _conversion(wanted[:-2], _ITEMS[came])
-        return None if convert is None else lambda value: None if value is None else [convert(one) for one in value]
+        return lambda value: _list(value, convert)
     if wanted in _BITS and (came in _INTEGERS or came == _NUMERIC):
         bits = _BITS[wanted]
         return None if _INTEGERS.get(came, 129) <= bits else lambda value: _whole(value, bits)
@@ -66,6 +66,14 @@ def _conversion(wanted: str, came: int) -> Conversion:
     if came in _SAME.get(wanted, ()):
         return None
     raise _wrong_types()
+
+
+def _list(value: list[Any] | None, convert: Conversion) -> list[Any] | None:
+    if value is None:
+        return None
+    if any(isinstance(one, list) for one in value):
+        raise _wrong_types()  # of more dimensions than the column's type says
+    return value if convert is None else [convert(one) for one in value]
 
 
 def _whole(value: Any, bits: int) -> int | None:

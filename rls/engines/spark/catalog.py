@@ -36,6 +36,8 @@ _TYPES: Final = {
 _VIEW: Final = "it is a view of the server's own"
 _PATTERN: Final = "to the server its path is a pattern of others"
 _DECIMAL: Final = re.compile(r"decimal\((\d+),(\d+)\)")
+_ARRAY: Final = re.compile(r"array<(\w+)>")
+_LISTED: Final = frozenset(("boolean", "smallint", "int", "bigint", "double", "string", "date", "timestamp_ntz"))
 _SPARK: Final = re.compile(r"4\.\d+\.\d+\S* [0-9a-f]{40}")
 _SAIL: Final = re.compile(r"0\.7\.\d+")
 _PATTERNS: Final = frozenset("*?[]{}\\,")  # in a path, to Spark
@@ -167,9 +169,11 @@ def _columns(read: Any, source: str) -> tuple[tuple[Column, ...], list[tuple[str
 def _type_of(type_: str) -> str | None:
     """DuckDB's type of a Spark type; None where it has none.
 
-    >>> _type_of("decimal(9,2)"), _type_of("timestamp_ntz"), _type_of("array<int>")
-    ('DECIMAL(9,2)', 'TIMESTAMP', None)
+    >>> _type_of("decimal(9,2)"), _type_of("timestamp_ntz"), _type_of("array<string>"), _type_of("array<binary>")
+    ('DECIMAL(9,2)', 'TIMESTAMP', 'VARCHAR[]', None)
     """
+    if items := _ARRAY.fullmatch(type_):
+        return f"{_TYPES[items[1]]}[]" if items[1] in _LISTED else None
     if decimal := _DECIMAL.fullmatch(type_):
         return f"DECIMAL({decimal[1]},{decimal[2]})" if int(decimal[2]) <= int(decimal[1]) else None
     return _TYPES.get(type_)

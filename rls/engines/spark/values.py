@@ -26,6 +26,7 @@ _SAME: Final = {
     "TIMESTAMP": ("timestamp[us]",), "BLOB": ("binary", "large_binary"),
     "TIMESTAMP WITH TIME ZONE": ("timestamp[us, tz=UTC]", "timestamp[us, tz=Etc/UTC]"),
 }  # fmt: skip
+_LIST: Final = re.compile(r"(?:large_)?list<\w+: (.*?)(?: not null)?>")
 _DECIMAL: Final = re.compile(r"(?:DECIMAL|decimal128)\((\d+), ?(\d+)\)")
 
 
@@ -68,7 +69,12 @@ def _fits(wanted: str, came: str) -> bool:
 
     >>> _fits("BIGINT", "int32"), _fits("INTEGER", "string"), _fits("DECIMAL(9,2)", "decimal128(19, 2)")
     (True, False, True)
+    >>> _fits("VARCHAR[]", "list<element: string>"), _fits("VARCHAR[]", "list<element: int32>")
+    (True, False)
     """
+    if wanted.endswith("[]"):
+        items = _LIST.fullmatch(came)
+        return items is not None and _fits(wanted[:-2], items[1])
     decimal = _DECIMAL.fullmatch(came)
     if wanted in _BITS:
         return came in _WIDTHS or (decimal is not None and int(decimal[2]) == 0)

@@ -98,6 +98,8 @@ def _aggregated(call: exp.Expr, scope: Scope, context: Context, tail: str) -> Lo
         only(inner, "expressions")
         if len(inner.expressions) != 1:
             raise not_portable("DISTINCT over several columns in an aggregate")
+        if inner.find(exp.Column) is None:
+            sql.demand("DISTINCT of a constant in an aggregate")
         inner, distinct = inner.expressions[0], "DISTINCT "
         if " OVER (" in tail:
             raise not_portable("DISTINCT in a window function", hint="count in a sub-query")
@@ -199,7 +201,9 @@ def _listed(inner: exp.Expr, scope: Scope, context: Context, tail: str) -> Lower
     value = expression(inner, scope, context)
     if listed_kind(value.kind) not in sql.shown:
         raise not_portable(f"a list of {value.kind}", hint="cast its items to numbers or texts")
-    return Lowered(sql.write("list", "", value.text, order, tail), listed_kind(value.kind))
+    # A list of values of a type that somebody made (PostgreSQL's domains) would be of a type of its own.
+    item = f"CAST({value.text} AS {sql.type_of(value.kind)})"
+    return Lowered(sql.write("list", "", item, order, tail), listed_kind(value.kind))
 
 
 def _percentile(inner: exp.Expr, at: Any, scope: Scope, context: Context) -> Lowered:

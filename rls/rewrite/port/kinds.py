@@ -16,6 +16,7 @@ from rls.errors import QueryRefused
 __all__ = [
     "ANY_LENGTH", "INTEGERS", "KINDS", "NUMBERS", "Lowered", "common", "digits_after", "digits_cast", "digits_of",
     "is_day", "is_time", "kind_of", "listed_kind", "not_portable",
+    "shown_kind",
 ]  # fmt: skip
 
 KINDS: Final = (
@@ -72,8 +73,19 @@ def kind_of(type_: str) -> str | None:
 
 
 def listed_kind(kind: str) -> str:
-    """The kind of a list that an aggregate makes of values of a kind: to be shown, and nothing else."""
+    """The kind of a list that is stored, or that an aggregate makes of values of a kind: to be shown, and nothing
+    else."""
     return f"list of {kind}"
+
+
+def shown_kind(type_: str) -> str:
+    """The kind of a stored or shown value by its DuckDB type, which may be one that has no operations.
+
+    >>> shown_kind("DECIMAL(9,2)"), shown_kind("INTEGER[]"), shown_kind("JSON")
+    ('DECIMAL', 'list of INTEGER', 'JSON')
+    """
+    items = kind_of(type_[:-2]) if type_.endswith("[]") else None
+    return listed_kind(items) if items else kind_of(type_) or type_
 
 
 def digits_of(type_: str) -> int | None:

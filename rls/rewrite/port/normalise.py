@@ -20,7 +20,7 @@ from rls.rewrite.bound import Planner, answer_columns, bound_plan
 from rls.rewrite.parse import quietly
 from rls.rewrite.port.expand import finish, prepare
 from rls.rewrite.port.kinds import not_portable
-from rls.rewrite.port.named import odd_in
+from rls.rewrite.port.named import name_of, odd_in
 from rls.rewrite.port.write_out import write_out
 
 __all__ = ["normalise", "same_plan"]
@@ -84,6 +84,8 @@ def normalise(text: str, catalog: Catalog, *, planner: Planner | None = None) ->
     except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError, KeyError, IndexError, AssertionError):
         tree = None
     if tree is None or not _same(meant, _meaning_of(again, catalog, planner), pivoted=pivoted):
+        if not odd and tree is not None and tree.find(exp.TableColumn) is not None:
+            odd = name_of(exp.TableColumn())
         raise not_portable(odd) if odd else refused
     return tree
 

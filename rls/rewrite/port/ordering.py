@@ -25,7 +25,7 @@ def ordering(order: exp.Expr, lower: Callable[[Any], Lowered], sql: Dialect) -> 
             raise not_portable("ORDER BY like this")
         only(key, "this", "desc", "nulls_first")
         found = lower(key.this)
-        if found.kind in ("INTERVAL", "NULL", "UUID") or found.literal is not None:
+        if found.kind in ("INTERVAL", "NULL", "UUID") or found.kind.endswith("[]") or found.literal is not None:
             raise not_portable(f"ORDER BY {found.kind}", hint="order by a column")
         text = sort_key(found, sql)
         nulls = "FIRST" if key.args.get("nulls_first") else "LAST"

@@ -28,7 +28,7 @@ from rls.rewrite.port.answering import answering
 from rls.rewrite.port.casts import type_of
 from rls.rewrite.port.check import check
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.kinds import INTEGERS, kind_of, listed_kind, not_portable
+from rls.rewrite.port.kinds import INTEGERS, listed_kind, not_portable, shown_kind
 from rls.rewrite.port.normalise import normalise
 from rls.rewrite.port.postgres import Postgres
 from rls.rewrite.port.scopes import Columns, Context, Scope
@@ -180,10 +180,10 @@ def _check_columns(found: Columns, columns: tuple[Column, ...], sql: Dialect) ->
     if len(found) != len(columns):
         raise not_portable("a query whose columns could not be listed")
     for have, want in zip(found, columns, strict=True):
-        kind = want.type if want.type in sql.shown else kind_of(want.type)
-        if want.type.endswith("[]"):
-            kind = listed_kind(kind_of(want.type[:-2]) or "")
-        if have.kind != kind and not (have.kind in INTEGERS and kind in INTEGERS):
+        kind = shown_kind(want.type)
+        # An attribute's list that nothing was made of is shown as one that an aggregate made.
+        came = listed_kind(have.kind[:-2]) if have.kind.endswith("[]") else have.kind
+        if came != kind and not (came in INTEGERS and kind in INTEGERS):
             raise not_portable(f"a result of type {want.type}", hint=f"cast `{want.name[:40]}` to another type")
         if kind not in sql.types and kind not in sql.shown:
             raise not_portable(f"a result of type {want.type}")

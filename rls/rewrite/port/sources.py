@@ -10,7 +10,7 @@ from sqlglot import exp
 from rls.catalog import fold
 from rls.rewrite.port.asof import asof_join
 from rls.rewrite.port.expressions import condition
-from rls.rewrite.port.kinds import ANY_LENGTH, digits_of, kind_of, not_portable
+from rls.rewrite.port.kinds import ANY_LENGTH, digits_of, not_portable, shown_kind
 from rls.rewrite.port.named import name_of
 from rls.rewrite.port.nodes import only
 from rls.rewrite.port.samples import sampled
@@ -183,7 +183,7 @@ def _base(node: exp.Table, context: Context) -> tuple[str, Columns]:
     columns = tuple(
         Column(
             one.name,
-            kind_of(one.type) or one.type,
+            shown_kind(one.type),
             stored=True,
             digits=ANY_LENGTH if one.type in context.sql.any_length else digits_of(one.type),
         )

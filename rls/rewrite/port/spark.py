@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from rls.catalog import Catalog, Relation
 from rls.rewrite.port.dialect import Dialect
-from rls.rewrite.port.kinds import INTEGERS, Lowered, not_portable
+from rls.rewrite.port.kinds import INTEGERS, Lowered, listed_kind, not_portable
 from rls.rewrite.port.letters import LOWER, UPPER
 from rls.rewrite.port.target import Target, view_of
 
@@ -147,6 +147,7 @@ class Spark(Dialect):
     lacks = frozenset((
         "WITH RECURSIVE by UNION", "FILTER in a window function", "numbering rows without ORDER BY",
         "a total of all rows beside groups",  # of no rows, Spark shows none
+        "DISTINCT of a constant in an aggregate",  # fails beside string_agg with an ORDER BY
         "several values as one",  # with a NULL among them they are others, where nobody knows
     ))  # fmt: skip
     types: ClassVar[Mapping[str, str]] = {
@@ -156,7 +157,10 @@ class Spark(Dialect):
         "TIMESTAMP WITH TIME ZONE": "TIMESTAMP", "VARCHAR[]": "ARRAY<STRING>", "BIGINT[]": "ARRAY<BIGINT>",
         "DATE[]": "ARRAY<DATE>", "DOUBLE[]": "ARRAY<DOUBLE>", "BOOLEAN[]": "ARRAY<BOOLEAN>",
     }  # fmt: skip
-    shown = frozenset(("TINYINT", "BLOB"))
+    shown = frozenset((
+        "TINYINT", "BLOB",
+        *map(listed_kind, ("BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "DOUBLE", "VARCHAR", "DATE", "TIMESTAMP")),
+    ))  # fmt: skip
     functions = frozenset((
         "abs", "ceil", "floor", "round", "rint", "bround", "sign", "sqrt", "power", "translate", "upper", "lower",
         "length", "substr", "left", "right", "replace", "split_part", "md5", "startswith", "contains", "instr", "trim",
@@ -280,7 +284,7 @@ class Sail(Spark):
 
     lacks = frozenset(
         (
-            *Spark.lacks - {"a total of all rows beside groups"},
+            *Spark.lacks - {"a total of all rows beside groups", "DISTINCT of a constant in an aggregate"},
             "WITH RECURSIVE by UNION ALL",
             "INTERSECT ALL",
             "a sub-query in VALUES",

@@ -28,6 +28,9 @@ _TYPES = {
     "TIMESTAMP": "timestamp", "TIMESTAMP WITH TIME ZONE": "timestamptz", "BLOB": "bytea", "JSON": "json",
 }  # fmt: skip
 
+# Types whose lists other engines store as well.
+LISTED = ("BOOLEAN", "SMALLINT", "INTEGER", "BIGINT", "DOUBLE", "VARCHAR", "DATE", "TIMESTAMP")
+
 
 @dataclass(frozen=True)
 class Cluster:
@@ -182,6 +185,8 @@ def calm(database: Path) -> None:
 
 def _is_known(type_: str) -> bool:
     labels = type_.startswith("ENUM(") and not type_.endswith("]")
+    if type_.endswith("[]"):
+        return type_[:-2] in LISTED
     return labels or type_ in _TYPES or re.fullmatch(r"DECIMAL\(\d+,\d+\)", type_) is not None
 
 
@@ -243,4 +248,6 @@ def _type(type_: str, enums: dict[str, str], connection: Any, types: dict[str, s
             enums[type_] = f"labels_{len(enums) + 1}"
             connection.execute(f"CREATE TYPE {enums[type_]} AS {type_}")
         return enums[type_]
+    if type_.endswith("[]"):
+        return f"{_TYPES[type_[:-2]]}[]" if type_[:-2] in LISTED else ""
     return type_.replace("DECIMAL", "numeric") if type_.startswith("DECIMAL(") else _TYPES.get(type_, "")

@@ -31,10 +31,11 @@ CREATE TABLE undecided (id integer);
 CREATE VIEW everything AS SELECT * FROM orders;
 CREATE DOMAIN label AS varchar(20);
 CREATE TABLE parcels (id integer, tenant_id text, weight numeric, size numeric, label label, about json, raw bytea, due time,
-  tags text[], address inet, span interval);
-INSERT INTO parcels VALUES (1, 'acme', 1.5, 2, 'one', '{{"b": 1,  "a": [2]}}', '\\x00ff', '10:00', '{{x}}', '::1', '1 day'),
-  (2, 'acme', 0.25, 3, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
-  (3, 'globex', 9e131071, 9e131071, 'CANARY', '{{}}', '', '11:00', '{{}}', '::1', '1 day');
+  tags text[], address inet, span interval, days date[], prices numeric(9,2)[], numbers integer[], links inet[]);
+INSERT INTO parcels VALUES (1, 'acme', 1.5, 2, 'one', '{{"b": 1,  "a": [2]}}', '\\x00ff', '10:00', '{{x,NULL}}', '::1', '1 day',
+    '{{2026-01-02}}', '{{1.5}}', '{{1}}', NULL),
+  (2, 'acme', 0.25, 3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '{{}}', NULL, '{{{{1,2}},{{3,4}}}}', NULL),
+  (3, 'globex', 9e131071, 9e131071, 'CANARY', '{{}}', '', '11:00', '{{}}', '::1', '1 day', '{{infinity}}', NULL, NULL, NULL);
 CREATE TABLE shapes (outline point, around box);
 CREATE TABLE secret (id integer);
 CREATE TABLE changing (id integer, old text);

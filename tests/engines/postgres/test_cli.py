@@ -124,7 +124,7 @@ def test_explain_check_and_export(url: str, policies: Path, capsys: pytest.Captu
     left_out = [one["message"] for one in checked["findings"] if one["code"] == "policy.left_out"]
     assert "`everything` does not exist for queries and policies: it is a view of the server's own" in left_out
     assert (
-        "column `tags` of `orders` does not exist for queries and policies: nothing corresponds to its type `text[]`"
+        "column `address` of `parcels` does not exist for queries and policies: nothing corresponds to its type `inet`"
         in left_out
     )
     assert run(["export", "markdown", str(policies), "--database", url]) == 0

@@ -13,6 +13,7 @@ import pytest
 from rls.cli import run
 from rls.engines.limits import Limits
 from rls.engines.opening import open_server, read_catalog_of
+from rls.engines.server import ServerExecutor
 from rls.errors import EngineInvalid, QueryFailed
 from rls.identity.personas import load_personas
 from rls.lab.suites.run import run_directory
@@ -323,9 +324,12 @@ def test_what_the_role_cannot_read_is_not_there(
 
 def test_equal_worlds_are_opened_once(shop: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(
-        "rls.lab.world.world.open_server", lambda url, **more: (opened.append(url), open_server(url, **more))[1]
-    )
+
+    def opening(url: str, *, limits: Limits) -> ServerExecutor:
+        opened.append(url)
+        return open_server(url, limits=limits)
+
+    monkeypatch.setattr("rls.lab.world.world.open_server", opening)
     policies = write_shop(tmp_path / "policies", suite=SEES)
     (policies / "other.test.yaml").write_text(SEES)
     assert not run_directory(policies, database=shop.url).failed

@@ -22,7 +22,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.engines.postgres.kit import calm
+from tests.engines.postgres.kit import LISTED, calm
 from tests.judging.judge import NotHeld
 from tests.judging.oracle import quoted, tables_of
 
@@ -168,6 +168,8 @@ class SailServer:
 
 def _is_known(type_: str) -> bool:
     labels = type_.startswith("ENUM(") and not type_.endswith("]")
+    if type_.endswith("[]"):
+        return type_[:-2] in LISTED
     return labels or type_ in _TYPES or re.fullmatch(r"DECIMAL\(\d+,\d+\)", type_) is not None
 
 

@@ -74,23 +74,52 @@ def shop(server: Server, directory: Path, tmp_path_factory: pytest.TempPathFacto
 def test_the_catalog_has_what_duckdb_has_a_type_for(shop: Shop) -> None:
     orders = shop.engine.catalog.find(("orders",))
     assert orders is not None
-    # Lists are left out; a text is a text, whatever it was.
+    # A text is a text, whatever it was.
     assert {column.name: column.type for column in orders.columns} == {
         "id": "INTEGER", "tenant_id": "VARCHAR", "amount": "DECIMAL(9,2)", "n": "INTEGER", "note": "VARCHAR",
         "seen": "TIMESTAMP WITH TIME ZONE", "small": "FLOAT", "extra": "VARCHAR", "big": "BIGINT",
+        "tags": "INTEGER[]",
     }  # fmt: skip
     assert shop.engine.catalog.find(("finance", "ledger")) is not None
 
 
 def test_what_is_left_out_has_a_reason(server: Server, tmp_path: Path) -> None:
     with duckdb.connect() as connection:
-        for name, columns in (("lists", "1 AS id, [1] AS many"), ("only", "[1] AS many")):
+        for name, columns in (("lists", "1 AS id, [[1]] AS many"), ("only", "{'a': 1} AS many")):
             connection.execute(f"COPY (SELECT {columns}) TO '{tmp_path}/{name}.parquet' (FORMAT parquet)")
     catalog = read_catalog_of(server.url(tmp_path))
     assert {(one.relation, one.column, one.why) for one in catalog.left_out} == {
-        ("lists", "many", "nothing corresponds to its type `array<int>`"),
-        ("only", "", "nothing corresponds to its type `array<int>`"),
+        ("lists", "many", "nothing corresponds to its type `array<array<int>>`"),
+        ("only", "", "nothing corresponds to its type `struct<a:int>`"),
     }
+
+
+def test_lists_are_shown(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    with duckdb.connect() as connection:
+        connection.execute(
+            "CREATE TABLE lists AS FROM (VALUES (1, ['a', NULL, 'ä'], [DATE '2026-01-02'], [7]::BIGINT[], "
+            "[TIMESTAMP '2026-01-02 03:04:05.678901'], [true], [0.5]::DOUBLE[]), (2, NULL, [], NULL, NULL, NULL, NULL)) "
+            "v(id, texts, days, numbers, moments, truths, shares)"
+        )
+        wanted = connection.execute("FROM lists ORDER BY id").fetchall()
+        types = tuple(str(one[1]) for one in connection.execute("FROM lists").description)
+        connection.execute(f"COPY lists TO '{tmp_path}/lake/lists.parquet' (FORMAT parquet)")
+    shop = shops.Shop(server.url(tmp_path / "lake"), "relation: lists\npublic: true\n", tmp_path, isolation="thread")
+    with shop.engine:
+        result = shop.engine.query(shop.token, "SELECT * FROM lists ORDER BY id")
+        assert (result.rows, result.types) == (wanted, types)
+        for sql in (
+            "SELECT DISTINCT texts FROM lists",
+            "SELECT id FROM lists ORDER BY texts",
+            "SELECT id FROM lists WHERE list_contains(texts, 'a')",
+            "SELECT texts[1] FROM lists",
+            "SELECT id FROM lists WHERE texts IS NULL",
+            "SELECT list(id) FROM lists",
+        ):
+            with pytest.raises(QueryRefused) as refused:
+                shop.rows(sql)
+            assert refused.value.code == "query.not_portable", sql
 
 
 def test_a_file_that_is_none_any_more_concerns_its_own_relation_only(server: Server, tmp_path: Path) -> None:

@@ -2,14 +2,15 @@
 
 `KINDS` maps a type to ordinary values, which lie close together, and to others that only hidden rows have. `MADE` are
 expressions over a column (`{c}`, `{d}` another of its type, `{k}` a literal of it, `{o}` a condition) with their type;
-`ASKED` are conditions on such a value (`{v}`).
+`ASKED` are conditions on such a value (`{v}`). `NULLED` may be NULL where
+their column is not, and of `PRUNED` conditions the optimizer finds out by stored extremes that they are true or NULL.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ANY", "ASKED", "KINDS", "MADE", "Kind"]
+__all__ = ["ANY", "ASKED", "KINDS", "MADE", "NULLED", "PRUNED", "Kind"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,21 @@ ANY = (
     ("coalesce({c}, {k})", "{t}"), ("coalesce(nullif({c}, {k}), {d})", "{t}"), ("CASE {c} WHEN {k} THEN {d} ELSE {c} END", "{t}"), ("CASE WHEN {o} THEN {c} ELSE {k} END", "{t}"), ("greatest({c}, {d})", "{t}"), ("least({c}, {k})", "{t}"),
 )  # fmt: skip
 
+NULLED: dict[str, tuple[tuple[str, str], ...]] = {
+    "": (
+        ("nullif({c}, {k})", "{t}"), ("CASE WHEN {c} = {k} THEN NULL ELSE {c} END", "{t}"), ("if({c} <> {k}, {c}, NULL)", "{t}"), ("CASE {c} WHEN {k} THEN NULL ELSE {c} END", "{t}"),
+        ("CASE WHEN {c} > {k} THEN {c} END", "{t}"), ("coalesce(nullif({c}, {k}), nullif({c}, {k}))", "{t}"), ("{c}", "{t}"),
+    ),
+    PLACE: (("{c}.a", "VARCHAR"), ("{c}.n", "INTEGER"), ("{c}.b", "BOOLEAN"), ("{c}['a']", "VARCHAR"), ("struct_extract({c}, 'n')", "INTEGER"), ("coalesce({c}.b, {c}.b)", "BOOLEAN")),
+}  # fmt: skip
+PRUNED: dict[str, tuple[str, ...]] = {
+    "VARCHAR": ("{v} LIKE 'x%'", "starts_with({v}, 'x')", "{v} ^@ 'x'", "contains({v}, 'x')", "regexp_matches({v}, '^x')", "left({v}, 1) = 'x'", "substring({v}, 1, 1) = 'x'", "instr({v}, 'x') = 1", "{v} IN ('x', 'x0')"),
+    "INTEGER": ("{v} IN (1, 2, 3)", "{v} IN (3, 2, 1, 0)", "{v} BETWEEN 1 AND 3", "{v} >= 1"),
+    "BOOLEAN": ("{v}", "{v} IN (true, false)", "NOT NOT {v}"),
+    "INTERVAL": ("date_trunc('month', {v}) >= INTERVAL '1 month'", "date_trunc('month', {v}) = INTERVAL '1 month'", "{v} >= INTERVAL '30 days'", "date_trunc('month', {v}) < INTERVAL '1 day'"),
+    "DATE": ("{v} <= DATE '2020-12-31'", "year({v}) = 2020", "date_trunc('year', {v}) = DATE '2020-01-01'"),
+}  # fmt: skip
+
 MADE: dict[str, tuple[tuple[str, str], ...]] = {
     "VARCHAR": (
         ("lower({c})", "VARCHAR"), ("upper({c})", "VARCHAR"), ("left({c}, 1)", "VARCHAR"), ("substring({c}, 1, 2)", "VARCHAR"), ("{c} || 'z'", "VARCHAR"), ("trim({c})", "VARCHAR"), ("reverse({c})", "VARCHAR"),
@@ -69,7 +85,7 @@ MADE: dict[str, tuple[tuple[str, str], ...]] = {
     "DOUBLE": (*_NUMBERS, ("isnan({c})", "BOOLEAN"), ("isfinite({c})", "BOOLEAN"), ("CAST({c} AS FLOAT)", "DOUBLE")),
     "DATE": _TIMES, "TIMESTAMP": _TIMES, "TIMESTAMP WITH TIME ZONE": _TIMES,
     "TIME": (("hour({c})", "BIGINT"), ("minute({c})", "BIGINT")),
-    "INTERVAL": (("date_trunc('month', {c})", "INTERVAL"), ("date_trunc('day', {c})", "INTERVAL"), ("-{c}", "INTERVAL"), ("{c} + INTERVAL 1 DAY", "INTERVAL"), ("date_part('month', {c})", "BIGINT"), ("epoch({c})", "DOUBLE")),
+    "INTERVAL": (("date_trunc('month', {c})", "INTERVAL"), ("date_trunc('month', {c})", "INTERVAL"), ("date_trunc('day', {c})", "INTERVAL"), ("-{c}", "INTERVAL"), ("{c} + INTERVAL 1 DAY", "INTERVAL"), ("date_part('month', {c})", "BIGINT"), ("epoch({c})", "DOUBLE")),
     "BLOB": (("octet_length({c})", "BIGINT"), ("{c} || '\\x41'::BLOB", "BLOB"), ("hex({c})", "VARCHAR")),
     "BOOLEAN": (("NOT {c}", "BOOLEAN"), ("({c} IS TRUE)", "BOOLEAN"), ("CAST({c} AS INTEGER)", "INTEGER")),
     "order_status": (("CAST({c} AS VARCHAR)", "VARCHAR"),),

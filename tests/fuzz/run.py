@@ -120,7 +120,7 @@ def _play_turn(
 
 def _judged(made: World, sql: str) -> Verdict:
     try:
-        return judge(made.pair, sql)
+        return judge(made.pair, sql, oracle=made.meeting is None or not made.meeting.is_strict)
     except Exception:  # noqa: BLE001 - memory above all: it says nothing of the product, and ends no run
         return Verdict("harness", traceback.format_exc(limit=-4))
     finally:
@@ -141,7 +141,7 @@ def replay(finding: Finding, options: Options, directory: Path) -> list[tuple[st
     if made is None:
         return []
     try:
-        return [(sql, judge(made.pair, sql)) for sql in (finding.small, finding.sql) if sql]
+        return [(sql, _judged(made, sql)) for sql in (finding.small, finding.sql) if sql]
     finally:
         made.close()
 

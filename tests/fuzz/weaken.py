@@ -92,17 +92,9 @@ def without_rule(rule: str) -> Iterator[None]:
         yield
 
 
-def _nothing(*_: Any, **__: Any) -> None:
-    return None
-
-
 _NEVER = re.compile(r"(?!)")
 RULES: dict[str, dict[str, Any]] = {
-    "a CASE in a caller's filter": {"rls.rewrite.barrier.why_filters_may_mislead": _nothing},
-    "a CASE in a policy": {
-        "rls.rewrite.extremes._may_be_null": lambda case: False,
-        "rls.rewrite.barrier.why_filters_may_mislead": _nothing,
-    },
+    "a CASE in a filter": {"rls.rewrite.extremes._may_be_null": lambda case: False},
     "a struct's field in a policy": {"rls.rewrite.extremes._FIELDS": frozenset()},
     "a policy that fills a strict copy": {"rls.rewrite.copies._is_filled_alike": lambda one, catalog: True},
     "date_trunc beside intervals": {"rls.policy.bind._TRUNCATES": _NEVER},

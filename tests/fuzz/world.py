@@ -28,7 +28,7 @@ __all__ = ["NAME", "TURN", "Options", "World", "is_meeting", "make_world"]
 
 NAME = "warehouse"
 _COMPRESSIONS = ("auto", "auto", "auto", "dictionary", "dict_fsst", "fsst", "rle", "uncompressed")
-TURN = 12  # cases of one meeting
+TURN = 8  # cases of one meeting
 _ATTEMPTS = 40  # to draw policies that show something and hide something
 _BIG = (("main", "orders"), ("main", "events"))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from rls.errors import PolicyInvalid
-from rls.yaml_source import Document, NodePath
+from rls.yaml_source import IN_BRACES, Document, NodePath
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -90,6 +90,11 @@ def _explain(item: Any, document: Document, model: type[BaseModel], path: NodePa
     match kind:
         case "extra_forbidden":
             known = sorted(_known_keys(model, loc[:-1]))
+            if document.at(path) is None and document.follows_comma(path):
+                # `{using: x IN (a, b)}`: the comma ended the text.
+                return document.invalid(
+                    "policy.unknown_key", f"unknown key `{loc[-1]}`", path=path, key=True, hint=IN_BRACES
+                )
             hint = suggest(str(loc[-1]), known) or (f"known keys are {', '.join(known)}" if known else None)
             return document.invalid("policy.unknown_key", f"unknown key `{loc[-1]}`", path=path, key=True, hint=hint)
         case "missing":

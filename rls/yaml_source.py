@@ -19,10 +19,11 @@ from typing import Any
 
 from rls.errors import PolicyInvalid, Position
 
-__all__ = ["MAX_BYTES", "Document", "NodePath", "parse_documents", "read_documents"]
+__all__ = ["IN_BRACES", "MAX_BYTES", "Document", "NodePath", "parse_documents", "read_documents"]
 
 NodePath = tuple[str | int, ...]
 
+IN_BRACES = "between braces, put text with a comma, colon, quote or bracket in it in quotes: `using: \"…\"`"
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
 # Values in a file. The parser takes some 20 µs for each, and no person writes more.
@@ -86,7 +87,9 @@ def parse_documents(text: str, *, file: str) -> list[Document]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join((error.problem or error.context or "not valid").split())
-        raise builder.invalid("policy.yaml", f"not valid YAML: {problem}", mark.index if mark else 0) from None
+        at = mark.index if mark else 0
+        hint = IN_BRACES if _is_in_braces(text, at) else None
+        raise builder.invalid("policy.yaml", f"not valid YAML: {problem}", at, hint=hint) from None
     except (YAMLError, YAMLStreamError) as error:
         raise builder.invalid("policy.yaml", "not valid YAML", getattr(error, "position", 0) or 0) from None
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError, AssertionError):
@@ -95,6 +98,12 @@ def parse_documents(text: str, *, file: str) -> list[Document]:
     if not builder.documents:
         raise builder.invalid("policy.empty", "file is empty", 0)
     return builder.documents
+
+
+def _is_in_braces(text: str, at: int) -> bool:
+    """Whether a place comes after a brace on its line that nothing has closed."""
+    line = text[text.rfind("\n", 0, at) + 1 : at]
+    return line.count("{") > line.count("}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +160,10 @@ class Document:
         if written[lead : lead + len(value)] == value and "\n" not in value:
             return self._line_column(span.start + lead + max(0, min(offset, len(value))))
         return self._line_column(span.start)
+
+    def follows_comma(self, path: NodePath) -> bool:
+        """Whether a key stands behind a comma, as it does between braces."""
+        return self.text[: self._nearest(path).key].rstrip().endswith(",")
 
     def invalid(
         self,

@@ -6,6 +6,7 @@ enough to read, and a text that came from outside cannot steer the terminal (con
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -92,8 +93,10 @@ _GAP = 3  # what rich puts between two columns
 def console(*, stderr: bool = False, plain: bool = False) -> Console:
     """A console for the process's output; it finds out itself what the terminal can do, unless it is to be `plain`."""
     terminal = False if plain else None
+    # With NO_COLOR rich would still write bold and faint.
+    colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
     made = _Console(theme=THEME, stderr=stderr, highlight=False, emoji=False, markup=False, force_jupyter=False,
-                    force_terminal=terminal)  # fmt: skip
+                    force_terminal=terminal, color_system=colours)  # fmt: skip
     if not made.is_terminal:
         made.file = cast(IO[str], _Stripped(made.file))
     return made

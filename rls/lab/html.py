@@ -22,7 +22,7 @@ _PAGE = """
 body{margin:0 auto;max-width:1180px;padding:2.2rem 1.6rem 4rem;background:var(--paper);color:var(--ink);
 font:15px/1.5 system-ui,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
 @media (max-width:600px){body{padding:1.2rem .8rem 2rem}}
-body:has(table.dense){max-width:none}
+body:has(table.grid){max-width:1600px}body:has(table.dense){max-width:none}
 @media print{body{max-width:none;padding:0}details{display:block}}
 """
 # In somebody else's page: that page's text colour, whatever its theme is, and the other colours mixed from it.
@@ -51,7 +51,7 @@ th,td{text-align:left;padding:.28rem .7rem;border-bottom:1px solid var(--line);v
 td.number,th.number{text-align:right}
 .scroll{overflow:auto}.scroll table{margin:0}
 table.grid{border-collapse:separate;border-spacing:3px}table.grid td,table.grid th{border:0}
-table.grid td{border-radius:5px;text-align:center;padding:.25rem .45rem;min-width:3.6rem;white-space:nowrap;
+table.grid td{border-radius:5px;text-align:center;padding:.25rem .3rem;min-width:3.4rem;white-space:nowrap;
 vertical-align:middle}
 table.grid th{font-size:.86rem;vertical-align:bottom;text-align:center;padding:.25rem .3rem}
 table.grid th.row{position:sticky;left:0;background:var(--paper);text-align:left;vertical-align:middle;

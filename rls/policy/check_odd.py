@@ -69,8 +69,10 @@ def _walls(policies: PolicySet, bounds: list[Bound]) -> Iterator[Finding]:
             for bound in bounds:
                 if bound.relation.column(column) is None or not _opens(bound, role):
                     continue
-                behind = _is_behind(bound, role, column, attribute)
-                (wall.inside if behind else wall.outside).append(bound)
+                if _is_behind(bound, role, column, attribute):
+                    wall.inside.append(bound)
+                elif not _is_own_row(bound, role, column, attribute, bounds):
+                    wall.outside.append(bound)
             if len(wall.inside) >= LEAST and len(wall.outside) * 2 < len(wall.inside):
                 agreeing[column, attribute] = max(agreeing.get((column, attribute), 0), len(wall.inside))
                 for bound in wall.outside:
@@ -85,6 +87,18 @@ def _walls(policies: PolicySet, bounds: list[Bound]) -> Iterator[Finding]:
         )
         hint = f"add a restrictive policy `{column} = user.{name}`, or name it so that the reader sees it is meant"
         yield Finding.of(_place(bound).invalid("policy.no_wall", message, hint=hint), "warning", relation=label)
+
+
+def _is_own_row(bound: Bound, role: str | None, column: str, attribute: str, bounds: list[Bound]) -> bool:
+    """Whether `email = user.mail` says in other relations whose row it is, and tells nothing of this one: no wall is
+    ever written like that, and this relation is behind another, or hides the column."""
+    pair = (column, attribute)
+    if any(b.policy.kind == "restrictive" and pair in _equal_folded(b, each) for each in bounds for b in each.policies):
+        return False
+    if any(fold(c.column) == column for c in bound.columns if c.rule.denied or c.rule.mask is not None):
+        return True
+    mine = [b for b in bound.policies if _for(b, role) and b.policy.kind == "restrictive"]
+    return any(other != pair for b in mine for other in _equal_folded(b, bound))
 
 
 def _place(bound: Bound) -> Place:

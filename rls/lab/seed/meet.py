@@ -277,7 +277,7 @@ def _others(leaf: Branch, each: BoundPolicy, relation: Relation) -> Iterator[Tre
         opens = is_positive(each.policy.using.root, leaf)
         yield from (made for made, _ in opened_parts(tree)) if opens else closed_parts(tree)
     yield from islice(changed_patterns(tree), MOST_OTHERS)
-    yield from without_case(tree)
+    yield from islice(without_case(tree), MOST_OTHERS)
     if tree["type"] in LISTS:
         yield from (made for made, _ in islice(shortened_lists(tree), MOST_OTHERS))
 

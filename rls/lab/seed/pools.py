@@ -121,12 +121,13 @@ class Pools:
         match kind:
             case "text":
                 return [f"{word}-1", f"{word}-2", f"other {word}"]
+            # The first is what most rows hold: something is below it, and something above.
             case "integer":
-                return [1, 2, 900]
+                return [2, 1, 900]
             case "decimal":
-                return [Decimal("1.00"), Decimal("250.00")]
+                return [Decimal("2.00"), Decimal("1.00"), Decimal("250.00")]
             case "double" | "float":
-                return [1.0, 250.0]
+                return [2.0, 1.0, 250.0]
             case "date":
                 return [self.today, self.today - timedelta(days=400), self.today + timedelta(days=30)]
             case "timestamp":

@@ -161,7 +161,7 @@ def _test_row(outcome: Outcome) -> tuple[object, ...]:
 def _by_file(run: Run) -> Iterator[tuple[str, list[Outcome]]]:
     groups: dict[str, list[Outcome]] = {}
     for outcome in run.outcomes:
-        groups.setdefault(outcome.case.place.file, []).append(outcome)
+        groups.setdefault(_relative(outcome.case.place.file), []).append(outcome)
     yield from groups.items()
 
 

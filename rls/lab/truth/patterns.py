@@ -28,14 +28,18 @@ def changed_patterns(tree: Tree) -> Iterator[Tree]:
 
 
 def without_case(tree: Tree) -> Iterator[Tree]:
-    """`tenant = user.tenant` → `lower(tenant) = lower(user.tenant)`, and so for lists of texts; of other types than
-    text it does not bind."""
+    """`tenant = user.tenant` → `lower(tenant) = lower(user.tenant)`, and for each item of a list of texts the list with
+    that item in any case; of other types than text it does not bind."""
     if tree["type"] == "COMPARE_EQUAL":
         sides = {side: tree[side] for side in ("left", "right")}
         if all(map(_is_text, sides.values())):
             yield {**tree, **{side: _lower(part) for side, part in sides.items()}}
     elif tree["type"] in LISTS and all(map(_is_text, tree["children"])):
-        yield {**tree, "children": [_lower(child) for child in tree["children"]]}
+        first, *items = tree["children"]
+        for item in items:
+            either = read_select("lower(a) = lower(b) OR c")["select_list"][0]
+            equal = {**either["children"][0], "left": _lower(first), "right": _lower(item)}
+            yield {**either, "children": [equal, tree]}
 
 
 def _is_text(node: Tree) -> bool:

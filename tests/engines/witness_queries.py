@@ -178,6 +178,18 @@ ON_POSTGRES = [
 ]
 
 NOT_PORTABLE = [
+    ("SELECT count(*) FROM orders NATURAL LEFT JOIN customers", "NATURAL JOIN"),
+    (
+        "SELECT count(*) FROM (SELECT ordered_at AS t FROM orders) ASOF JOIN (SELECT occurred_at AS t FROM events) USING (t)",
+        "ASOF JOIN with USING",
+    ),
+    ("SELECT * FROM range((SELECT count(*) % 7 FROM orders))", "a series whose bounds"),
+    ("SELECT o.id, r.range FROM orders o, range(o.id % 3) r WHERE o.id < 12", "a series whose bounds"),
+    (
+        "WITH RECURSIVE best(k, v) USING KEY (k) AS (SELECT region, min(amount) FROM orders GROUP BY 1 UNION "
+        "SELECT k, v + 1000 FROM best WHERE v < 1000) SELECT * FROM best",
+        "USING KEY",
+    ),
     ("SELECT median(amount) FROM orders", "median of DECIMAL"),
     ("SELECT o.id FROM orders o ASOF RIGHT JOIN events e ON o.ordered_at >= e.occurred_at", "ASOF JOIN like this"),
     ("SELECT o.id FROM orders o POSITIONAL JOIN events e", "POSITIONAL JOIN"),

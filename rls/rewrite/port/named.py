@@ -79,7 +79,19 @@ def clause_of(node: exp.Expr, key: str) -> str:
 def odd_in(tree: exp.Expr) -> str:
     """What of a tree no other engine is ever given; "" where there is nothing."""
     found = tree.find(*_ODD)
-    return "" if found is None else name_of(found)
+    if found is not None:
+        return name_of(found)
+    for node in tree.find_all(exp.Join, exp.GenerateSeries, exp.CTE):
+        match node:
+            case exp.Join() if node.args.get("method") == "NATURAL":
+                return "NATURAL JOIN"
+            case exp.Join() if node.args.get("method") == "ASOF" and node.args.get("using"):
+                return "ASOF JOIN with USING"
+            case exp.GenerateSeries() if node.find(exp.Column, exp.Query) is not None:
+                return "a series whose bounds are no constants"
+            case exp.CTE() if node.args.get("key_expressions"):
+                return "WITH RECURSIVE with USING KEY"
+    return ""
 
 
 def operation_of(operation: str) -> str:

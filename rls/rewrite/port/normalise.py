@@ -66,7 +66,8 @@ def normalise(text: str, catalog: Catalog, *, planner: Planner | None = None) ->
     meant = _meaning_of(text, catalog, planner)
     if meant is None:
         # Also where names stand for so much (aliases of aliases, twice in each) that nobody could write it out.
-        raise refused
+        odd = _odd_in(text)
+        raise not_portable(odd) if odd else refused
 
     def describe(query: str) -> list[str] | None:
         found = answer_columns(query, catalog, planner=planner) if len(query) <= _LONGEST else None
@@ -88,6 +89,14 @@ def normalise(text: str, catalog: Catalog, *, planner: Planner | None = None) ->
             odd = name_of(exp.TableColumn())
         raise not_portable(odd) if odd else refused
     return tree
+
+
+def _odd_in(text: str) -> str:
+    try:
+        with quietly():
+            return odd_in(sqlglot.parse_one(text, read="duckdb")) if len(text) <= _LONGEST else ""
+    except (SqlglotError, RecursionError):
+        return ""
 
 
 def _same(meant: Any, again: Any, *, pivoted: bool) -> bool:

@@ -16,8 +16,8 @@ from tests.fuzz.run import Finding, Supervisor, play
 from tests.fuzz.shrink import shrink
 from tests.fuzz.vary import vary
 from tests.fuzz.verdict import Verdict, judge
-from tests.fuzz.weaken import PROTECTIONS, without
-from tests.fuzz.world import NAME, Options, World, make_world
+from tests.fuzz.weaken import PROTECTIONS, RULES, without, without_rule
+from tests.fuzz.world import NAME, TURN, Options, World, make_world
 from tests.judging.oracle import Rule
 
 # Worlds of seed `t`; the same cases every time.
@@ -37,17 +37,17 @@ def faults(world: int, cases: int, options: Options, directory: Path) -> tuple[i
 
 @pytest.mark.parametrize("world", range(SMALL))
 def test_hidden_rows_show_nowhere(world: int, tmp_path: Path) -> None:
-    assert faults(world, CASES, Options(big=0.0), tmp_path) == (CASES, [])
+    assert faults(world, CASES, Options(big=0.0, meeting=0.0), tmp_path) == (CASES, [])
 
 
 def test_hidden_rows_show_nowhere_in_large_relations(tmp_path: Path) -> None:
-    assert faults(2, 8, Options(big=1.0), tmp_path) == (8, [])
+    assert faults(2, 8, Options(big=1.0, meeting=0.0), tmp_path) == (8, [])
 
 
 @pytest.fixture(scope="module")
 def masked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, list[str]]]:
     """A world with many masks and denied columns, and queries on which the product is right."""
-    world = make_world("t/6", tmp_path_factory.mktemp("world"), Options(big=0.0, hide=3.0))
+    world = make_world("t/6", tmp_path_factory.mktemp("world"), Options(big=0.0, meeting=0.0, hide=3.0))
     assert world is not None
     binder = Binder(world.columns, name=NAME)
     queries = [
@@ -68,6 +68,31 @@ def test_notices_a_missing(protection: str, masked: tuple[World, list[str]]) -> 
     world.pair.reopen()
     assert found is not None
     assert not judge(world.pair, found).fault
+
+
+# For each rule, a seed, a world and its turn in which it is missed.
+MISSED = {
+    "a CASE in a filter": ("m", 0, 3),
+    "a struct's field in a policy": ("m", 6, 6),
+    "a policy that fills a strict copy": ("t", 0, 3),
+    "date_trunc beside intervals": ("t", 1, 6),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_notices_a_missing_rule(rule: str, tmp_path: Path) -> None:
+    seed, world, turn = MISSED[rule]
+    first, meeting = turn * TURN, Options(big=0.0, meeting=1.0)
+
+    def found() -> list[Finding]:
+        events = play(
+            seed, world, first=first, cases=first + TURN, options=meeting, directory=tmp_path, small=lambda _: False
+        )
+        return [event.finding for event in events if event.finding is not None]
+
+    with without_rule(rule):
+        assert found()
+    assert not found()
 
 
 def test_queries_are_drawn_again_from_their_seed(masked: tuple[World, list[str]]) -> None:
@@ -187,7 +212,7 @@ def test_only_some_verdicts_are_faults() -> None:
 
 
 def test_a_worker_plays_worlds_and_counts(tmp_path: Path) -> None:
-    supervisor = Supervisor("t", cases=3, options=Options(big=0.0), jobs=1)
+    supervisor = Supervisor("t", cases=3, options=Options(big=0.0, meeting=0.0), jobs=1)
     findings = list(supervisor.run(first=0, seconds=60, worlds=1))
     assert findings == []
     assert sum(supervisor.counts.values()) == 3

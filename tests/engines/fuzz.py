@@ -94,7 +94,7 @@ def random_verdicts(
     """Random queries over so many random worlds, or without end; here the oracle's answer counts as well. `plain`: in
     words that every engine has."""
     for world in itertools.count() if worlds is None else range(worlds):
-        made = make_world(f"{seed}/{world}", directory / f"world{world}", Options(big=0.0))
+        made = make_world(f"{seed}/{world}", directory / f"world{world}", Options(big=0.0, meeting=0.0))
         if made is not None:
             with contextlib.suppress(NotHeld):
                 yield from _random_cases(f"{seed}/{world}", moved(made.pair, server), cases, plain=plain)

@@ -293,11 +293,12 @@ class _Asking:
         if draw.random() < 0.15:
             text = f"(SELECT * FROM {text} WHERE {own.boolean(1)}) AS {quoted(path[-1])}"
         whole = draw.choice(("*", "*", "id", "id", "count(*)", "count(*)", f"id, {key}"))
-        if draw.random() < 0.4:
+        roll = draw.random()
+        if roll < 0.2:
+            return f"SELECT {draw.choice(('*', '*', 'count(*)'))} FROM {quoted(path[-1])}"
+        if roll < 0.55:
             own.calm = True
             return f"SELECT {draw.choice(('*', 'id', 'count(*)'))} FROM {quoted(path[-1])} WHERE {own.telling()}"
-        if draw.random() < 0.2:
-            return f"SELECT {draw.choice(('*', 'count(*)'))} FROM {quoted(path[-1])}"
         match draw.randrange(16):
             case 0:
                 return f"SELECT {shown} AS v, count(*) AS n FROM {text} WHERE {where} GROUP BY ALL ORDER BY ALL"

@@ -47,7 +47,7 @@ def fill(session: Any, directory: Path) -> None:
         "CREATE DATABASE sales",
         "CREATE DATABASE other_place",
         f"CREATE TABLE sales.orders USING parquet LOCATION '{directory}/orders' AS SELECT * FROM VALUES "
-        "(1, 'acme', array(1)), (2, 'globex', array(2)) AS v(id, tenant_id, many)",
+        "(1, 'acme', map(1, 1)), (2, 'globex', map(2, 2)) AS v(id, tenant_id, many)",
         f"CREATE TABLE other_place.ledger USING parquet LOCATION '{directory}/ledger' AS SELECT 1 AS id",
         "CREATE VIEW sales.everything AS SELECT * FROM sales.orders",
     ):
@@ -71,7 +71,7 @@ def test_tables_are_there_and_views_are_named(server: Server, filled: Any) -> No
         ("main", "orders"): ["id", "tenant_id"], ("other_place", "ledger"): ["id"],
     }  # fmt: skip
     assert {(one.relation, one.column, one.why) for one in catalog.left_out} == {
-        ("orders", "many", "nothing corresponds to its type `array<int>`"), ("everything", "", VIEW),
+        ("orders", "many", "nothing corresponds to its type `map<int,int>`"), ("everything", "", VIEW),
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ __all__ = ["IN_BRACES", "MAX_BYTES", "Document", "NodePath", "parse_documents", 
 
 NodePath = tuple[str | int, ...]
 
-IN_BRACES = "between braces, put text with a comma, colon, quote or bracket in it in quotes: `using: \"…\"`"
+IN_BRACES = 'between braces, put text with a comma, colon, quote or bracket in it in quotes: `using: "…"`'
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
 # Values in a file. The parser takes some 20 µs for each, and no person writes more.

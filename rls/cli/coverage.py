@@ -72,7 +72,7 @@ def show(out: Console, found: Coverage) -> None:
         if policy.place.file != file:
             file = policy.place.file
             rows.append((render.styled((file, "place")), *[render.styled("")] * 3))
-        mine = [p for p in found.points if p.place is policy.place and p.kind in ("branch", "role")]
+        mine = [p for p in found.points if p.place is policy.place and p.kind in ("branch", "item", "role")]
         met = sum(p.covered for p in mine)
         style = "good" if met == len(mine) else "warning" if met else "error"
         roles = [(f" {p.state[3:]}", "good" if p.covered else "error") for p in mine if p.kind == "role"]

@@ -22,6 +22,7 @@ __all__ = ["USER", "Reader", "attribute_name"]
 
 USER: Final = "user"
 NO_POSITION: Final = 2**63
+MOST_NAMED: Final = 8  # attributes that a hint lists
 
 
 def attribute_name(tree: Tree) -> str | None:
@@ -119,7 +120,10 @@ class Reader(ABC):
         from rls.yaml_model import suggest
 
         near = suggest(name, [a.name for a in self.attributes.values()])
-        return near.replace("`", "`user.", 1) if near else "declare it under `attributes`"
+        if near:
+            return near.replace("`", "`user.", 1)
+        known = [f"user.{a.name}" for a in self.attributes.values()][:MOST_NAMED]
+        return f"declare it under `attributes`; there are {', '.join(known)}"
 
     def _function(self, node: Tree, scope: Scope, ctes: Mapping[str, Source]) -> Tree:
         from rls.rewrite.extremes import is_misled

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from rls.lab.truth.branches import own_sql
 from rls.lab.truth.inner import changed_inside, dropped_inside, loosened_inside, moved, near_misses
+from rls.lab.truth.patterns import changed_patterns
 from rls.policy.parser import read_select, write_expression
 
 NESTED = "id IN (SELECT m.pid FROM member AS m JOIN team AS t ON t.id = m.team WHERE m.who = 'u' AND m.until IS NULL)"
@@ -95,3 +97,20 @@ def test_beside_each_slip_is_what_only_it_lets_through() -> None:
 def test_a_bound_of_between_is_dropped() -> None:
     found = texts("EXISTS (SELECT 1 FROM t WHERE t.x BETWEEN 1 AND 5)", changed=False)
     assert sum("(t.x <= 5)" in text for text in found) == sum("(t.x >= 1)" in text for text in found) == 1
+
+
+def test_one_item_of_not_in_is_left_out() -> None:
+    found = texts("id IN (SELECT x FROM t WHERE k NOT IN ('a', 'b') AND z = 1)", changed=False)
+    assert sum("'a'" in text and "'b'" not in text for text in found) == 1
+    assert sum("'b'" in text and "'a'" not in text for text in found) == 1
+
+
+def test_patterns_lose_an_anchor_and_a_part() -> None:
+    def made(sql: str) -> list[str]:
+        return [own_sql(tree) for tree in changed_patterns(read_select(sql)["select_list"][0])]
+
+    assert made("a LIKE 'ab%'") == ["(a LIKE '%ab%')", "(a LIKE 'a%')", "(a ILIKE 'ab%')"]
+    assert made("a NOT LIKE '%x_y'") == ["(a NOT LIKE '%x_y%')", "(a NOT LIKE '%x%y')", "(a NOT ILIKE '%x_y')"]
+    assert made("starts_with(a, b)") == ["contains(a, b)"]
+    assert made("a LIKE '%' OR b = ' ~~ '") == []
+    assert any("WHERE (n LIKE '%y%')" in text for text in made("id IN (SELECT x FROM t WHERE n LIKE 'y%')"))

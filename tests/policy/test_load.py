@@ -91,6 +91,8 @@ INVALID = {
     ),
     "relation: orders\npolicies:\n  - {name: a, to: [], using: true}\n": ("policy.value", 3, 19, "to"),
     "relation: orders\npolicies:\n  - {name: a, usng: true}\n": ("policy.unknown_key", 3, 15, "did you mean `using`?"),
+    "relation: orders\npolicies:\n  - {name: a, using: id IN (1, 2)}\n": ("policy.unknown_key", 3, 32, "in quotes"),
+    "relation: orders\npolicies:\n  - {name: a, using: region IN ['x', 'y']}\n": ("policy.yaml", 3, 32, "in quotes"),
     "relation: orders\npolicies:\n  - {name: a}\n": ("policy.missing_key", 3, 5, "using"),
     "relation: orders\npolicies:\n  - {name: a, as: restricting, using: true}\n": ("policy.value", 3, 19, "restrictive"),
     "relation: orders\npolicies:\n  - {name: a, using: 1}\n": ("policy.type", 3, 22, "text"),

@@ -165,8 +165,10 @@ def _decide(
     hide = hide or why_counts_may_tell(plan, policies_ask=asks) is not None
     hide = hide or why_extremes_may_mislead(plan) is not None
     hide = hide or any(found.misled is not None for found in judged.values())
-    if reason is None:
+    # Below a view's fence stand its own conditions and those of its policies.
+    if reason is None or any(one.relation.kind == "view" for one in written.guards):
         hide = hide or why_filters_may_mislead(plan) is not None
+    if reason is None:
         return Barrier(fenced=False, hide_statistics=hide)
     pushed: dict[str, tuple[str, ...]] = {}
     mixed = min(map(query.parsed.kinds.count, (TokenType.AND, TokenType.OR)))

@@ -46,18 +46,17 @@ def why_extremes_may_mislead(plan: Any) -> str | None:
     return None
 
 
-def why_filters_may_mislead(plan: Any, *, stored: bool = False) -> str | None:
+def why_filters_may_mislead(plan: Any) -> str | None:
     """The same for a plan whose row filters have no fence, so that its filters become the scans' own: a reason where
-    one of them may come to hold a CASE that may be NULL, or with `stored` a struct's field (in a query's plan, guards
-    hold a CASE around a struct). What an alias stands for is told by its type only."""
+    one of them may come to hold a CASE that may be NULL, or a struct's field (a guard's CASE around a struct is not
+    around the fields in masks, nor in views of what all may see). What an alias stands for is told by its type only."""
     if plan is None:
         return "it does not bind"
-    fields = _FIELDS if stored else frozenset[str]()
     made, asked = _expressions(without_late(plan))
     types: set[str] = set()
-    while found := {str(type_of(one)["id"]) for one in made if _may_be_null_alone(one, types, fields)} - types:
+    while found := {str(type_of(one)["id"]) for one in made if _may_be_null_alone(one, types)} - types:
         types |= found
-    misled = any(_may_be_null_alone(one, types, fields) for one in asked)
+    misled = any(_may_be_null_alone(one, types) for one in asked)
     return "DuckDB takes a CASE or a field for NULL only where its column is" if misled else None
 
 
@@ -74,8 +73,8 @@ def _expressions(plan: Any) -> tuple[list[Tree], list[Tree]]:
     return made, asked
 
 
-def _may_be_null_alone(expression: Tree, types: Set[str], fields: Set[str]) -> bool:
-    """Whether there is a CASE that may be NULL, a call of one of `fields`, or a column of one of these types."""
+def _may_be_null_alone(expression: Tree, types: Set[str]) -> bool:
+    """Whether there is a CASE that may be NULL, a struct's field, or a column of one of these types."""
     stack: list[Any] = [expression]
     while stack:
         tree = stack.pop()
@@ -85,7 +84,7 @@ def _may_be_null_alone(expression: Tree, types: Set[str], fields: Set[str]) -> b
         match tree.get("expression_class"):
             case "BOUND_CASE" if _may_be_null(tree):
                 return True
-            case "BOUND_FUNCTION" if tree["qname"]["path"][-1] in fields:
+            case "BOUND_FUNCTION" if tree["qname"]["path"][-1] in _FIELDS:
                 return True
             case "BOUND_REF" if str(tree["return_type"]["id"]) in types:
                 return True

@@ -86,7 +86,7 @@ def _judged(text: str, catalog: Catalog) -> Judged:
         return _known[key]
     except KeyError:
         plan = bound_plan(text, catalog)
-    misled = why_extremes_may_mislead(plan) or why_filters_may_mislead(plan, stored=True)
+    misled = why_extremes_may_mislead(plan) or why_filters_may_mislead(plan)
     found = Judged(why_plan_may_raise(plan), misled)
     if len(_known) >= _MAX_KNOWN:
         with contextlib.suppress(KeyError, StopIteration, RuntimeError):  # another thread was faster

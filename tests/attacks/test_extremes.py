@@ -161,5 +161,64 @@ def test_a_field_may_be_null_by_itself(fields: Engine, number: int) -> None:
         assert sorted(row[0] for row in fields.query(token, sql).rows) == expected
 
 
+# Conditions of callers over masks, which are made of fields without a guard's CASE around the struct; conditions of
+# views, which stand below their fences.
+BEHIND = """CREATE TABLE p AS SELECT i AS id, if(i % 2 = 0, 'a', 'b') AS tenant,
+        if(i % 2 = 1, struct_extract({hidden}, 'a'), if(i % 4 = 0, 'x0', 'x1')) AS s,
+        if(i % 2 = 1, {hidden}, if(i % 4 = 0, {like}, {{'a': NULL, 'n': NULL, 'b': NULL}})) AS st FROM range(8) r(i);
+    CREATE TABLE m AS SELECT *, '' AS a, 0 AS n, true AS b, {like} AS all_of_it FROM p;
+    CREATE VIEW fields AS SELECT id, tenant, st.a, st.n, st.b, st <> {{'a': 'z', 'n': 1, 'b': true}} AS other FROM p;
+    CREATE VIEW texts AS SELECT id, tenant, s FROM p;
+    CREATE VIEW chosen AS FROM texts WHERE CASE WHEN s = 'x0' THEN NULL ELSE s END LIKE 'x%'"""
+BEHIND_POLICIES = """
+relation: m
+policies: [{name: own, using: "tenant = user.tenant"}]
+columns:
+  st: {deny: true}
+  a: {mask: st.a}
+  n: {mask: st.n}
+  b: {mask: st.b}
+  all_of_it: {mask: "coalesce(st, st)"}
+---
+relation: p
+public: true
+---
+relation: texts
+public: true
+---
+relation: fields
+policies:
+  - {name: own, as: restrictive, using: "tenant = user.tenant"}
+  - {name: shown, using: b}
+---
+relation: chosen
+policies: [{name: own, using: "tenant = user.tenant"}]
+"""
+
+
+@pytest.fixture(scope="module", params=ROWS)
+def behind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    setup = BEHIND.format(hidden=ROWS[request.param], like=ROWS["like the visible"])
+    with opened(tmp_path_factory.mktemp("behind"), setup, BEHIND_POLICIES) as engine:
+        yield engine
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT id, all_of_it FROM m WHERE b", [0, 4]),
+        ("SELECT id, all_of_it FROM m WHERE n IN (1, 2)", [0, 4]),
+        ("SELECT id, all_of_it FROM m WHERE a LIKE 'x%'", [0, 4]),
+        ("SELECT * FROM fields WHERE a LIKE 'x%'", [0, 4]),
+        ("SELECT *, row_number() OVER (ORDER BY id) FROM fields", [0, 4]),
+        ("SELECT * FROM fields ORDER BY id LIMIT 5", [0, 4]),
+        ("SELECT *, row_number() OVER (ORDER BY id) FROM chosen", [2, 6]),
+        ("SELECT * FROM chosen ORDER BY id LIMIT 5", [2, 6]),
+    ],
+)
+def test_masks_and_views_are_not_misled(behind: Engine, sql: str, expected: list[int]) -> None:
+    assert sorted(row[0] for row in behind.query(token_of(behind), sql).rows) == expected
+
+
 def test_policies_without_such_a_field_keep_statistics(engine: Engine) -> None:
     assert not engine.explain(token_of(engine), "SELECT s, id FROM named_alike").hide_statistics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -12,9 +13,11 @@ import pytest
 
 import fixtures
 from rls.cli import run
+from rls.engines.opening import read_catalog_of
 from rls.identity import load_personas
 from rls.lab.matrix.compute import compute_matrix
 from rls.lab.matrix.report import compact, html_matrix, percent
+from rls.lab.world.raw import NAME, Raw
 from rls.lab.world.world import World, open_live
 from rls.policy.load import load_policies
 from tests.lab.kit import DATA, SEES, warehouse, write_database, write_shop
@@ -52,6 +55,17 @@ def test_rows_that_nobody_sees_are_counted(world: World) -> None:
     seen = sum(cell.visible or 0 for cell in orders.cells.values())
     # Customers that somebody looks after are seen outside the regions as well.
     assert 0 < orders.unseen == orders.total - seen <= outside  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("condition", ["st.b", "st.a LIKE 'x%'", "st.a IN ('x', 'y')"])
+def test_rows_are_those_of_which_a_condition_is_true(tmp_path: Path, condition: str) -> None:
+    """By stored extremes DuckDB takes such a filter for `IS NOT NULL` of the column; two rows have NULL in its field."""
+    path = tmp_path / "fields.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("""CREATE TABLE t AS SELECT i AS id,
+            if(i < 6, {'a': 'x', 'b': true}, {'a': NULL, 'b': NULL}) AS st FROM range(8) r(i)""")
+    with closing(Raw(path, read_catalog_of(path))) as raw:
+        assert len(raw.rows(f"SELECT id, st FROM {NAME}.t WHERE {condition}")) == 6
 
 
 def test_grouping_changes_no_count(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
